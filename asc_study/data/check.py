@@ -1,0 +1,252 @@
+"""Is this folder a sound data set? Counts, and every problem at once."""
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import pandas as pd
+import soundfile
+from tqdm import tqdm
+
+from asc_study.data.dataset import SPLITS, cut_validation, describe, missing_files
+from asc_study.data.tau import AUDIO_FORMAT, SETUP_FOLDER, Problem, read_fold_list, read_lists, shown
+from asc_study.taxonomy import SCENES
+
+__all__ = ["CheckReport", "Problem", "check"]
+
+#: Length of a clip as published, in seconds.
+PUBLISHED_SECONDS: Final = 10.0
+
+#: How many problems of one kind `CheckReport.render` shows.
+_EXAMPLES: Final = 5
+
+#: In a WAV file that was written to a pipe, the data chunk has this size: it says nothing.
+_UNKNOWN_SIZE: Final = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check` found.
+
+    Attributes
+    ----------
+    root
+        The folder.
+    task
+        ``ten_class`` or ``three_class``.
+    counts
+        Clips by split and scene (rows) and device (columns), as `describe` gives them.
+    problems
+        Everything that breaks a rule.
+    notes
+        What is worth knowing and breaks no rule.
+    """
+
+    root: Path
+    task: str
+    counts: pd.DataFrame
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything in the types of JSON; ``counts`` is split -> scene -> device -> clips."""
+        counts: dict[str, dict[str, dict[str, int]]] = {}
+        for split, table in self._tables().items():
+            devices = table.drop(columns="total")
+            counts[split] = {str(scene): {str(k): int(n) for k, n in row.items()} for scene, row in devices.iterrows()}
+        return {
+            "root": str(self.root),
+            "task": self.task,
+            "ok": self.ok,
+            "counts": counts,
+            "problems": [asdict(problem) for problem in self.problems],
+            "notes": list(self.notes),
+        }
+
+    def render(self) -> str:
+        """Lay the report out as text; of many problems of one kind it shows the first five."""
+        tables = self._tables()
+        sizes = "".join(f", {table['total'].sum():,} {split}" for split, table in tables.items())
+        lines = [f"{self.root}: {self.task}, {int(self.counts['total'].sum()):,} clips{sizes}", ""]
+        for split, table in tables.items():
+            table.loc["total"] = table.sum()
+            lines += [table.rename_axis(index=None, columns=split).to_string(), ""]
+        if self.notes:
+            lines += [*(f"note: {note}" for note in self.notes), ""]
+        lines.append(f"{len(self.problems):,} problem{'' if len(self.problems) == 1 else 's'} found")
+        by_rule: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            by_rule.setdefault(problem.rule, []).append(problem)
+        for rule, problems in by_rule.items():
+            lines.append(f"  {rule} ({len(problems):,})")
+            lines += [f"    {problem.item}: {problem.detail}" for problem in problems[:_EXAMPLES]]
+            if len(problems) > _EXAMPLES:
+                lines.append(f"    ... and {len(problems) - _EXAMPLES:,} more")
+        return "\n".join(lines)
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        """Give the counts of each split: scenes by devices."""
+        split_of_row = self.counts.index.get_level_values("split")
+        return {
+            split: self.counts[split_of_row == split].droplevel("split") for split in SPLITS if split in split_of_row
+        }
+
+
+def check(root: Path, task: str | None = None, jobs: int = 1) -> CheckReport:
+    """Check the lists, the fold, the validation cut and the header of every audio file of the fold.
+
+    Parameters
+    ----------
+    root
+        The folder to check.
+    task
+        ``ten_class`` or ``three_class``; recognised from the labels by default.
+    jobs
+        Threads that open audio files.
+
+    Raises
+    ------
+    InputError
+        If ``root`` is not a folder or ``task`` is unknown; everything else is a problem of the report.
+    """
+    reading = read_lists(root, task)
+    problems, notes = list(reading.problems), []
+    if reading.unused:
+        notes.append(f"{reading.unused:,} clips of meta.csv are in neither list of the fold and are left out")
+    _check_test_list(reading.root, problems, notes)
+    problems += _shared_locations(reading.clips, "train", "test")
+    cut = cut_validation(reading.clips, seed=0)
+    problems += _shared_locations(cut, "train", "validation")
+    uncut = set(cut.loc[cut["split"] == "train", "scene"]) - set(cut.loc[cut["split"] == "validation", "scene"])
+    if uncut:
+        scenes = ", ".join([scene for scene in SCENES if scene in uncut] + sorted(uncut.difference(SCENES)))
+        notes.append(f"a validation cut lacks the scenes with one training location only: {scenes}")
+    _check_audio(reading.root, reading.task, reading.clips, jobs, problems, notes)
+    return CheckReport(reading.root, reading.task, describe(reading.clips), tuple(problems), tuple(notes))
+
+
+def _check_test_list(root: Path, problems: list[Problem], notes: list[str]) -> None:
+    """Hold ``fold1_test.csv`` (names alone, for systems that must not see labels) against ``fold1_evaluate.csv``."""
+    found: list[Problem] = []
+    named = set(read_fold_list(root, "fold1_test.csv", ("filename",), found)["filename"])
+    labelled = set(read_fold_list(root, "fold1_evaluate.csv", ("filename",), [])["filename"])
+    if any(problem.rule == "missing list" for problem in found):
+        notes.append(f"{SETUP_FOLDER}/fold1_test.csv is missing; nothing here reads it")
+        return
+    problems += found
+    for filename in sorted(named ^ labelled) if named and labelled else ():
+        where, other = ("test", "evaluate") if filename in named else ("evaluate", "test")
+        detail = f"it is in fold1_{where}.csv and not in fold1_{other}.csv"
+        problems.append(Problem("test lists disagree", shown(filename), detail))
+
+
+def _shared_locations(clips: pd.DataFrame, one: str, other: str) -> Iterator[Problem]:
+    counts = Counter(zip(clips["city"] + "-" + clips["location"], clips["split"], strict=True))
+    for place in sorted({place for place, split in counts if split == one and counts[place, other]}):
+        detail = f"{counts[place, one]:,} clips in {one} and {counts[place, other]:,} in {other}"
+        yield Problem(f"location in both {one} and {other}", place, detail)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the header of an audio file says, or why it cannot be used."""
+
+    frames: int = 0
+    rate: int = 0
+    channels: int = 0
+    rule: str = ""
+    detail: str = ""
+
+
+def _check_audio(
+    root: Path, task: str, clips: pd.DataFrame, jobs: int, problems: list[Problem], notes: list[str]
+) -> None:
+    folder = root / "audio"
+    if not folder.is_dir():
+        problems.append(Problem("missing folder", "audio/", "there is no such folder"))
+    missing = missing_files(clips["path"])
+    problems += [Problem("missing file", os.path.relpath(path, root), "there is no such file") for path in missing]
+    paths = sorted(set(clips["path"]).difference(missing))
+    bar = tqdm(total=len(paths), desc="reading headers", unit="file", disable=None, delay=1)
+    headers: dict[str, _Header] = {}
+    with bar, ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        for path, header in zip(paths, pool.map(_read_header, paths), strict=True):
+            headers[os.path.relpath(path, root)] = header
+            bar.update()
+
+    rate, channels = AUDIO_FORMAT[task]
+    lengths = Counter((header.frames, header.rate) for header in headers.values() if not header.rule)
+    frames, at_rate = lengths.most_common(1)[0][0] if lengths else (0, rate)
+    usual = frames / at_rate
+    for item, header in headers.items():
+        if header.rule:
+            problems.append(Problem(header.rule, item, header.detail))
+            continue
+        if header.rate != rate:
+            problems.append(Problem("sample rate", item, f"it must be {rate:,} Hz, got {header.rate:,}"))
+        if header.channels != channels:
+            problems.append(Problem("channels", item, f"it must have {channels}, got {header.channels}"))
+        if header.frames != round(usual * header.rate):
+            detail = f"it must have {usual:g} s as most clips, got {header.frames / header.rate:.6g} s"
+            problems.append(Problem("length", item, detail))
+    if lengths and usual != PUBLISHED_SECONDS:
+        notes.append(f"clips have {usual:g} s, those of TAU have {PUBLISHED_SECONDS:g} s")
+
+    outside = _count_links_outside(root, folder)
+    if outside:
+        notes.append(f"{outside:,} files in audio/ are links to files outside the folder")
+
+
+def _count_links_outside(root: Path, folder: Path) -> int:
+    """Count links that lead out of the folder; ``audio/`` itself may lie elsewhere, for example on a larger disk."""
+    if not folder.is_dir():
+        return 0
+    inside = (root.resolve(), folder.resolve())
+    with os.scandir(folder) as entries:
+        links = [Path(entry.path).resolve() for entry in entries if entry.is_symlink()]
+    return sum(not any(link.is_relative_to(place) for place in inside) for link in links)
+
+
+def _read_header(path: str) -> _Header:
+    """Read the header of an audio file; libsndfile says nothing about a file that is shorter than its header says."""
+    try:
+        size = os.path.getsize(path)
+        if size == 0:
+            return _Header(rule="unreadable file", detail="it is empty (0 bytes)")
+        with open(path, "rb") as file:
+            promised = _promised_size(file)
+        if promised > size:
+            detail = f"its header promises {promised:,} bytes, the file has {size:,}"
+            return _Header(rule="truncated file", detail=detail)
+        info = soundfile.info(path)
+    except OSError as error:
+        return _Header(rule="unreadable file", detail=error.strerror or str(error))
+    except soundfile.LibsndfileError as error:
+        return _Header(rule="unreadable file", detail=error.error_string)
+    if info.frames == 0:
+        return _Header(rule="unreadable file", detail="it holds no samples")
+    return _Header(info.frames, info.samplerate, info.channels)
+
+
+def _promised_size(file: BinaryIO) -> int:
+    """Bytes that a WAV file must have to hold the samples that its header announces; 0 if it is no WAV file."""
+    start = file.read(12)
+    if start[:4] != b"RIFF" or start[8:] != b"WAVE":
+        return 0
+    while len(chunk := file.read(8)) == 8:
+        name, size = struct.unpack("<4sI", chunk)
+        if name == b"data":
+            return 0 if size == _UNKNOWN_SIZE else file.tell() + int(size)
+        file.seek(size + size % 2, os.SEEK_CUR)
+    # The file ends before its samples begin.
+    return file.tell() + 1

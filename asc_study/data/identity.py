@@ -1,0 +1,131 @@
+"""What a data set *is*: the digest of every clip's audio, and one digest of the whole, wherever the folder lies."""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from tqdm import tqdm
+
+from asc_study.data.dataset import Dataset
+from asc_study.errors import InputError
+
+#: Files read between two writes to the cache: what an interrupted call loses at most.
+_BATCH: Final = 256
+
+#: Columns of the clip table that say what a clip is; ``path`` is left out, so that a folder can be moved.
+_IDENTITY_COLUMNS: Final = ["clip_id", "split", "scene", "scene_group", "city", "location", "device"]
+
+#: Seconds that one process waits for another that writes to the cache.
+_WAIT_SECONDS: Final = 60.0
+
+
+def audio_digests(paths: Sequence[str | Path], *, cache: Path, progress: bool = False) -> list[str]:
+    """SHA-256 of each file's bytes, read once and remembered as long as size and modification time stay the same.
+
+    Parameters
+    ----------
+    paths
+        Audio files.
+    cache
+        Folder for ``audio-digests.sqlite``; it may be used by several processes at once.
+    progress
+        Show a progress bar on stderr if reading takes more than a second.
+
+    Returns
+    -------
+    list of str
+        Hexadecimal digests in the order of ``paths``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or the cache cannot be used.
+    """
+    names = [os.path.abspath(path) for path in paths]
+    stamps = {name: _stamp(name) for name in names}
+    with _open_cache(cache) as connection:
+        digests = _remembered(connection, stamps)
+        unknown = [name for name in stamps if name not in digests]
+        bar = tqdm(total=len(unknown), desc="reading audio", unit="file", disable=not progress, delay=1)
+        with bar, ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
+            for start in range(0, len(unknown), _BATCH):
+                batch = unknown[start : start + _BATCH]
+                found = dict(zip(batch, pool.map(_sha256, batch), strict=True))
+                with connection:
+                    connection.executemany(
+                        "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
+                        [(name, *stamps[name], digest) for name, digest in found.items()],
+                    )
+                digests.update(found)
+                bar.update(len(batch))
+    return [digests[name] for name in names]
+
+
+def dataset_digest(dataset: Dataset, digests: Sequence[str]) -> str:
+    """SHA-256 of the task and of every clip's split, labels, place, device and audio.
+
+    Parameters
+    ----------
+    dataset
+        The data set; neither its folder nor the order of its rows has an influence.
+    digests
+        The audio digest of each row of ``dataset.clips``, in order.
+    """
+    clips = dataset.clips[_IDENTITY_COLUMNS].itertuples(index=False, name=None)
+    rows = sorted([*clip, digest] for clip, digest in zip(clips, digests, strict=True))
+    content = json.dumps({"task": dataset.task, "clips": rows}, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+@contextmanager
+def _open_cache(folder: Path) -> Iterator[sqlite3.Connection]:
+    path = Path(folder) / "audio-digests.sqlite"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS)) as connection:
+            with connection:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS digests "
+                    "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
+                )
+            yield connection
+    except (sqlite3.Error, FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise InputError(
+            f"the cache of audio digests must be usable, got {path}: {error}: delete or move it"
+        ) from error
+
+
+def _remembered(connection: sqlite3.Connection, stamps: dict[str, tuple[int, int]]) -> dict[str, str]:
+    digests = {}
+    for name, stamp in stamps.items():
+        row = connection.execute("SELECT size, mtime_ns, sha256 FROM digests WHERE path = ?", (name,)).fetchone()
+        if row is not None and row[:2] == stamp:
+            digests[name] = row[2]
+    return digests
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Size in bytes and time of the last change in nanoseconds: if both are the same, so is the content."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _sha256(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> InputError:
+    return InputError(f"an audio file must be readable, got {path}: {error.strerror}: `asc-study data check` lists all")
