@@ -1,0 +1,46 @@
+"""Where derived files live, and locks that end with the process that holds them.
+
+The cache holds what can be computed again: features, audio digests, checkpoints of unfinished runs. It is the user's
+cache folder, or ``ASC_STUDY_CACHE``.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+from asc_study.errors import InputError
+
+
+def cache_dir() -> Path:
+    """The cache folder, created if needed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be created or written.
+    """
+    chosen = os.environ.get("ASC_STUDY_CACHE")
+    folder = Path(chosen).expanduser().resolve() if chosen else Path(platformdirs.user_cache_dir("asc-study"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the cache folder {folder} cannot be created ({error.strerror}): set ASC_STUDY_CACHE to a writable folder"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"the cache folder {folder} cannot be written: set ASC_STUDY_CACHE to a writable folder")
+    return folder
+
+
+def file_lock(name: str, *, timeout_seconds: float = -1) -> filelock.BaseFileLock:
+    """A lock between processes of this machine; the system frees it when its holder dies, even by kill -9.
+
+    Entering it raises `filelock.Timeout` if another process holds it for longer than ``timeout_seconds`` (-1: waits).
+    """
+    folder = cache_dir() / "locks"
+    folder.mkdir(exist_ok=True)
+    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return filelock.FileLock(folder / f"{digest}.lock", timeout=timeout_seconds)

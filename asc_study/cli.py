@@ -1,0 +1,345 @@
+"""The command line: parse, call, print. Heavy imports are inside the commands, so that ``--help`` is instant."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asc_study import __version__
+from asc_study.errors import InputError
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path)
+
+_data_option = click.option(
+    "--data",
+    "data_dir",
+    required=True,
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder in TAU layout (meta.csv, audio/, ...).",
+)
+_jobs_option = click.option("--jobs", default=1, show_default=True, metavar="N", help="Processes at the same time.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting in all rows; repeatable."
+)
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on stderr and exit code 2."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except InputError as error:
+        _fail(str(error), 2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "asc-study"
+        _fail(f"{error.format_message().rstrip('.')}: see `{command} --help`", 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted: the same command goes on from here", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"asc-study: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="asc-study")
+def cli() -> None:
+    """Acoustic scene classification studies, tracked as MLflow runs with accuracy per device subset.
+
+    \b
+    Example:
+      asc-study demo
+      asc-study run studies/demo.yaml --data TAU-urban-acoustic-scenes-2020-mobile-development
+      asc-study leaderboard demo
+    """
+
+
+@cli.group()
+def data() -> None:
+    """Check, download and simulate data sets in the layout of TAU Urban Acoustic Scenes 2020.
+
+    \b
+    Example:
+      asc-study data check DIR
+    """
+
+
+@data.command("check")
+@click.argument("directory", type=_FOLDER, metavar="DIR")
+@click.option("--task", type=click.Choice(["ten_class", "three_class"]), help="Default: told by the labels.")
+@click.option("--jobs", default=4, show_default=True, metavar="N", help="Audio files opened at the same time.")
+@_json_option
+def data_check(directory: Path, task: str | None, jobs: int, as_json: bool) -> int:
+    """Count the clips of DIR by split, scene and device, and report every problem at once.
+
+    Exit code 1 if there are problems.
+
+    \b
+    Example:
+      asc-study data check TAU-urban-acoustic-scenes-2020-mobile-development
+    """
+    from asc_study.data.check import check
+
+    report = check(directory, task, jobs)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.render())
+    return 0 if report.ok else 1
+
+
+@data.command("download")
+@click.argument("name", metavar="NAME")
+@click.argument("directory", type=_FOLDER, metavar="DIR")
+@click.option("--base-url", metavar="URL", help="A mirror to fetch the files from; default: Zenodo.")
+@click.option("--keep-zips", is_flag=True, help="Keep the zip files after they are unpacked.")
+@_json_option
+def data_download(name: str, directory: Path, base_url: str | None, keep_zips: bool, as_json: bool) -> None:
+    """Download the data set NAME (tau2020-mobile or tau2020-3class) to DIR; run again to go on after a cut.
+
+    \b
+    Example:
+      asc-study data download tau2020-mobile tau-mobile
+    """
+    from asc_study.data.download import download
+
+    unpacked = download(name, directory, base_url=base_url, keep_zips=keep_zips)
+    if as_json:
+        click.echo(json.dumps({"name": name, "root": str(directory), "unpacked": unpacked}, indent=2))
+    else:
+        click.echo(f"{len(unpacked)} zips unpacked" if unpacked else "already complete")
+        click.echo(f"next: asc-study data check {directory}")
+
+
+@data.command("simulate")
+@click.argument("directory", type=_FOLDER, metavar="DIR")
+@click.option("--task", default="ten_class", show_default=True, type=click.Choice(["ten_class", "three_class"]))
+@click.option("--clips-per-scene", default=60, show_default=True, metavar="N", help="Training segments of each scene.")
+@click.option("--seconds", default=10.0, show_default=True, metavar="S", help="Length of a clip in seconds.")
+@click.option("--seed", default=0, show_default=True, metavar="K")
+@_jobs_option
+@_json_option
+def data_simulate(**options: Any) -> None:
+    """Write a simulated data set in TAU layout to DIR: ten scenes, nine devices.
+
+    \b
+    Example:
+      asc-study data simulate sim --clips-per-scene 60 --seconds 3
+    """
+    from asc_study.data.simulate import simulate
+
+    as_json = options.pop("as_json")
+    _print_written(simulate(options.pop("directory"), **options), as_json)
+
+
+@data.command("add-devices")
+@click.argument("source", type=_FOLDER, metavar="IN")
+@click.argument("target", type=_FOLDER, metavar="OUT")
+@click.option("--impulse-responses", type=_FOLDER, metavar="DIR", help="WAVs for s1-s6; default: simulated ones.")
+@click.option("--seed", default=0, show_default=True, metavar="K")
+@_jobs_option
+@_json_option
+def data_add_devices(**options: Any) -> None:
+    """Copy IN, a data set of device a only, to OUT and add the eight other devices (simulated).
+
+    \b
+    Example:
+      asc-study data add-devices my-recordings my-benchmark
+    """
+    from asc_study.data.add_devices import add_devices
+
+    as_json = options.pop("as_json")
+    _print_written(add_devices(options.pop("source"), options.pop("target"), **options), as_json)
+
+
+def _print_written(written: Any, as_json: bool) -> None:
+    if as_json:
+        shown = {"root": str(written.root), "written": written.written, "clips": written.clips}
+        click.echo(json.dumps(shown, indent=2))
+        return
+    total = sum(sum(devices.values()) for devices in written.clips.values())
+    click.echo(f"{written.root}: {total} clips ({written.written} written now)")
+    for split, devices in written.clips.items():
+        click.echo(f"  {split}: " + "  ".join(f"{device} {count}" for device, count in devices.items()))
+
+
+@cli.command()
+@click.argument("study_file", type=_FILE, metavar="STUDY.yaml")
+@_data_option
+@_set_option
+@_json_option
+def plan(study_file: Path, data_dir: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show which runs of a study are new, done, failed, running, interrupted or orphaned; runs nothing.
+
+    \b
+    Example:
+      asc-study plan studies/demo.yaml --data DIR
+    """
+    from asc_study.study import STATUSES, check_fit, describe_plan, identify, make_plan
+    from asc_study.study_file import load_study
+    from asc_study.tracking import Tracker
+
+    load_study(study_file, overrides=overrides)  # before the data set is read: the quick errors first
+    identified = identify(data_dir)
+    study = load_study(study_file, overrides=overrides, default_task=identified.dataset.task)
+    check_fit(study, identified.dataset)
+    made = make_plan(study, identified.digest, Tracker())
+    if as_json:
+        click.echo(json.dumps({"study": study.name, "counts": made.counts, "runs": made.to_rows()}, indent=2))
+        return
+    click.echo(describe_plan(study, made))
+    rows = made.to_rows()
+    width = max(len(row["row"]) for row in rows)
+    for row in rows:
+        cells = [
+            f"{row['row']:<{width}}",
+            f"seed {row['seed']}",
+            f"{row['status']:<11}",
+            row["signature"],
+            row["reason"],
+        ]
+        click.echo("  " + "  ".join(cells).rstrip())
+    for status, count in made.counts.items():
+        if count:
+            click.echo(f"{status}: {STATUSES[status]}")
+
+
+@cli.command()
+@click.argument("study_file", type=_FILE, metavar="STUDY.yaml")
+@_data_option
+@_jobs_option
+@click.option("--only", multiple=True, metavar="ROW", help="Run this row only; repeatable.")
+@click.option("--retry-failed", is_flag=True, help="Try runs that failed again.")
+@_set_option
+@_json_option
+def run(
+    study_file: Path,
+    data_dir: Path,
+    jobs: int,
+    only: tuple[str, ...],
+    retry_failed: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Train the runs of a study that are not done yet; each row and seed becomes an MLflow run.
+
+    Runs that are done are skipped, interrupted ones go on. Exit code 1 if a run failed.
+
+    \b
+    Example:
+      asc-study run studies/demo.yaml --data DIR --jobs 2 --set training.epochs=6
+    """
+    return _run(study_file, data_dir, jobs, only, retry_failed, overrides, as_json)
+
+
+def _run(
+    study_file: Path,
+    data_dir: Path,
+    jobs: int = 1,
+    only: tuple[str, ...] = (),
+    retry_failed: bool = False,
+    overrides: tuple[str, ...] = (),
+    as_json: bool = False,
+) -> int:
+    from asc_study.study import identify, run_study
+    from asc_study.study_file import load_study
+
+    load_study(study_file, overrides=overrides).only(only)  # before the data set is read: the quick errors first
+    identified = identify(data_dir)
+    study = load_study(study_file, overrides=overrides, default_task=identified.dataset.task).only(only)
+    outcomes = run_study(
+        study, identified, jobs=jobs, retry_failed=retry_failed, say=lambda line: click.echo(line, err=as_json)
+    )
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if as_json:
+        shown = [
+            {
+                "row": outcome.spec.row,
+                "seed": outcome.spec.seed,
+                "status": outcome.status,
+                "seconds": round(outcome.seconds, 1),
+                "reason": outcome.reason,
+                "metrics": dict(outcome.metrics or {}),
+            }
+            for outcome in outcomes
+        ]
+        click.echo(json.dumps({"study": study.name, "runs": shown}, indent=2))
+    else:
+        if failed:
+            click.echo(
+                f"{failed} of {len(outcomes)} runs failed: the reasons are above; --retry-failed tries them again"
+            )
+        click.echo(f"next: asc-study leaderboard {study.name}")
+    return 1 if failed else 0
+
+
+@cli.command()
+@click.argument("study", metavar="STUDY")
+@_json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")
+def leaderboard(study: str, as_json: bool, as_csv: bool) -> None:
+    """Print the finished runs of STUDY (a name, or its YAML file) in the form of the paper's Table 1.
+
+    \b
+    Example:
+      asc-study leaderboard demo --csv > demo.csv
+    """
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other, got both: choose one")
+    click.echo(_leaderboard(study, as_json=as_json, as_csv=as_csv))
+
+
+def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> str:
+    from asc_study.leaderboard import leaderboard as gather
+    from asc_study.leaderboard import render, to_json
+    from asc_study.tracking import Tracker
+
+    order: list[str] = []
+    if study.endswith((".yaml", ".yml")):
+        from asc_study.study_file import load_study
+
+        loaded = load_study(Path(study))
+        study, order = loaded.name, [row.name for row in loaded.rows]
+    tracker = Tracker()
+    board = gather(tracker, study, order=order)
+    if board.empty:
+        raise InputError(f"study {study!r} has no finished runs in {tracker.uri}: run it, or name another one")
+    if as_json:
+        return to_json(board, study)
+    return str(board.to_csv(index=False)).rstrip("\n") if as_csv else render(board, study)
+
+
+@cli.command()
+@click.option("--data", "data_dir", default="demo-data", show_default=True, type=_FOLDER, metavar="DIR")
+@click.option(
+    "--study", "study_file", default=None, type=_FILE, metavar="STUDY.yaml", help="Default: studies/demo.yaml."
+)
+@_jobs_option
+def demo(data_dir: Path, study_file: Path | None, jobs: int) -> int:
+    """Simulate a small data set, run the study studies/demo.yaml on it and print the table.
+
+    \b
+    Example:
+      asc-study demo
+    """
+    from asc_study.demo import demo_study, simulate_demo_data
+
+    study_file = study_file or demo_study()
+    simulate_demo_data(data_dir)
+    status = _run(study_file, data_dir, jobs)
+    click.echo()
+    click.echo(_leaderboard(str(study_file)))
+    click.echo()
+    click.echo("Next:")
+    click.echo("  mlflow ui                     one run a combination, with its metrics and figures (port 5000)")
+    click.echo(f"  asc-study data check {data_dir}   what the simulated data set holds")
+    click.echo(f"  asc-study run {study_file} --data YOUR-TAU-FOLDER")
+    return status

@@ -1,0 +1,218 @@
+"""The schema of a run: strict models, readable errors, canonical JSON and signatures.
+
+A run is one architecture x augmentation combination with one seed. `resolve` turns the plain mapping that a study file
+gives into a `RunConfig` in which every default is written out; the run's identity is a digest of that.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from asc_study.augmentation import AUGMENTATIONS
+from asc_study.errors import InputError
+from asc_study.models import ARCHITECTURES
+from asc_study.taxonomy import CLASSES, DEVICES
+
+#: Part of every signature: raise it when the meaning of a setting, or the code behind it, changes the results.
+SCHEMA_VERSION: Final = 1
+
+Task = Literal["ten_class", "three_class"]
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A setting group in which an unknown key is an error and nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class FeatureConfig(Strict):
+    """Log-mel features (section 5.1); sizes in samples, ``n_mels`` in bands."""
+
+    n_fft: int = Field(2048, ge=16)
+    hop_length: int = Field(1024, ge=1)
+    n_mels: int = Field(128, ge=4)
+    scale: Literal["min_max", "none"] = "min_max"
+    dtype: Literal["float16", "float32"] = "float16"
+
+
+class TrainingConfig(Strict):
+    """SGD with warm restarts (section 5.2; the cycle form is the authors' code's).
+
+    ``threads`` is the number of TensorFlow threads of the run: its results depend on it, so it is a setting and never
+    follows from ``--jobs``.
+    """
+
+    batch_size: int = Field(32, ge=1)
+    epochs: int = Field(254, ge=1)
+    lr_max: float = Field(0.1, gt=0)
+    lr_min: float = Field(1e-5, ge=0)
+    first_cycle_epochs: int = Field(2, ge=1)
+    cycle_multiplier: int = Field(2, ge=1)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    select_epoch: Literal["best", "last"] = "best"
+    threads: int = Field(2, ge=1)
+
+
+class ValidationConfig(Strict):
+    """How validation is cut from train: a share of the locations, and devices that training never hears."""
+
+    share: float = Field(0.1, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+    holdout_devices: list[str] = []
+
+
+class RunConfig(Strict):
+    """Everything that decides the result of one run, except the seed and the data."""
+
+    task: Task = "ten_class"
+    architecture: str = "fcnn"
+    model: dict[str, Any] = {}
+    features: FeatureConfig = FeatureConfig()
+    batch_augmentation: dict[str, dict[str, Any] | None] = {}
+    training: TrainingConfig = TrainingConfig()
+    validation: ValidationConfig = ValidationConfig()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the task in column order."""
+        return CLASSES[self.task]
+
+
+def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
+    """Validate a plain mapping and write out every default, the options of the architecture and augmentations included.
+
+    Parameters
+    ----------
+    raw
+        Nested settings, as a study file gives them after a row was merged into the base.
+    where
+        What to call it in an error, for example ``row 'fcnn-mixup'``.
+
+    Raises
+    ------
+    InputError
+        One line: the first broken rule, the value received, what to do.
+    """
+    config = validate(RunConfig, dict(raw), where=where)
+    architecture = _named(ARCHITECTURES, config.architecture, "architecture", where)
+    options = validate(architecture.options_model, config.model, where=where, path="model")
+    augmentation: dict[str, dict[str, Any] | None] = {}
+    for name, settings in config.batch_augmentation.items():
+        if name not in AUGMENTATIONS:
+            _named(AUGMENTATIONS, name, "batch_augmentation", where)
+        if settings is not None:  # null switches off what the base switched on
+            model = AUGMENTATIONS[name].settings_model
+            path = f"batch_augmentation.{name}"
+            augmentation[name] = validate(model, settings, where=where, path=path).model_dump()
+    for device in config.validation.holdout_devices:
+        _named(dict.fromkeys(DEVICES), device, "validation.holdout_devices", where)
+    if config.training.lr_min >= config.training.lr_max:
+        raise InputError(
+            f"{_prefix(where)}training.lr_min must be below training.lr_max, got {config.training.lr_min} and "
+            f"{config.training.lr_max}: the learning rate falls from lr_max to lr_min in each cycle"
+        )
+    return config.model_copy(update={"model": options.model_dump(), "batch_augmentation": augmentation})
+
+
+def validate(model: type[ModelT], data: Any, *, where: str = "", path: str = "") -> ModelT:
+    """Validate ``data`` by a pydantic model; the first problem becomes an `InputError` of one line."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = error.errors()
+        # An unknown key is often the cause of what else is wrong, so it is named first.
+        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+        line = _prefix(where) + _explain(model, first, path)
+        if len(problems) > 1:
+            line += f" (and {len(problems) - 1} more)"
+        raise InputError(line) from None
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces; equal settings give equal text. Raises ValueError on NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def signature(config: RunConfig, dataset_digest: str, seed: int | None) -> str:
+    """SHA-256 (64 hex digits) of the resolved config, the schema version, the data and the seed.
+
+    Without a seed (None) it is the *combination signature*, by which the repeats of one row are grouped.
+    """
+    identity: dict[str, Any] = {"schema": SCHEMA_VERSION, "config": config.model_dump(), "dataset": dataset_digest}
+    if seed is not None:
+        identity["seed"] = seed
+    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; empty mappings are kept out."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def did_you_mean(name: str, known: "Mapping[str, Any] | list[str]") -> str:
+    """``did you mean 'mixup'?`` if something known is near, else the list of what is known."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))
+
+
+def _named(registry: Mapping[str, Any], name: str, key: str, where: str) -> Any:
+    if name not in registry:
+        raise InputError(f"{_prefix(where)}unknown {key} {name!r}: {did_you_mean(name, registry)}")
+    return registry[name]
+
+
+def _prefix(where: str) -> str:
+    return f"{where}: " if where else ""
+
+
+#: pydantic error type -> rule in our words; what is not here uses pydantic's own sentence.
+_RULES: Final[Mapping[str, str]] = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "list_type": "must be a list",
+    "literal_error": "must be {expected}",
+}
+
+
+def _explain(model: type[BaseModel], problem: Any, path: str) -> str:
+    steps = [str(step) for step in problem["loc"]]
+    key = ".".join([path, *steps] if path else steps)
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(model, steps[:-1])
+        return f"unknown key {key!r}: {did_you_mean(steps[-1], known)}"
+    if problem["type"] == "missing":
+        return f"{key!r} is missing: add it"
+    if problem["type"] == "value_error":  # a validator of ours: it states rule, value and remedy itself
+        return str(problem["ctx"]["error"])
+    rule = _RULES.get(problem["type"])
+    rule = rule.format(**problem.get("ctx", {})) if rule else problem["msg"]
+    return f"`{key}` {rule}, got {problem['input']!r}"
+
+
+def _keys_at(model: type[BaseModel], steps: list[str]) -> list[str]:
+    for step in steps:
+        annotation = model.model_fields[step].annotation if step in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

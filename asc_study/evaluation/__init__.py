@@ -1,0 +1,1 @@
+"""Evaluation: the predictions table and the metrics computed from it."""

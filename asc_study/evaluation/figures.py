@@ -1,0 +1,129 @@
+"""The figures of a run and of a study as one HTML page with one copy of plotly.js, which opens without a network."""
+
+import html
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+from plotly.subplots import make_subplots
+
+from asc_study.evaluation.metrics import confusion
+from asc_study.taxonomy import DEVICE_SUBSETS, DEVICES
+
+#: One colour a device subset: seen (blue, green, amber), unseen (red); told apart by lightness as well as by hue.
+SUBSET_COLOURS = {"A": "#1f4e79", "BC": "#2a9d8f", "s1-s3": "#e9a23b", "s4-s6": "#c8443c"}
+SUBSET_NAMES = {"A": "A", "BC": "B&C", "s1-s3": "s1-s3 (seen)", "s4-s6": "s4-s6 (unseen)"}
+_LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 50, "b": 50}, "font": {"size": 13}}
+
+
+def summary_page(
+    title: str,
+    test: pd.DataFrame,
+    metrics: Mapping[str, float],
+    history: Sequence[Mapping[str, float]],
+    *,
+    plotlyjs: str = "inline",
+) -> str:
+    """Draw accuracy by device, confusion matrix and learning curve of a run; returns an HTML page."""
+    figures = [device_figure(metrics), confusion_figure(test), learning_figure(history)]
+    lead = "  ".join(
+        f"{name} {100 * metrics[f'test/acc_{subset}']:.1f} %"
+        for subset, name in SUBSET_NAMES.items()
+        if f"test/acc_{subset}" in metrics
+    )
+    return page(
+        title, f"Test accuracy {100 * metrics['test/acc_avg']:.1f} % on {len(test)} clips: {lead}", figures, plotlyjs
+    )
+
+
+def page(title: str, lead: str, figures: Sequence[go.Figure], plotlyjs: str = "inline") -> str:
+    """Several figures as one HTML page; ``plotlyjs`` is ``inline`` (self-contained, 4.6 MB) or ``cdn``."""
+    script = f"<script>{get_plotlyjs()}</script>" if plotlyjs == "inline" else ""
+    parts = []
+    for i, figure in enumerate(figures):
+        load = "cdn" if plotlyjs == "cdn" and i == 0 else False
+        parts.append(figure.to_html(full_html=False, include_plotlyjs=load, config={"displaylogo": False}))
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>{script}"
+        "<style>body{font-family:sans-serif;margin:1.5em auto;max-width:1000px;color:#222}</style></head>"
+        f"<body><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>{''.join(parts)}</body></html>"
+    )
+
+
+def device_figure(metrics: Mapping[str, float]) -> go.Figure:
+    """Bars of the accuracy on each device, and of each subset with its 95 % interval."""
+    figure = make_subplots(
+        rows=1, cols=2, shared_yaxes=True, column_widths=[0.4, 0.6], subplot_titles=("Device subsets", "Devices")
+    )
+    for subset, devices in DEVICE_SUBSETS.items():
+        name, colour = f"test/acc_{subset}", SUBSET_COLOURS[subset]
+        if name not in metrics:
+            continue
+        value = 100 * metrics[name]
+        ends = [100 * metrics.get(f"{name}_{end}", metrics[name]) for end in ("lo", "hi")]
+        interval = {"array": [ends[1] - value], "arrayminus": [value - ends[0]], "color": "#444"}
+        label = SUBSET_NAMES[subset]
+        bar = go.Bar(
+            x=[label], y=[value], error_y=interval, marker_color=colour, text=[f"{value:.1f}"], showlegend=False
+        )
+        figure.add_trace(bar.update(textposition="inside", insidetextanchor="start"), 1, 1)
+        heard = [device for device in devices if f"device/acc_{device}" in metrics]
+        values = [100 * metrics[f"device/acc_{device}"] for device in heard]
+        text = [f"{value:.0f}" for value in values]
+        figure.add_trace(go.Bar(x=heard, y=values, marker_color=colour, text=text, showlegend=False), 1, 2)
+    figure.update_xaxes(categoryorder="array", categoryarray=list(DEVICES), row=1, col=2)
+    figure.update_yaxes(title="Test accuracy (%)", range=[0, 100], row=1, col=1)
+    return figure.update_layout(title="Robustness to the recording device", height=420, **_LAYOUT)
+
+
+def confusion_figure(test: pd.DataFrame) -> go.Figure:
+    """Heat map of the confusion matrix, in per cent of each true class."""
+    counts = confusion(test)
+    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0) * 100
+    heat = go.Heatmap(
+        z=share,
+        x=list(share.columns),
+        y=list(share.index),
+        zmin=0,
+        zmax=100,
+        colorscale="Blues",
+        texttemplate="%{z:.0f}",
+        hovertemplate="true %{y}<br>decided %{x}<br>%{z:.1f} %<extra></extra>",
+        colorbar={"title": "%"},
+    )
+    figure = go.Figure(heat).update_layout(title="Confusion matrix (test, % of each true scene)", height=560, **_LAYOUT)
+    figure.update_xaxes(title="decision").update_yaxes(title="true scene", autorange="reversed")
+    return figure.update_layout(margin={"l": 140, "b": 130})
+
+
+def learning_figure(history: Sequence[Mapping[str, float]]) -> go.Figure:
+    """Loss on train and validation, and the learning rate, by epoch."""
+    figure = make_subplots(specs=[[{"secondary_y": True}]])
+    epochs = list(range(1, len(history) + 1))
+    curves = {"train_loss": "training loss", "validation_loss": "validation loss"}
+    for key, name in curves.items():
+        if history and key in history[0]:
+            figure.add_trace(go.Scatter(x=epochs, y=[h[key] for h in history], name=name, mode="lines+markers"))
+    rates = [h["learning_rate"] for h in history]
+    line = {"color": "#999", "dash": "dot"}
+    figure.add_trace(go.Scatter(x=epochs, y=rates, name="learning rate", line=line), secondary_y=True)
+    figure.update_xaxes(title="epoch").update_yaxes(title="loss", secondary_y=False)
+    figure.update_yaxes(title="learning rate at the epoch's end", type="log", showgrid=False, secondary_y=True)
+    return figure.update_layout(
+        title="Training", height=380, legend={"orientation": "h", "y": 1.12, "x": 0.5}, **_LAYOUT
+    )
+
+
+def study_figure(board: pd.DataFrame) -> go.Figure:
+    """Bars of the four subsets for every row of a leaderboard (columns ``row`` and ``acc_<subset>``, in per cent)."""
+    figure = go.Figure()
+    for subset, name in SUBSET_NAMES.items():
+        column = f"acc_{subset}"
+        if column in board:
+            spread = {"array": board[f"{column}_sd"]} if f"{column}_sd" in board else None
+            figure.add_bar(
+                x=board["row"], y=board[column], name=name, marker_color=SUBSET_COLOURS[subset], error_y=spread
+            )
+    figure.update_yaxes(title="Test accuracy (%)", range=[0, 100])
+    return figure.update_layout(title="Accuracy by device subset", barmode="group", height=480, **_LAYOUT)

@@ -1,0 +1,96 @@
+"""The predictions table: the one currency of everything after training.
+
+One row a clip: `CONTEXT_COLUMNS`, then one probability column a class in the task's class order; the probabilities of a
+row sum to 1. ``scene`` is the true label and one of the class columns (for a three-class run it is the scene group).
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asc_study.errors import InputError
+from asc_study.taxonomy import CLASSES
+
+CONTEXT_COLUMNS: Final = ("clip_id", "scene", "device", "city", "location", "split")
+
+#: How far a row's sum may be from 1: float32 softmax output rounds.
+SUM_TOLERANCE: Final = 1e-3
+
+
+def predictions_table(clips: pd.DataFrame, probabilities: npt.NDArray[np.floating], task: str) -> pd.DataFrame:
+    """Join clips (n rows of the clip table) and their class probabilities (n, classes) into a predictions table.
+
+    Raises
+    ------
+    InputError
+        If the shapes disagree or a row is not a probability distribution.
+    """
+    classes = CLASSES[task]
+    if probabilities.shape != (len(clips), len(classes)):
+        raise InputError(
+            f"probabilities must have the shape (clips, classes) = ({len(clips)}, {len(classes)}), got "
+            f"{probabilities.shape}: predict the clips of the table with a model of the task {task!r}"
+        )
+    table = clips[list(CONTEXT_COLUMNS)].reset_index(drop=True)
+    if task == "three_class":
+        table["scene"] = clips["scene_group"].to_numpy()
+    table = pd.concat([table, pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))], axis=1)
+    check_predictions(table)
+    return table
+
+
+def classes_of(predictions: pd.DataFrame) -> tuple[str, ...]:
+    """The class columns of a predictions table, in order."""
+    return tuple(column for column in predictions.columns if column not in CONTEXT_COLUMNS)
+
+
+def check_predictions(predictions: pd.DataFrame) -> None:
+    """Raise `InputError` unless the table keeps the contract above."""
+    missing = [column for column in CONTEXT_COLUMNS if column not in predictions.columns]
+    if missing:
+        raise InputError(f"a predictions table needs the columns {', '.join(CONTEXT_COLUMNS)}; missing: {missing}")
+    classes = classes_of(predictions)
+    if classes not in CLASSES.values():
+        raise InputError(f"the class columns must be those of a task in alphabetical order, got {list(classes)}")
+    if predictions["clip_id"].duplicated().any():
+        clip = predictions.loc[predictions["clip_id"].duplicated(), "clip_id"].iloc[0]
+        raise InputError(f"clip {clip!r} stands twice in the predictions: keep one row a clip")
+    unknown = set(predictions["scene"]) - set(classes)
+    if unknown:
+        raise InputError(f"the true label must be one of the classes, got {sorted(unknown)}: check the task")
+    values = predictions[list(classes)].to_numpy(np.float64)
+    bad = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | (abs(values.sum(axis=1) - 1) > SUM_TOLERANCE)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"the probabilities of a clip must be finite, at least 0 and sum to 1; those of "
+            f"{predictions['clip_id'].iloc[row]!r} are {values[row].round(4).tolist()} ({int(bad.sum())} such clips)"
+        )
+
+
+def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
+    """Write a checked predictions table as parquet."""
+    check_predictions(predictions)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    predictions.to_parquet(path, index=False)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a predictions table from parquet and check it.
+
+    Raises
+    ------
+    InputError
+        If the file is not parquet or breaks the contract.
+    """
+    try:
+        predictions = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise InputError(
+            f"{path} is not a readable parquet file ({error}): give a run's predictions/*.parquet"
+        ) from None
+    check_predictions(predictions)
+    return predictions

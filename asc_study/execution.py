@@ -1,0 +1,332 @@
+"""One run from start to end, in whatever process it is given: claim, train, evaluate, log.
+
+A run is claimed by a file lock on its signature, which the system frees when the process dies; so two launches never
+train the same run at the same time, and a killed one is recognised at once.
+"""
+
+import json
+import os
+import platform
+import socket
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import filelock
+import yaml
+
+from asc_study.cache import cache_dir, file_lock
+from asc_study.config import RunConfig, flatten
+from asc_study.data.dataset import Dataset, cut_validation
+from asc_study.errors import InputError, TrainingFailure
+from asc_study.features.logmel import LogMelSettings
+from asc_study.features.store import FeatureStore, extract
+from asc_study.progress import progress_bar
+from asc_study.tracking import RunRecord, Tracker
+from asc_study.training.runtime import start_keras
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from asc_study.training.fit import TrainingResult
+
+#: A run of another machine counts as alive for this long after its last sign of life.
+HEARTBEAT_LIMIT_SECONDS: Final = 600
+_HEARTBEAT_SECONDS: Final = 60
+_PROGRESS_SECONDS: Final = 15
+
+_LIBRARIES: Final = ("asc-study", "keras", "tensorflow", "jax", "numpy", "scipy", "librosa", "mlflow")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run of a study: a row, a seed and what identifies them."""
+
+    study: str
+    row: str
+    seed: int
+    config: RunConfig
+    signature: str
+    combination: str
+
+    @property
+    def label(self) -> str:
+        """Row and seed, as shown to people and as the run's name."""
+        return f"{self.row} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What all runs of one launch share."""
+
+    tracking_uri: str
+    parent_run_id: str
+    dataset: Dataset
+    audio_digests: tuple[str, ...]
+    dataset_digest: str
+    figures: str
+    git_commit: str
+    jobs: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; ``elsewhere`` means that another process works on it."""
+
+    spec: RunSpec
+    status: Literal["done", "failed", "elsewhere"]
+    seconds: float = 0.0
+    metrics: Mapping[str, float] | None = None
+    reason: str = ""
+
+
+def run_lock(tracking_uri: str, identity: str) -> filelock.BaseFileLock:
+    """The lock that the process working on a run holds; ``identity`` is that of its `RunRecord`."""
+    return file_lock(f"run {tracking_uri} {identity}", timeout_seconds=1)
+
+
+def is_alive(tracker: Tracker, record: RunRecord) -> bool:
+    """Whether a process still works on a run that is marked RUNNING."""
+    if record.tags.get("asc.host") == socket.gethostname():
+        try:
+            with run_lock(tracker.uri, record.identity):
+                return False
+        except filelock.Timeout:
+            return True
+    last_sign = float(record.tags.get("asc.heartbeat", record.start_seconds))
+    return time.time() - last_sign < HEARTBEAT_LIMIT_SECONDS
+
+
+def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
+    """Train, evaluate and log one run; failures are logged and returned, never raised."""
+    start = time.perf_counter()
+    try:
+        with run_lock(launch.tracking_uri, spec.signature):
+            tracker = Tracker(launch.tracking_uri)
+            return _execute_claimed(spec, launch, tracker, start)
+    except filelock.Timeout:
+        return Outcome(spec, "elsewhere")
+
+
+def _execute_claimed(spec: RunSpec, launch: Launch, tracker: Tracker, start: float) -> Outcome:
+    earlier = [record for record in tracker.runs(spec.study, kind="train") if record.signature == spec.signature]
+    if any(record.status == "FINISHED" for record in earlier):  # finished elsewhere since the plan was made
+        return Outcome(spec, "elsewhere")
+    run_id = next((record.run_id for record in earlier if record.status in ("RUNNING", "KILLED")), None)
+    if run_id is None:
+        run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
+    else:
+        tracker.reopen(run_id)
+        tracker.set_tags(run_id, _tags(spec, launch))
+    checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
+    try:
+        with _signs_of_life(tracker, run_id):
+            metrics = _train_and_log(spec, launch, tracker, run_id, checkpoint)
+    except (TrainingFailure, InputError, ArithmeticError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if isinstance(error, TrainingFailure | InputError):
+            reason = str(error)
+        tracker.finish(run_id, "FAILED", failure=reason)
+        checkpoint.unlink(missing_ok=True)
+        return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
+    except KeyboardInterrupt:
+        tracker.finish(run_id, "KILLED")  # its checkpoint stays: the next launch goes on from it
+        raise
+    checkpoint.unlink(missing_ok=True)
+    return Outcome(spec, "done", time.perf_counter() - start, metrics)
+
+
+def _train_and_log(
+    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, checkpoint: Path
+) -> Mapping[str, float]:
+    config = spec.config
+    start_keras(config.training.threads)
+    from asc_study.training.fit import train
+
+    clips = split_clips(launch.dataset, config)
+    progress = _EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1)
+
+    def on_epoch(epoch: int, measured: dict[str, float]) -> None:
+        tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
+        progress(epoch, measured)
+
+    with progress:
+        store = feature_store(config, launch.dataset, launch.audio_digests)
+        result = train(config, clips, store, spec.seed, checkpoint=checkpoint, on_epoch=on_epoch)
+    return _log_result(spec, launch, tracker, run_id, result, clips)
+
+
+def _log_result(
+    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, result: "TrainingResult", clips: "pd.DataFrame"
+) -> Mapping[str, float]:
+    from asc_study.evaluation.figures import summary_page
+    from asc_study.evaluation.metrics import evaluate
+    from asc_study.evaluation.predictions import write_predictions
+
+    metrics: dict[str, float] = {}
+    for predictions in result.predictions.values():
+        metrics |= evaluate(predictions)
+    metrics |= cost_metrics(result.model, result.input_shape)
+    metrics["epoch/chosen"] = result.chosen_epoch + 1
+    with tracker.artifacts(run_id) as folder:
+        for split, predictions in result.predictions.items():
+            write_predictions(predictions, folder / "predictions" / f"{split}.parquet")
+        page = summary_page(spec.label, result.predictions["test"], metrics, result.history, plotlyjs=launch.figures)
+        (folder / "figures").mkdir()
+        (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
+        settings = {"row": spec.row, "seed": spec.seed, **spec.config.model_dump()}
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        counts = clips["split"].value_counts().to_dict()
+        (folder / "environment.json").write_text(json.dumps(environment() | {"clips": counts}, indent=2))
+    model_id = tracker.log_keras_model(run_id, result.model)
+    tracker.log_metrics(run_id, metrics, len(result.history), model_id=model_id)
+    tracker.finish(run_id)
+    return metrics
+
+
+def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
+    """The clip table with its validation cut; the index is the clip's position in the data set."""
+    from pandas import Index
+
+    validation = config.validation
+    clips = cut_validation(
+        dataset.clips, share=validation.share, seed=validation.seed, holdout_devices=validation.holdout_devices
+    )
+    return clips.set_index(Index(dataset.clips["clip_id"]).get_indexer(clips["clip_id"]))
+
+
+def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:
+    """The feature settings of a run at the sample rate of the data set."""
+    return LogMelSettings(sample_rate=dataset.sample_rate, **config.features.model_dump())
+
+
+def feature_store(
+    config: RunConfig, dataset: Dataset, audio_digests: tuple[str, ...], *, jobs: int = 1, progress: bool = False
+) -> FeatureStore:
+    """The features of all clips of the data set; what is not stored yet is computed."""
+    paths = [Path(path) for path in dataset.clips["path"]]
+    return extract(
+        paths, audio_digests, log_mel_settings(config, dataset), cache_dir() / "features", jobs=jobs, progress=progress
+    )
+
+
+def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dict[str, float]:
+    """The ``cost/`` metrics: parameters, kB (1,024 bytes) of float32 weights, MACs and latency of one clip.
+
+    The latency is the median over single-clip predictions after warming up, features not counted.
+    """
+    import numpy as np
+
+    from asc_study.models.cost import model_cost
+
+    cost = model_cost(model, input_shape)
+    clip = np.zeros((1, *input_shape), np.float32)
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        model.predict_on_batch(clip)
+        seconds.append(time.perf_counter() - start)
+    return {
+        "cost/parameters": cost.parameters,
+        "cost/model_kb": cost.weight_bytes / 1024,
+        "cost/nonzero_kb": cost.nonzero_bytes / 1024,
+        "cost/macs": cost.macs,
+        "cost/latency_ms": 1000 * statistics.median(seconds[2:]),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What besides the config can change a result: versions, processor, switches of the libraries."""
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    switches = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": versions,
+        "switches": {name: os.environ[name] for name in switches if name in os.environ},
+    }
+
+
+def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
+    return {
+        "asc.study": spec.study,
+        "asc.row": spec.row,
+        "asc.kind": "train",
+        "asc.seed": str(spec.seed),
+        "asc.signature": spec.signature,
+        "asc.signature_short": spec.signature[:10],
+        "asc.combination": spec.combination,
+        "asc.combination_short": spec.combination[:10],
+        "asc.task": spec.config.task,
+        "asc.dataset": launch.dataset.root.name,
+        "asc.dataset_digest": launch.dataset_digest,
+        "asc.git_commit": launch.git_commit,
+        "asc.host": socket.gethostname(),
+        "mlflow.parentRunId": launch.parent_run_id,
+    }
+
+
+def _params(spec: RunSpec) -> dict[str, Any]:
+    return flatten(spec.config.model_dump()) | {"seed": spec.seed}
+
+
+@contextmanager
+def _signs_of_life(tracker: Tracker, run_id: str) -> Iterator[None]:
+    """Tell the store now and then that the run is alive, and end this worker if the process that started it dies."""
+    over = threading.Event()
+    parent = os.getppid()
+
+    def watch() -> None:
+        told = 0.0
+        while not over.wait(1):
+            if os.getppid() != parent:  # killed: without it nobody would read the result, nor stop this process
+                os._exit(1)
+            if time.monotonic() - told > _HEARTBEAT_SECONDS:
+                told = time.monotonic()
+                tracker.set_tags(run_id, {"asc.heartbeat": f"{time.time():.0f}"})
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class _EpochProgress:
+    """Progress of one run on stderr: a bar if it is alone, else a line now and then."""
+
+    def __init__(self, label: str, epochs: int, *, alone: bool) -> None:
+        self._label, self._epochs, self._told = label, epochs, time.monotonic()
+        self._bar = progress_bar(epochs, label, "epoch", shown=alone)
+
+    def __enter__(self) -> "_EpochProgress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def __call__(self, epoch: int, measured: Mapping[str, float]) -> None:
+        shown = {name: f"{measured[name]:.3f}" for name in ("train_loss", "validation_acc") if name in measured}
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(epoch + 1 - self._bar.n)
+        if self._bar.disable and time.monotonic() - self._told > _PROGRESS_SECONDS:
+            self._told = time.monotonic()
+            figures = "  ".join(f"{name} {value}" for name, value in shown.items())
+            print(f"  {self._label}: epoch {epoch + 1}/{self._epochs}  {figures}", file=sys.stderr, flush=True)

@@ -1,0 +1,129 @@
+"""The leaderboard: finished runs of a study in the form of the paper's Table 1."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from asc_study.tracking import RunRecord, Tracker
+
+#: Column -> (heading, metric, factor); accuracies are shown in per cent.
+COLUMNS: Final = {
+    "acc_A": ("A", "test/acc_A", 100),
+    "acc_BC": ("B&C", "test/acc_BC", 100),
+    "acc_s1-s3": ("s1-s3", "test/acc_s1-s3", 100),
+    "acc_s4-s6": ("s4-s6", "test/acc_s4-s6", 100),
+    "log_loss": ("log loss", "test/log_loss", 1),
+    "acc_avg": ("Avg acc.", "test/acc_avg", 100),
+}
+
+
+def leaderboard(tracker: Tracker, study: str, *, order: Sequence[str] = ()) -> pd.DataFrame:
+    """Gather the finished training runs of a study, one row a combination, the repeats averaged.
+
+    Parameters
+    ----------
+    tracker
+        The store.
+    study
+        Name of the study (the MLflow experiment).
+    order
+        Row names in the order wanted, as the study file has them; rows without a finished run are listed empty.
+
+    Returns
+    -------
+    DataFrame
+        ``row, architecture, augmentation, task, dataset, dataset_digest, combination, seeds`` (how many), then for each
+        of `COLUMNS` the mean over seeds and its sample standard deviation ``<column>_sd`` (NaN for a single seed).
+    """
+    groups: dict[str, list[RunRecord]] = {}
+    for record in tracker.runs(study, kind="train"):
+        if record.status == "FINISHED":
+            groups.setdefault(record.tags["asc.combination"], []).append(record)
+    rows = [_summary(records) for records in groups.values()]
+    rows += [{"row": name, "seeds": 0} for name in order if name not in {row["row"] for row in rows}]
+    position = {name: place for place, name in enumerate(order)}
+    rows.sort(key=lambda row: (position.get(row["row"], len(position)), row.get("first_start", 0.0)))
+    board = pd.DataFrame(rows).drop(columns="first_start", errors="ignore")
+    return board
+
+
+def render(board: pd.DataFrame, study: str) -> str:
+    """Lay the leaderboard out as a text table, per cent with one decimal, ± one standard deviation over seeds."""
+    several = {column for column in ("dataset_digest", "task") if column in board and board[column].nunique() > 1}
+    header = ["Row", "System", "Augmentation"]
+    header += ["Task"] * ("task" in several) + ["Data"] * ("dataset_digest" in several) + ["Seeds"]
+    header += [heading for heading, _, _ in COLUMNS.values()]
+    lines = [header]
+    for row in board.to_dict("records"):
+        cells = [row["row"], _text(row.get("architecture")), _text(row.get("augmentation"))]
+        if "task" in several:
+            cells.append(_text(row.get("task")))
+        if "dataset_digest" in several:
+            known = isinstance(row.get("dataset"), str)
+            cells.append(f"{row['dataset']} {row['dataset_digest'][:6]}" if known else "-")
+        cells.append(str(row["seeds"]))
+        cells += [_cell(row.get(name), row.get(f"{name}_sd"), factor) for name, (_, _, factor) in COLUMNS.items()]
+        lines.append(cells)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    text = [
+        "  ".join(_align(cell, width, i, header) for i, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    ]
+    text.insert(1, "  ".join("-" * width for width in widths))
+    note = "accuracy in %; ± is the standard deviation over seeds; log loss in nats"
+    return "\n".join([f"Study {study} (test split)", *(line.rstrip() for line in text), note])
+
+
+def to_json(board: pd.DataFrame, study: str) -> str:
+    """The leaderboard as JSON; an unknown value is null."""
+    rows = [{key: _plain(value) for key, value in row.items()} for row in board.to_dict("records")]
+    return json.dumps({"study": study, "rows": rows}, indent=2)
+
+
+def _summary(records: Sequence[RunRecord]) -> dict[str, Any]:
+    newest = max(records, key=lambda record: record.start_seconds)
+    by_seed = {record.tags["asc.seed"]: record for record in sorted(records, key=lambda record: record.start_seconds)}
+    augmentation = sorted({key.split(".")[1] for key in newest.params if key.startswith("batch_augmentation.")})
+    summary: dict[str, Any] = {
+        "row": newest.tags["asc.row"],
+        "architecture": newest.params.get("architecture", ""),
+        "augmentation": " + ".join(augmentation) or "none",
+        "task": newest.tags["asc.task"],
+        "dataset": newest.tags["asc.dataset"],
+        "dataset_digest": newest.tags["asc.dataset_digest"],
+        "combination": newest.tags["asc.combination"],
+        "seeds": len(by_seed),
+        "first_start": min(record.start_seconds for record in records),
+    }
+    for name, (_, metric, factor) in COLUMNS.items():
+        values = [factor * record.metrics[metric] for record in by_seed.values() if metric in record.metrics]
+        summary[name] = float(np.mean(values)) if values else float("nan")
+        summary[f"{name}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return summary
+
+
+def _cell(value: Any, spread: Any, factor: int) -> str:
+    if value is None or not np.isfinite(value):
+        return "-"
+    digits = 1 if factor == 100 else 2
+    shown = f"{value:.{digits}f}"
+    return shown if spread is None or not np.isfinite(spread) else f"{shown} ± {spread:.{digits}f}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "-"
+
+
+def _align(cell: str, width: int, column: int, header: Sequence[str]) -> str:
+    return (
+        cell.rjust(width)
+        if header[column] in {"Seeds", *(heading for heading, _, _ in COLUMNS.values())}
+        else cell.ljust(width)
+    )
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value

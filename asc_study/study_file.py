@@ -1,0 +1,224 @@
+"""Study files: YAML in, the table of runs out.
+
+The table is the explicit ``rows`` followed by every point of the ``grid``, each merged into ``base``. Overrides are
+nested or dotted (``training.epochs``); null switches an augmentation of the base off.
+"""
+
+import copy
+import itertools
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+from pydantic import Field
+
+from asc_study.config import RunConfig, Strict, canonical_json, did_you_mean, resolve, validate
+from asc_study.errors import InputError
+
+_STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class StudyFile(Strict):
+    """The top level of a study file."""
+
+    study: str
+    description: str = ""
+    base: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    grid: dict[str, list[Any] | dict[str, Any]] = {}
+    seeds: list[int] = Field([0], min_length=1)
+    figures: Literal["inline", "cdn"] = "inline"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One combination of the study: its name and its resolved settings."""
+
+    name: str
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file with its rows resolved."""
+
+    name: str
+    description: str
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    figures: str
+    source: str
+
+    def only(self, names: Sequence[str]) -> "Study":
+        """The study with the named rows alone; all rows if no name is given.
+
+        Raises
+        ------
+        InputError
+            If a name is not a row of the study.
+        """
+        known = {row.name: row for row in self.rows}
+        for name in names:
+            if name not in known:
+                raise InputError(f"study {self.name!r} has no row {name!r}: {did_you_mean(name, known)}")
+        rows = tuple(row for row in self.rows if not names or row.name in names)
+        return Study(self.name, self.description, rows, self.seeds, self.figures, self.source)
+
+
+def load_study(path: Path, *, overrides: Sequence[str] = (), default_task: str | None = None) -> Study:
+    """Read a study file and resolve its rows.
+
+    Parameters
+    ----------
+    path
+        A YAML file.
+    overrides
+        ``KEY=VALUE`` settings that win over base and rows; the key is dotted, the value YAML. ``seeds`` may be given
+        too.
+    default_task
+        The task of rows that name none: that of the data set.
+
+    Raises
+    ------
+    InputError
+        One line: file, row, rule, value received and remedy.
+    """
+    raw = _read_yaml(path)
+    study = validate(StudyFile, raw, where=str(path))
+    if not _STUDY_NAME.fullmatch(study.study):
+        raise InputError(f"{path}: `study` must be letters, digits, '.', '_' or '-', got {study.study!r}: rename it")
+    settings = [_parse_override(override) for override in overrides]
+    seeds = next((value for key, value in reversed(settings) if key == "seeds"), study.seeds)
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise InputError(
+            f"{path}: `seeds` must be a list of whole numbers of at least 0, got {seeds!r}: write [0, 1, 2]"
+        )
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{path}: `seeds` names a seed twice, got {seeds!r}: each repeat needs a seed of its own")
+    base = {"task": default_task} if default_task else {}
+    base = merge(base, study.base, where=f"{path}: base")
+    rows = []
+    for name, own in _table(study, path):
+        merged = merge(base, own, where=f"{path}: row {name!r}")
+        for key, value in settings:
+            if key != "seeds":
+                merged = merge(merged, {key: value}, where="--set")
+        rows.append(Row(name, resolve(merged, where=f"{path}: row {name!r}")))
+    _check_rows(rows, path)
+    source = path.read_text(encoding="utf-8")
+    return Study(study.study, study.description, tuple(rows), tuple(seeds), study.figures, source)
+
+
+def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
+    """``own`` merged into a copy of ``base``; mappings are merged, everything else is replaced.
+
+    A dotted key addresses a nested setting: ``{"training.epochs": 3}`` is ``{"training": {"epochs": 3}}``.
+    """
+    result = copy.deepcopy(dict(base))
+    for key, value in own.items():
+        if not isinstance(key, str):
+            raise InputError(f"{where}: a key must be text, got {key!r}: put it in quotes")
+        head, _, rest = key.partition(".")
+        if rest:
+            value = {rest: value}
+        if isinstance(value, Mapping):
+            inner = result.get(head)
+            result[head] = merge(inner if isinstance(inner, Mapping) else {}, value, where=where)
+        else:
+            result[head] = copy.deepcopy(value)
+    return result
+
+
+def _table(study: StudyFile, path: Path) -> list[tuple[str, dict[str, Any]]]:
+    table = []
+    for number, row in enumerate(study.rows, 1):
+        own = dict(row)
+        name = own.pop("name", None)
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"{path}: row {number} needs a `name`, got {name!r}: it is what --only and the tables use")
+        table.append((name, own))
+    axes = [[(key, label, value) for label, value in _labelled(key, axis, path)] for key, axis in study.grid.items()]
+    if axes:
+        for point in itertools.product(*axes):
+            table.append(("-".join(label for _, label, _ in point), {key: value for key, _, value in point}))
+    return table or [("base", {})]
+
+
+def _labelled(key: str, axis: list[Any] | dict[str, Any], path: Path) -> list[tuple[str, Any]]:
+    """The values of one grid axis with the part that each adds to the row's name."""
+    if not axis:
+        raise InputError(f"{path}: grid axis {key!r} is empty: list its values, or remove it")
+    if isinstance(axis, dict):
+        return [(str(label), value) for label, value in axis.items()]
+    for value in axis:
+        if isinstance(value, Mapping | list):
+            raise InputError(
+                f"{path}: grid axis {key!r} must name its points when they are mappings, got {value!r}: write "
+                f"{key}: {{label: {{...}}}}"
+            )
+    short = key.rsplit(".", 1)[-1]
+    return [(value if isinstance(value, str) else f"{short}={value}", value) for value in axis]
+
+
+def _check_rows(rows: Sequence[Row], path: Path) -> None:
+    names = Counter(row.name for row in rows)
+    name, count = names.most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: {count} rows are named {name!r}: give each row a name of its own")
+    seen: dict[str, str] = {}
+    for row in rows:
+        text = canonical_json(row.config.model_dump())
+        if text in seen:
+            raise InputError(f"{path}: rows {seen[text]!r} and {row.name!r} are the same combination: remove one")
+        seen[text] = row.name
+    threads = {row.config.training.threads for row in rows}
+    if len(threads) > 1:
+        raise InputError(
+            f"{path}: training.threads must be the same in all rows, got {sorted(threads)}: a process keeps the thread "
+            "count that it starts with; set it in `base`"
+        )
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set takes KEY=VALUE, got {text!r}: for example --set training.epochs=2")
+    try:
+        return key.strip(), yaml.load(value, _Loader)
+    except yaml.YAMLError:
+        raise InputError(f"--set {key.strip()}: the value must be YAML, got {value!r}: quote it") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: ``1e-5`` is a number, and a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key, count in Counter(map(str, keys)).items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise InputError(f"study file {str(path)!r} does not exist: give the path of a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"study file {str(path)!r} cannot be read ({error}): give the path of a YAML file") from None
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"study file {str(path)!r} is not valid YAML: {detail}: correct it") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"study file {str(path)!r} must hold a mapping with `study` and `rows`, got {raw!r:.60}")
+    return raw

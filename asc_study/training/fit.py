@@ -1,0 +1,167 @@
+"""The one training loop: from a clip table and its features to predictions."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asc_study.augmentation import compose
+from asc_study.config import RunConfig
+from asc_study.errors import TrainingFailure
+from asc_study.evaluation.metrics import evaluate
+from asc_study.evaluation.predictions import predictions_table
+from asc_study.features.store import FeatureStore
+from asc_study.models import build_model
+from asc_study.training.batches import EvaluationBatches, TrainingBatches
+from asc_study.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from asc_study.training.schedule import WarmRestarts
+
+#: Called after every epoch with its index (from 0) and its metrics.
+EpochReport = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained model (not compiled, weights of the chosen epoch) and its predictions by split.
+
+    ``input_shape`` is that of a whole clip: (frequency, time, channel).
+    """
+
+    model: keras.Model
+    predictions: dict[str, pd.DataFrame]
+    history: list[dict[str, float]]
+    chosen_epoch: int
+    input_shape: tuple[int, int, int]
+
+
+def train(
+    config: RunConfig,
+    clips: pd.DataFrame,
+    store: FeatureStore,
+    seed: int,
+    *,
+    checkpoint: Path,
+    on_epoch: EpochReport = lambda epoch, metrics: None,
+) -> TrainingResult:
+    """Train one model, or go on from its checkpoint, and predict validation and test.
+
+    Parameters
+    ----------
+    config
+        The resolved settings.
+    clips
+        The clip table after the validation cut; its index is the clip's position in ``store``.
+    store
+        Static log-mel features of the clips.
+    seed
+        The run's seed; every random stream (weights, batches) is spawned from it.
+    checkpoint
+        File of the unfinished training; read if it exists, rewritten after every epoch.
+    on_epoch
+        Told the metrics of every finished epoch.
+
+    Raises
+    ------
+    TrainingFailure
+        If the loss is not finite.
+    """
+    settings = config.training
+    weights_seed, batches_seed = (int(part) for part in np.random.SeedSequence(seed).generate_state(2))
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(weights_seed)
+
+    split = {name: clips[clips["split"] == name] for name in ("train", "validation", "test")}
+    batches = TrainingBatches(
+        store,
+        split["train"].index.to_numpy(),
+        _one_hot(split["train"], config),
+        batch_size=settings.batch_size,
+        augmentation=compose(config.batch_augmentation),
+        seed=batches_seed,
+    )
+    model = _build(config, batches.input_shape)
+    schedule = WarmRestarts(
+        steps_per_epoch=len(batches),
+        **settings.model_dump(include={"epochs", "lr_max", "lr_min", "first_cycle_epochs", "cycle_multiplier"}),
+    )
+    model.compile(keras.optimizers.SGD(schedule, momentum=settings.momentum), loss="categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    state = load_checkpoint(checkpoint, model)
+
+    for epoch in range(len(state.history), settings.epochs):
+        metrics = _train_epoch(model, batches, epoch)
+        if len(split["validation"]):
+            measured = evaluate(_predict(model, split["validation"], store, config), intervals=False)
+            metrics |= {
+                "validation_acc": measured["validation/acc_avg"],
+                "validation_loss": measured["validation/log_loss"],
+            }
+        state.history.append(metrics)
+        _keep_best(state, model, settings.select_epoch)
+        save_checkpoint(checkpoint, model, state)
+        on_epoch(epoch, metrics)
+
+    final = _build(config, batches.input_shape)  # without optimiser: what is saved is only what predicts
+    final.set_weights(state.best_weights)
+    predictions = {
+        name: _predict(final, split[name], store, config) for name in ("validation", "test") if len(split[name])
+    }
+    return TrainingResult(final, predictions, state.history, state.best_epoch, batches.input_shape)
+
+
+def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
+    frequencies, _, channels = clip_shape
+    return build_model(
+        config.architecture,
+        input_shape=(frequencies, None, channels),  # trained on crops, evaluated on whole clips
+        num_classes=len(config.classes),
+        **config.model,
+    )
+
+
+def _train_epoch(model: keras.Model, batches: TrainingBatches, epoch: int) -> dict[str, float]:
+    start = time.perf_counter()
+    batches.set_epoch(epoch)
+    fitted = model.fit(
+        batches,
+        epochs=epoch + 1,
+        initial_epoch=epoch,
+        shuffle=False,  # the batches shuffle themselves, from the run's seed
+        verbose=0,
+        callbacks=[keras.callbacks.TerminateOnNaN()],
+    )
+    loss = float(fitted.history["loss"][-1])
+    if not math.isfinite(loss):
+        raise TrainingFailure(
+            f"the loss became {loss} in epoch {epoch + 1}: lower training.lr_max or check the features"
+        )
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    return {"train_loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
+
+
+def _keep_best(state: TrainingState, model: keras.Model, select: str) -> None:
+    """Remember the weights of the epoch to be kept: the last, or the best on validation (never on test)."""
+    newest = len(state.history) - 1
+    accuracy = [metrics.get("validation_acc") for metrics in state.history]
+    if select == "best" and accuracy[newest] is not None and state.best_epoch >= 0:
+        best = accuracy[state.best_epoch]
+        if best is not None and accuracy[newest] < best:  # type: ignore[operator]
+            return
+    state.best_epoch, state.best_weights = newest, model.get_weights()
+
+
+def _predict(model: keras.Model, clips: pd.DataFrame, store: FeatureStore, config: RunConfig) -> pd.DataFrame:
+    batches = EvaluationBatches(store, clips.index.to_numpy(), batch_size=config.training.batch_size)
+    return predictions_table(clips, model.predict(batches, verbose=0), config.task)
+
+
+def _one_hot(clips: pd.DataFrame, config: RunConfig) -> npt.NDArray[np.float32]:
+    label = clips["scene" if config.task == "ten_class" else "scene_group"]
+    one_hot: npt.NDArray[np.float32] = (label.to_numpy()[:, None] == np.asarray(config.classes)).astype(np.float32)
+    return one_hot

@@ -1,0 +1,57 @@
+"""Starting Keras and its backend in a process: quietly, and with the run's number of threads."""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from asc_study.errors import TrainingFailure
+
+
+def start_keras(threads: int) -> None:
+    """Import Keras and let TensorFlow compute with ``threads`` threads in this process: its results depend on them.
+
+    Raises
+    ------
+    TrainingFailure
+        If TensorFlow already computes with another number.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _quiet():
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            return
+        import tensorflow as tf
+
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(1)
+            except RuntimeError:
+                raise TrainingFailure(
+                    f"training.threads is {threads}, but TensorFlow already runs with another number in this process: "
+                    "start a new process"
+                ) from None
+        tf.config.list_logical_devices()  # starts the devices while their notices are caught
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the block writes to file descriptor 2 (start-up notices of C++ libraries), and show it on an error."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            caught.seek(0)
+            os.write(original, caught.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)

@@ -1,0 +1,138 @@
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from asc_study.errors import InputError
+from asc_study.study_file import load_study, merge
+
+
+def write(text: str) -> Path:
+    path = Path("study.yaml")
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return path
+
+
+def test_rows_are_merged_into_the_base():
+    study = load_study(
+        write("""
+        study: x
+        base: {architecture: resnet, training: {epochs: 6}, batch_augmentation: {mixup: {alpha: 0.2}}}
+        rows:
+          - {name: one}
+          - {name: two, training.epochs: 2, batch_augmentation: {mixup: null, random_crop: {frames: 100}}}
+        seeds: [0, 5]
+        """)
+    )
+    one, two = study.rows
+    assert (one.name, one.config.architecture, one.config.training.epochs) == ("one", "resnet", 6)
+    assert one.config.batch_augmentation == {"mixup": {"alpha": 0.2}}
+    assert (two.config.architecture, two.config.training.epochs) == ("resnet", 2)
+    assert two.config.batch_augmentation == {"random_crop": {"frames": 100}}
+    assert study.seeds == (0, 5)
+
+
+def test_grid_is_the_product_of_its_axes_after_the_rows():
+    study = load_study(
+        write("""
+        study: x
+        rows: [{name: first, training.epochs: 1}]
+        grid:
+          architecture: [fcnn, resnet]
+          batch_augmentation: {plain: {}, mixed: {mixup: {alpha: 0.3}}}
+          model.width: [0.5]
+        """)
+    )
+    assert [row.name for row in study.rows] == [
+        "first",
+        "fcnn-plain-width=0.5",
+        "fcnn-mixed-width=0.5",
+        "resnet-plain-width=0.5",
+        "resnet-mixed-width=0.5",
+    ]
+    last = study.rows[-1].config
+    assert (last.architecture, last.model["width"]) == ("resnet", 0.5)
+    assert last.batch_augmentation == {"mixup": {"alpha": 0.3}}
+
+
+def test_overrides_win_over_rows():
+    path = write("study: x\nrows: [{name: a, training: {epochs: 9}}]")
+    study = load_study(path, overrides=["training.epochs=2", "seeds=[3, 4]", "training.lr_min=1e-4"])
+    assert study.rows[0].config.training.epochs == 2
+    assert study.rows[0].config.training.lr_min == 1e-4
+    assert study.seeds == (3, 4)
+
+
+def test_task_comes_from_the_data_unless_it_is_named():
+    path = write("study: x\nrows: [{name: a}, {name: b, task: ten_class}]")
+    study = load_study(path, default_task="three_class")
+    assert [row.config.task for row in study.rows] == ["three_class", "ten_class"]
+
+
+def test_exponent_without_a_point_is_a_number():
+    study = load_study(write("study: x\nbase: {training: {lr_min: 1e-6, lr_max: 1E-1}}"))
+    assert (study.rows[0].config.training.lr_min, study.rows[0].config.training.lr_max) == (1e-6, 0.1)
+
+
+def test_only_keeps_the_named_rows():
+    study = load_study(write("study: x\nrows: [{name: a}, {name: b, training.epochs: 1}]"))
+    assert [row.name for row in study.only(["b"]).rows] == ["b"]
+    assert [row.name for row in study.only([]).rows] == ["a", "b"]
+    with pytest.raises(InputError, match="study 'x' has no row 'bb': did you mean 'b'"):
+        study.only(["bb"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows: [", "is not valid YAML"),
+        ("- a", "must hold a mapping"),
+        ("rows: []", "'study' is missing"),
+        ("study: x\nstudy: y", "key 'study' is given twice"),
+        ("study: 'a b'", "`study` must be letters, digits"),
+        ("study: x\nrow: []", "unknown key 'row': did you mean 'rows'"),
+        ("study: x\nrows: [{architecture: fcnn}]", "row 1 needs a `name`, got None"),
+        ("study: x\nrows: [{name: a}, {name: a, training.epochs: 1}]", "2 rows are named 'a'"),
+        ("study: x\nrows: [{name: a}, {name: b}]", "rows 'a' and 'b' are the same combination"),
+        ("study: x\ngrid: {architecture: []}", "grid axis 'architecture' is empty"),
+        ("study: x\ngrid: {batch_augmentation: [{mixup: {}}]}", "must name its points when they are mappings"),
+        ("study: x\nseeds: []", "seeds"),
+        ("study: x\nseeds: [1, 1]", "names a seed twice"),
+        ("study: x\nseeds: [-1]", "`seeds` must be a list of whole numbers of at least 0"),
+        ("study: x\nfigures: none", "`figures` must be 'inline' or 'cdn', got 'none'"),
+        ("study: x\nrows: [{name: a, training.threads: 1}, {name: b}]", "training.threads must be the same in all rows"),
+        ("study: x\nbase: {architecture: fcn}", "row 'base': unknown architecture 'fcn': did you mean 'fcnn'"),
+    ],
+)
+def test_bad_study_files_are_one_line(text, message):
+    path = write(text)
+    with pytest.raises(InputError, match=message) as caught:
+        load_study(path)
+    assert "\n" not in str(caught.value)
+    assert "study.yaml" in str(caught.value)
+
+
+def test_missing_file_and_bad_override():
+    with pytest.raises(InputError, match=r"'nowhere\.yaml' does not exist"):
+        load_study(Path("nowhere.yaml"))
+    path = write("study: x")
+    with pytest.raises(InputError, match="--set takes KEY=VALUE, got 'epochs'"):
+        load_study(path, overrides=["epochs"])
+    with pytest.raises(InputError, match="unknown key 'epochs'"):
+        load_study(path, overrides=["epochs=3"])
+
+
+def test_merge_leaves_its_arguments_alone():
+    base = {"a": {"b": [1]}}
+    merged = merge(base, {"a.c": 2, "a": {"d": 3}})
+    assert merged == {"a": {"b": [1], "c": 2, "d": 3}}
+    merged["a"]["b"].append(2)
+    assert base == {"a": {"b": [1]}}
+
+
+def test_shipped_studies_are_valid():
+    folder = Path(__file__).parent.parent / "studies"
+    files = sorted(folder.glob("*.yaml"))
+    assert files
+    for path in files:
+        assert load_study(path).rows
