@@ -31,7 +31,7 @@ _set_option = click.option(
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="asc-study", standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
     except click.UsageError as error:

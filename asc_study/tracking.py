@@ -30,6 +30,9 @@ KINDS: Final = ("study", "train", "search", "trial", "ensemble", "fusion", "quan
 
 _SQLITE: Final = "sqlite:///"
 
+#: Runs asked for in one request.
+_PAGE: Final = 1000
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -152,7 +155,7 @@ class Tracker:
             page = self.client.search_runs(
                 [experiment_id],
                 filter_string=f"tags.`asc.kind` = '{kind}'" if kind else "",
-                max_results=1000,
+                max_results=_PAGE,
                 page_token=token,
             )
             found += [_record(run) for run in page]

@@ -28,7 +28,7 @@ Weights = npt.NDArray[np.float64]
 #: Probabilities below this count as this in the log loss.
 LOG_LOSS_FLOOR: Final = 1e-7
 
-#: Last part of a metric's name -> direction; what is not listed here is matched by its first word.
+#: The first of these words in a metric's name tells which way is better.
 _DIRECTIONS: Final[dict[str, Direction]] = {"acc": "maximize", "log": "minimize", "gap": "minimize", "cost": "minimize"}
 
 
@@ -52,9 +52,7 @@ def direction(metric: str) -> Direction:
     InputError
         If the metric is unknown.
     """
-    group, _, name = metric.rpartition("/")
-    for part in (name, group.rpartition("/")[2]):
-        word = part.split("_")[0]
+    for word in metric.replace("/", "_").split("_"):
         if word in _DIRECTIONS:
             return _DIRECTIONS[word]
     raise InputError(f"metric {metric!r} has no declared direction: use a test/, validation/, gap/ or cost/ metric")

@@ -31,8 +31,8 @@ class TrainingState:
 
 
 def save_checkpoint(path: Path, model: keras.Model, state: TrainingState) -> None:
-    """Write the variables of model (random states included) and optimiser, and ``state``; a kill leaves the old file."""
-    arrays = {f"variable_{i}": np.asarray(variable) for i, variable in enumerate(_variables(model))}
+    """Write the variables of model (random states too) and optimiser, and ``state``; a kill leaves the old file."""
+    arrays = {f"variable_{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(_variables(model))}
     arrays |= {f"best_{i}": array for i, array in enumerate(state.best_weights)}
     text = json.dumps({"history": state.history, "best_epoch": state.best_epoch})
     path.parent.mkdir(parents=True, exist_ok=True)

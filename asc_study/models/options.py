@@ -1,0 +1,16 @@
+"""What the options of all architectures share; free of Keras, so that a study can be checked without loading it."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ModelOptions(BaseModel):
+    """Base of the architectures' options: strict, and with a ``width``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    #: Scales the number of filters of every convolution but the last, which has one a class.
+    width: float = Field(1.0, gt=0, le=16)
+
+    def filters(self, base: int) -> int:
+        """Return ``base`` filters scaled by ``width``, rounded to the nearest whole number, at least 1."""
+        return max(1, round(base * self.width))

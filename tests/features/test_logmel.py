@@ -1,0 +1,161 @@
+import librosa
+import numpy as np
+import pytest
+
+from asc_study.errors import InputError
+from asc_study.features.logmel import LogMelSettings, deltas, log_mel, widen, with_deltas
+
+
+def librosa_log_mel(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """(frequency, time, channel) by librosa's own path, scaled jointly over the channels."""
+    channels = [
+        librosa.feature.melspectrogram(
+            y=channel,
+            sr=sample_rate,
+            n_fft=2048,
+            hop_length=1024,
+            n_mels=128,
+            fmin=0,
+            fmax=sample_rate / 2,
+            htk=True,
+            norm=None,
+        )
+        for channel in waveform.T
+    ]
+    logarithm = np.log(np.stack(channels, axis=-1) + 1e-8)
+    return (logarithm - logarithm.min()) / (logarithm.max() - logarithm.min())
+
+
+def sounds(samples: int, sample_rate: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    time = np.arange(samples) / sample_rate
+    noise = rng.standard_normal(samples)
+    return {
+        "noise": 0.1 * noise,
+        "very quiet noise": 1e-6 * noise,
+        "full-scale tone": np.sin(2 * np.pi * 1000 * time),
+        "loud hum over a faint hiss": 0.5 * np.sin(2 * np.pi * 100 * time) + 1e-5 * noise,
+        "click": np.where(np.arange(samples) == samples // 3, 1.0, 0.0),
+        "sweep that stops": np.sin(2 * np.pi * 300 * time**2) * (time < time[-1] / 2),
+    }
+
+
+@pytest.mark.parametrize("name", sounds(1, 1))
+def test_values_are_those_of_librosa(name: str) -> None:
+    waveform = sounds(441_000, 44_100)[name].astype(np.float32)
+    ours = log_mel(waveform, LogMelSettings(44_100))
+    assert ours.shape == (128, 431, 1)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, librosa_log_mel(waveform[:, np.newaxis], 44_100), rtol=0, atol=1e-5)
+
+
+def test_stereo_is_scaled_jointly_over_both_channels() -> None:
+    noise = np.random.default_rng(0).standard_normal((480_000, 2)).astype(np.float32)
+    waveform = noise * np.array([0.1, 0.001], np.float32)
+    ours = log_mel(waveform, LogMelSettings(48_000))
+    assert ours.shape == (128, 469, 2)
+    np.testing.assert_allclose(ours, librosa_log_mel(waveform, 48_000), rtol=0, atol=1e-5)
+    assert ours[..., 0].max() == 1.0
+    assert ours[..., 1].max() < 0.8
+
+
+def test_unscaled_features_are_the_natural_logarithm_of_the_mel_power() -> None:
+    silence = log_mel(np.zeros(4096, np.float32), LogMelSettings(16_000, scale="none"))
+    np.testing.assert_allclose(silence, np.log(1e-8), rtol=1e-6)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16_384) / 16_000).astype(np.float32)
+    louder = log_mel(tone, LogMelSettings(16_000, scale="none")) - log_mel(
+        tone / 2, LogMelSettings(16_000, scale="none")
+    )
+    assert louder.max() == pytest.approx(np.log(4), abs=1e-3)  # a quarter of the power
+
+
+def test_silence_is_all_zeros() -> None:
+    features = log_mel(np.zeros(44_100, np.float32), LogMelSettings(44_100))
+    assert features.shape == (128, 44, 1)
+    assert not features.any()
+
+
+def test_scaled_features_fill_the_unit_range() -> None:
+    waveform = np.random.default_rng(1).standard_normal(30_000)
+    features = log_mel(waveform, LogMelSettings(22_050, n_fft=512, hop_length=256, n_mels=40))
+    assert features.shape == (40, 118, 1)
+    assert (features.min(), features.max()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("waveform", [np.zeros(0), np.zeros((10, 0)), np.zeros((2, 3, 4))])
+def test_a_waveform_of_a_wrong_shape_is_refused(waveform: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"must be \(samples,\) or \(samples, channels\)"):
+        log_mel(waveform, LogMelSettings(44_100))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("scale", ["min_max", "none"])
+def test_samples_that_are_not_finite_are_refused(value: float, scale: str) -> None:
+    waveform = np.zeros(44_100, np.float32)
+    waveform[20_000] = value
+    with pytest.raises(InputError, match="finite samples"):
+        log_mel(waveform, LogMelSettings(44_100, scale=scale))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "rule"),
+    [
+        ("hop_length", 0, "`hop_length` must be at least 1, got 0"),
+        ("n_fft", 2047, "`n_fft` must be even, got 2047"),
+        ("scale", "db", "`scale` must be one of min_max, none, got 'db'"),
+        ("dtype", "float64", "`dtype` must be one of float16, float32"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting: str, value: object, rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        LogMelSettings(44_100, **{setting: value})  # type: ignore[arg-type]
+
+
+def test_delta_of_a_straight_line_is_its_slope_and_of_a_parabola_twice_the_place() -> None:
+    time = np.arange(9, dtype=np.float32)[np.newaxis, :, np.newaxis]
+    # (2 slope) / 10 + (4 slope) / 5: the authors' weights give the slope itself.
+    np.testing.assert_allclose(deltas(3 * time)[0, :, 0], 3.0, rtol=1e-6)
+    np.testing.assert_allclose(deltas(time**2)[0, :, 0], 2 * time[0, 2:-2, 0], rtol=1e-5)
+
+
+def test_channels_are_all_statics_then_all_deltas_then_all_delta_deltas() -> None:
+    time = np.arange(12, dtype=np.float32)
+    left, right = time, 0.5 * time**2
+    stacked = with_deltas(np.stack([left, right], axis=-1)[np.newaxis])
+    assert stacked.shape == (1, 4, 6)
+    np.testing.assert_allclose(stacked[0, :, 0], left[4:-4])
+    np.testing.assert_allclose(stacked[0, :, 1], right[4:-4])
+    np.testing.assert_allclose(stacked[0, :, 2], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(stacked[0, :, 3], time[4:-4], rtol=1e-6)
+    np.testing.assert_allclose(stacked[0, :, 4], 0.0, atol=1e-6)
+    np.testing.assert_allclose(stacked[0, :, 5], 1.0, rtol=1e-5)
+
+
+def test_deltas_match_the_formula_on_noise_and_are_written_in_place() -> None:
+    static = np.random.default_rng(3).random((5, 20, 2)).astype(np.float16)
+    x = static.astype(np.float64)
+    first = (x[:, 3:-1] - x[:, 1:-3]) / 10 + (x[:, 4:] - x[:, :-4]) / 5
+    second = (first[:, 3:-1] - first[:, 1:-3]) / 10 + (first[:, 4:] - first[:, :-4]) / 5
+    batch = np.full((2, 5, 12, 6), np.nan, np.float32)
+    assert np.shares_memory(with_deltas(static, out=batch[1]), batch)
+    np.testing.assert_allclose(batch[1], np.concatenate([x[:, 4:-4], first[:, 2:-2], second], axis=-1), atol=1e-6)
+    assert np.isnan(batch[0]).all()
+
+
+def test_too_few_frames_for_deltas_are_refused() -> None:
+    assert with_deltas(np.zeros((4, 9, 1), np.float32)).shape == (4, 1, 3)
+    with pytest.raises(InputError, match="at least 9 frames, got 8"):
+        with_deltas(np.zeros((4, 8, 1), np.float32))
+    with pytest.raises(InputError, match="at least 5 frames, got 4"):
+        deltas(np.zeros((4, 4, 1), np.float32))
+
+
+def test_an_out_array_of_another_shape_is_refused() -> None:
+    with pytest.raises(InputError, match=r"`out` must have shape \(4, 1, 3\), got \(4, 2, 3\)"):
+        with_deltas(np.zeros((4, 9, 1), np.float32), out=np.empty((4, 2, 3), np.float32))
+
+
+def test_widening_is_exact_for_every_finite_float16() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)]
+    np.testing.assert_array_equal(widen(finite).view(np.uint32), finite.astype(np.float32).view(np.uint32))

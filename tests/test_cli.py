@@ -1,0 +1,97 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def asc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "asc_study", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def commands() -> list[list[str]]:
+    return [[], ["data"], ["plan"], ["run"], ["leaderboard"], ["demo"]] + [
+        ["data", name] for name in ("check", "download", "simulate", "add-devices")
+    ]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_help_has_an_example(command):
+    result = asc(*command, "--help")
+    assert result.returncode == 0
+    assert "Example:" in result.stdout
+
+
+def test_command_line_imports_nothing_heavy():
+    code = "import sys, asc_study.cli; print([m for m in ('numpy', 'pandas', 'mlflow', 'keras') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "x.yaml"], "Missing option '--data': see `asc-study run --help`"),
+        (["rum"], "No such command 'rum'"),
+        (["run", "nowhere.yaml", "--data", "."], "study file 'nowhere.yaml' does not exist"),
+        (["leaderboard", "nothing"], "study 'nothing' has no finished runs"),
+        (["leaderboard", "x", "--json", "--csv"], "exclude each other"),
+        (["data", "check", "nowhere"], "nowhere"),
+        (["data", "simulate", "out", "--clips-per-scene", "0"], "--clips-per-scene must be at least 3, got 0"),
+        (["data", "simulate", "out", "--clips-per-scene", "many"], "'many' is not a valid int"),
+        (["data", "download", "tau2019", "out"], "must be one of tau2020-mobile, tau2020-3class, got 'tau2019'"),
+        (["data", "add-devices", "nowhere", "out"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message):
+    result = asc(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("asc-study: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{name: a, architcture: fcnn}", "unknown key 'architcture': did you mean 'architecture'?"),
+        ("{name: a, batch_augmentation: {mixup: {alpha: -1}}}", "alpha` must be above 0"),
+        ("{name: a, architecture: vgg16}", "unknown architecture 'vgg16'"),
+        ("{name: a, batch_augmentation: {spec_augment: {time_mask_ratio: 1.2}}}", "time_mask_ratio"),
+    ],
+)
+def test_bad_study_file_is_found_before_the_data_is_read(row, message):
+    Path("bad.yaml").write_text(f"study: bad\nrows: [{row}]")
+    result = asc("run", "bad.yaml", "--data", "not-there-yet")
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not Path("mlflow.db").exists()
+
+
+def test_data_check_and_plan(simulated: Path):
+    checked = asc("data", "check", str(simulated))
+    assert checked.returncode == 0, checked.stdout
+    report = json.loads(asc("data", "check", str(simulated), "--json").stdout)
+    assert report["ok"] is True
+    Path("s.yaml").write_text("study: s\nrows: [{name: a}]\nseeds: [0, 1]")
+    planned = asc("plan", "s.yaml", "--data", str(simulated), "--json")
+    plan = json.loads(planned.stdout)
+    assert plan["counts"] == {"new": 2, "done": 0, "failed": 0, "running": 0, "interrupted": 0, "orphaned": 0}
+    assert [run["seed"] for run in plan["runs"]] == [0, 1]
+    text = asc("plan", "s.yaml", "--data", str(simulated)).stdout
+    assert "study s: 1 rows x 2 seeds: 2 new" in text
+
+
+def test_missing_audio_stops_a_run_in_one_line(simulated: Path):
+    shutil.copytree(simulated, "broken")
+    next(Path("broken/audio").glob("*.wav")).unlink()
+    Path("s.yaml").write_text("study: s\nrows: [{name: a}]")
+    result = asc("run", "s.yaml", "--data", "broken")
+    assert result.returncode == 2
+    assert "1 of" in result.stderr
+    assert "asc-study data check" in result.stderr
+    assert asc("data", "check", "broken").returncode == 1
+

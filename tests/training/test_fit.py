@@ -1,0 +1,129 @@
+"""The training loop on tiny random features: what it returns, that it repeats, that it resumes."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from asc_study.config import resolve
+from asc_study.errors import TrainingFailure
+from asc_study.features.store import FeatureStore
+from asc_study.taxonomy import GROUP_OF_SCENE, SCENES
+from asc_study.training.fit import train
+
+CLIPS_PER_SCENE = 8
+
+
+@pytest.fixture(scope="module")
+def clips() -> pd.DataFrame:
+    rows = []
+    for scene in SCENES:
+        for i in range(CLIPS_PER_SCENE):
+            split = ("train", "train", "train", "train", "train", "validation", "test", "test")[i]
+            rows.append((f"{scene}{i}", "", scene, GROUP_OF_SCENE[scene], "lisbon", f"{i}", "a", split))
+    columns = ["clip_id", "path", "scene", "scene_group", "city", "location", "device", "split"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.fixture(scope="module")
+def store(clips: pd.DataFrame) -> FeatureStore:
+    """Each scene has a band of its own, so that a network learns them quickly."""
+    rng = np.random.default_rng(0)
+    features = rng.random((len(clips), 32, 40, 1)) * 0.5
+    for i, scene in enumerate(clips["scene"]):
+        features[i, 3 * SCENES.index(scene) : 3 * SCENES.index(scene) + 3] += 0.5
+    return FeatureStore([features.astype(np.float16)], [(0, i) for i in range(len(clips))])
+
+
+def config(**training):
+    return resolve(
+        {
+            "model": {"width": 0.06},
+            "batch_augmentation": {"mixup": {"alpha": 0.4}, "random_crop": {"frames": 28}},
+            "training": {"epochs": 3, "batch_size": 10, "threads": 2, **training},
+        }
+    )
+
+
+def probabilities(result) -> np.ndarray:
+    return result.predictions["test"][list(SCENES)].to_numpy()
+
+
+class Killed(Exception):
+    pass
+
+
+def test_result_has_predictions_of_validation_and_test(clips, store):
+    seen = []
+    result = train(config(), clips, store, 0, checkpoint=Path("c.npz"), on_epoch=lambda e, m: seen.append((e, m)))
+    assert {name: len(table) for name, table in result.predictions.items()} == {"validation": 10, "test": 20}
+    assert [epoch for epoch, _ in seen] == [0, 1, 2]
+    assert set(seen[0][1]) >= {"train_loss", "validation_acc", "validation_loss", "learning_rate", "seconds"}
+    assert result.input_shape == (32, 32, 3)
+    assert not result.model.compiled
+    best = max(metrics["validation_acc"] for _, metrics in seen)
+    assert result.history[result.chosen_epoch]["validation_acc"] == best
+
+
+def test_same_seed_repeats_and_another_differs(clips, store):
+    one, two = (train(config(), clips, store, 7, checkpoint=Path(f"{i}.npz")) for i in range(2))
+    np.testing.assert_array_equal(probabilities(one), probabilities(two))
+    other = train(config(epochs=1), clips, store, 8, checkpoint=Path("3.npz"))
+    assert np.abs(probabilities(one) - probabilities(other)).max() > 1e-4
+
+
+def test_interrupted_training_goes_on_to_the_same_result(clips, store):
+    whole = train(config(), clips, store, 5, checkpoint=Path("whole.npz"))
+
+    def stop(epoch, metrics):
+        if epoch == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config(), clips, store, 5, checkpoint=Path("cut.npz"), on_epoch=stop)
+    seen = []
+    resumed = train(config(), clips, store, 5, checkpoint=Path("cut.npz"), on_epoch=lambda e, m: seen.append(e))
+    assert seen == [2]
+    assert len(resumed.history) == 3
+    np.testing.assert_array_equal(probabilities(resumed), probabilities(whole))
+
+
+def test_last_epoch_can_be_kept(clips, store):
+    result = train(config(select_epoch="last", epochs=2), clips, store, 0, checkpoint=Path("c.npz"))
+    assert result.chosen_epoch == 1
+
+
+def test_without_validation_the_last_epoch_is_kept(clips, store):
+    result = train(config(epochs=2), clips[clips["split"] != "validation"], store, 0, checkpoint=Path("c.npz"))
+    assert result.chosen_epoch == 1
+    assert set(result.predictions) == {"test"}
+
+
+def test_loss_that_is_not_finite_stops_with_a_reason(clips, store):
+    with pytest.raises(TrainingFailure, match=r"the loss became (nan|inf) in epoch 1: lower training\.lr_max"):
+        train(config(lr_max=1e30), clips, store, 0, checkpoint=Path("c.npz"))
+
+
+@pytest.mark.slow
+def test_network_learns_what_there_is_to_learn(clips, store):
+    settings = {"epochs": 14, "batch_size": 4, "lr_max": 0.03, "select_epoch": "last"}
+    wide = resolve({"model": {"width": 0.1}, "training": settings})
+    result = train(wide, clips, store, 0, checkpoint=Path("c.npz"))
+    decided = probabilities(result).argmax(axis=1)
+    truth = [SCENES.index(scene) for scene in result.predictions["test"]["scene"]]
+    assert np.mean(decided == truth) > 0.5  # chance is 0.1
+
+
+def test_three_class_task_on_ten_scene_clips(clips, store):
+    three = resolve({"task": "three_class", "model": {"width": 0.06}, "training": {"epochs": 1, "batch_size": 10}})
+    table = train(three, clips, store, 0, checkpoint=Path("c.npz")).predictions["test"]
+    assert set(table["scene"]) == {"indoor", "outdoor", "transportation"}
+
+
+def test_model_is_saved_without_optimiser(clips, store):
+    result = train(config(epochs=1), clips, store, 0, checkpoint=Path("c.npz"))
+    result.model.save("m.keras")
+    again = keras.models.load_model("m.keras")
+    assert not again.compiled
