@@ -1,33 +1,26 @@
-"""The schema of a run: strict models, readable errors, canonical JSON and signatures.
+"""The settings of a run, their canonical JSON and the signatures made from it.
 
 A run is one architecture x augmentation combination with one seed. `resolve` turns the plain mapping that a study file
 gives into a `RunConfig` in which every default is written out; the run's identity is a digest of that.
 """
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from asc_study.augmentation import AUGMENTATIONS
 from asc_study.errors import InputError
 from asc_study.models import ARCHITECTURES
+from asc_study.schema import Strict, did_you_mean, label, validate
 from asc_study.taxonomy import CLASSES, DEVICES
 
 #: Part of every signature: raise it when the meaning of a setting, or the code behind it, changes the results.
 SCHEMA_VERSION: Final = 1
 
 Task = Literal["ten_class", "three_class"]
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """A setting group in which an unknown key is an error and nothing is converted silently."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FeatureConfig(Strict):
@@ -113,24 +106,10 @@ def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
         _named(dict.fromkeys(DEVICES), device, "validation.holdout_devices", where)
     if config.training.lr_min >= config.training.lr_max:
         raise InputError(
-            f"{_prefix(where)}training.lr_min must be below training.lr_max, got {config.training.lr_min} and "
+            f"{label(where)}training.lr_min must be below training.lr_max, got {config.training.lr_min} and "
             f"{config.training.lr_max}: the learning rate falls from lr_max to lr_min in each cycle"
         )
     return config.model_copy(update={"model": options.model_dump(), "batch_augmentation": augmentation})
-
-
-def validate(model: type[ModelT], data: Any, *, where: str = "", path: str = "") -> ModelT:
-    """Validate ``data`` by a pydantic model; the first problem becomes an `InputError` of one line."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        problems = error.errors()
-        # An unknown key is often the cause of what else is wrong, so it is named first.
-        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-        line = _prefix(where) + _explain(model, first, path)
-        if len(problems) > 1:
-            line += f" (and {len(problems) - 1} more)"
-        raise InputError(line) from None
 
 
 def canonical_json(value: Any) -> str:
@@ -160,59 +139,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def did_you_mean(name: str, known: "Mapping[str, Any] | list[str]") -> str:
-    """``did you mean 'mixup'?`` if something known is near, else the list of what is known."""
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))
-
-
 def _named(registry: Mapping[str, Any], name: str, key: str, where: str) -> Any:
     if name not in registry:
-        raise InputError(f"{_prefix(where)}unknown {key} {name!r}: {did_you_mean(name, registry)}")
+        raise InputError(f"{label(where)}unknown {key} {name!r}: {did_you_mean(name, registry)}")
     return registry[name]
-
-
-def _prefix(where: str) -> str:
-    return f"{where}: " if where else ""
-
-
-#: pydantic error type -> rule in our words; what is not here uses pydantic's own sentence.
-_RULES: Final[Mapping[str, str]] = {
-    "greater_than": "must be above {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be below {lt}",
-    "less_than_equal": "must be at most {le}",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "string_type": "must be text",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "list_type": "must be a list",
-    "literal_error": "must be {expected}",
-}
-
-
-def _explain(model: type[BaseModel], problem: Any, path: str) -> str:
-    steps = [str(step) for step in problem["loc"]]
-    key = ".".join([path, *steps] if path else steps)
-    if problem["type"] == "extra_forbidden":
-        known = _keys_at(model, steps[:-1])
-        return f"unknown key {key!r}: {did_you_mean(steps[-1], known)}"
-    if problem["type"] == "missing":
-        return f"{key!r} is missing: add it"
-    if problem["type"] == "value_error":  # a validator of ours: it states rule, value and remedy itself
-        return str(problem["ctx"]["error"])
-    rule = _RULES.get(problem["type"])
-    rule = rule.format(**problem.get("ctx", {})) if rule else problem["msg"]
-    return f"`{key}` {rule}, got {problem['input']!r}"
-
-
-def _keys_at(model: type[BaseModel], steps: list[str]) -> list[str]:
-    for step in steps:
-        annotation = model.model_fields[step].annotation if step in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)

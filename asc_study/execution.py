@@ -314,7 +314,7 @@ class _EpochProgress:
 
     def __init__(self, label: str, epochs: int, *, alone: bool) -> None:
         self._label, self._epochs, self._told = label, epochs, time.monotonic()
-        self._bar = progress_bar(epochs, label, "epoch", shown=alone)
+        self._bar = progress_bar(epochs, label, "epoch", shown=alone, keep=False)
 
     def __enter__(self) -> "_EpochProgress":
         return self

@@ -16,8 +16,9 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import Field
 
-from asc_study.config import RunConfig, Strict, canonical_json, did_you_mean, resolve, validate
+from asc_study.config import RunConfig, canonical_json, resolve
 from asc_study.errors import InputError
+from asc_study.schema import Strict, did_you_mean, validate
 
 _STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -94,4 +94,3 @@ def test_missing_audio_stops_a_run_in_one_line(simulated: Path):
     assert "1 of" in result.stderr
     assert "asc-study data check" in result.stderr
     assert asc("data", "check", "broken").returncode == 1
-

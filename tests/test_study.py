@@ -128,7 +128,10 @@ def test_failed_row_leaves_the_others_and_is_retried_on_demand(simulated: Path):
     assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["failed", "done"]
     assert run_study(study, data) == []
     again = subprocess.run(
-        command("run", str(path), "--data", str(simulated), "--retry-failed"), capture_output=True, text=True, timeout=280
+        command("run", str(path), "--data", str(simulated), "--retry-failed"),
+        capture_output=True,
+        text=True,
+        timeout=280,
     )
     assert again.returncode == 1
     assert "broken seed 0: FAILED: the loss became" in again.stdout
@@ -139,7 +142,9 @@ def test_failed_row_leaves_the_others_and_is_retried_on_demand(simulated: Path):
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_killed_run_goes_on_from_its_checkpoint(simulated: Path, jobs: str):
     path = write_study([{"name": "quick"}, {"name": "long", "training.epochs": 400}], seeds=[0])
-    process = subprocess.Popen(command("run", str(path), "--data", str(simulated), "--jobs", jobs), start_new_session=True)
+    process = subprocess.Popen(
+        command("run", str(path), "--data", str(simulated), "--jobs", jobs), start_new_session=True
+    )
     tracker = Tracker()
 
     def long_run() -> RunRecord | None:
@@ -191,7 +196,9 @@ def test_two_launches_at_the_same_moment_share_the_work(simulated: Path):
     path = write_study(ROWS)
     launches = [
         subprocess.Popen(
-            command("run", str(path), "--data", str(simulated), "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command("run", str(path), "--data", str(simulated), "--json"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for _ in range(2)
     ]

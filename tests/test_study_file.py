@@ -100,7 +100,10 @@ def test_only_keeps_the_named_rows():
         ("study: x\nseeds: [1, 1]", "names a seed twice"),
         ("study: x\nseeds: [-1]", "`seeds` must be a list of whole numbers of at least 0"),
         ("study: x\nfigures: none", "`figures` must be 'inline' or 'cdn', got 'none'"),
-        ("study: x\nrows: [{name: a, training.threads: 1}, {name: b}]", "training.threads must be the same in all rows"),
+        (
+            "study: x\nrows: [{name: a, training.threads: 1}, {name: b}]",
+            "training.threads must be the same in all rows",
+        ),
         ("study: x\nbase: {architecture: fcn}", "row 'base': unknown architecture 'fcn': did you mean 'fcnn'"),
     ],
 )

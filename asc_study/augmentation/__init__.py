@@ -10,6 +10,7 @@ import numpy as np
 
 from asc_study.augmentation.batch import BatchAugmentation, ChannelConfusion, FloatArray, Mixup, RandomCrop, SpecAugment
 from asc_study.errors import InputError
+from asc_study.schema import did_you_mean, validate
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,6 @@ def compose(settings: Mapping[str, Mapping[str, Any] | None]) -> Pipeline:
     InputError
         On an unknown name or setting, or a value out of range.
     """
-    from asc_study.config import did_you_mean, validate  # not at the top: the schema imports this registry
-
     for name in settings:
         if name not in AUGMENTATIONS:
             raise InputError(f"unknown augmentation {name!r}: {did_you_mean(name, AUGMENTATIONS)}")

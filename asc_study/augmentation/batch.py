@@ -11,17 +11,16 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from asc_study.errors import InputError
+from asc_study.schema import Strict
 
 FloatArray = npt.NDArray[np.float32]
 
 
-class BatchAugmentation(BaseModel):
+class BatchAugmentation(Strict):
     """Base of the augmentations: strict settings and the call that applies them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     #: Clips that have to be passed in for each one that comes out.
     clips_per_sample: ClassVar[int] = 1

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO, Final
 
 import pandas as pd
 import soundfile
-from tqdm import tqdm
 
 from asc_study.data.dataset import SPLITS, cut_validation, describe, missing_files
 from asc_study.data.tau import AUDIO_FORMAT, SETUP_FOLDER, Problem, read_fold_list, read_lists, shown
+from asc_study.progress import progress_bar
 from asc_study.taxonomy import SCENES
 
 __all__ = ["CheckReport", "Problem", "check"]
@@ -177,7 +177,7 @@ def _check_audio(
     missing = missing_files(clips["path"])
     problems += [Problem("missing file", os.path.relpath(path, root), "there is no such file") for path in missing]
     paths = sorted(set(clips["path"]).difference(missing))
-    bar = tqdm(total=len(paths), desc="reading headers", unit="file", disable=None, delay=1)
+    bar = progress_bar(len(paths), "reading headers", "file", delay_seconds=1)
     headers: dict[str, _Header] = {}
     with bar, ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         for path, header in zip(paths, pool.map(_read_header, paths), strict=True):

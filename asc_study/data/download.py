@@ -17,9 +17,9 @@ from typing import Any, Final
 import filelock
 import pooch
 import requests
-from tqdm import tqdm
 
 from asc_study.errors import InputError
+from asc_study.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -195,15 +195,9 @@ class _ResumingDownloader:
             resumed = response.status_code == requests.codes.partial_content
             with (
                 self._part.open("ab" if resumed else "wb") as file,
-                tqdm(
-                    desc=self._label,
-                    total=self._size,
-                    initial=arrived if resumed else 0,
-                    unit="B",
-                    unit_scale=True,
-                    disable=not self._progress,
-                ) as bar,
+                progress_bar(self._size, self._label, "B", shown=self._progress) as bar,
             ):
+                bar.update(arrived if resumed else 0)
                 for chunk in response.iter_content(_CHUNK):
                     file.write(chunk)
                     bar.update(len(chunk))
@@ -236,11 +230,14 @@ def _unpack(path: Path, work: Path, remote: RemoteZip, progress: bool) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info: _safe_path(info, top, remote.name) for info in archive.infolist() if not info.is_dir()}
-            for info, member in tqdm(members.items(), desc=f"unpacking {remote.name}", disable=not progress, delay=1):
-                destination = work.parent / member
-                destination.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(info) as packed, destination.open("wb") as file:
-                    shutil.copyfileobj(packed, file, _CHUNK)
+            bar = progress_bar(len(members), f"unpacking {remote.name}", "file", shown=progress, delay_seconds=1)
+            with bar:
+                for info, member in members.items():
+                    destination = work.parent / member
+                    destination.parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(info) as packed, destination.open("wb") as file:
+                        shutil.copyfileobj(packed, file, _CHUNK)
+                    bar.update()
     except zipfile.BadZipFile as error:
         raise InputError(f"{remote.name} must be a zip, got a file that is not: {error}") from error
     except OSError as error:

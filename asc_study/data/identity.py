@@ -10,10 +10,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from tqdm import tqdm
-
 from asc_study.data.dataset import Dataset
 from asc_study.errors import InputError
+from asc_study.progress import progress_bar
 
 #: Files read between two writes to the cache: what an interrupted call loses at most.
 _BATCH: Final = 256
@@ -52,7 +51,7 @@ def audio_digests(paths: Sequence[str | Path], *, cache: Path, progress: bool = 
     with _open_cache(cache) as connection:
         digests = _remembered(connection, stamps)
         unknown = [name for name in stamps if name not in digests]
-        bar = tqdm(total=len(unknown), desc="reading audio", unit="file", disable=not progress, delay=1)
+        bar = progress_bar(len(unknown), "reading audio", "file", shown=progress, delay_seconds=1)
         with bar, ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
             for start in range(0, len(unknown), _BATCH):
                 batch = unknown[start : start + _BATCH]

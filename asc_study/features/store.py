@@ -22,11 +22,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from tqdm import tqdm
 
 from asc_study.errors import InputError
 from asc_study.features.logmel import LogMelSettings, log_mel, widen
 from asc_study.parallel import run_parallel
+from asc_study.progress import progress_bar
 
 #: Part of every key: raise it when the code of `log_mel` changes its values.
 FEATURE_VERSION: Final = 1
@@ -140,9 +140,7 @@ def extract(
         cache.mkdir(parents=True, exist_ok=True)
         shape = _feature_shape(missing[0].paths[0], settings)
         calls = [(pack, settings, shape) for pack in missing]
-        with tqdm(
-            total=sum(len(pack.keys) for pack in missing), desc="features", unit="clip", disable=not progress
-        ) as bar:
+        with progress_bar(sum(len(pack.keys) for pack in missing), "features", "clip", shown=progress) as bar:
             for clips in run_parallel(_build, calls, jobs=jobs):
                 bar.update(clips)
         arrays |= {pack.file: _open(pack) for pack in missing}

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from asc_study.errors import InputError
 from asc_study.models import fcnn, resnet
+from asc_study.schema import did_you_mean, validate
 
 if TYPE_CHECKING:
     import keras
@@ -58,8 +59,6 @@ def build_model(
     InputError
         On an unknown architecture or option, or a value out of range.
     """
-    from asc_study.config import did_you_mean, validate  # not at the top: the schema imports this registry
-
     if architecture not in ARCHITECTURES:
         raise InputError(f"unknown architecture {architecture!r}: {did_you_mean(architecture, ARCHITECTURES)}")
     if num_classes < 2:

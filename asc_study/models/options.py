@@ -1,12 +1,12 @@
 """What the options of all architectures share; free of Keras, so that a study can be checked without loading it."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from asc_study.schema import Strict
 
 
-class ModelOptions(BaseModel):
+class ModelOptions(Strict):
     """Base of the architectures' options: strict, and with a ``width``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     #: Scales the number of filters of every convolution but the last, which has one a class.
     width: float = Field(1.0, gt=0, le=16)

@@ -38,7 +38,7 @@ def save_checkpoint(path: Path, model: keras.Model, state: TrainingState) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, state=np.asarray(text), **arrays)  # type: ignore[arg-type]
+        np.savez(file, state=np.asarray(text), **arrays)
     os.replace(temporary, path)
 
 
