@@ -33,7 +33,7 @@ class BatchAugmentation(Strict):
 
 
 class SpecAugment(BatchAugmentation):
-    """One frequency mask and one time mask for each clip (section 5.1; Park et al. 2019).
+    """One frequency mask and one time mask for each clip (section 3; Park et al. 2019).
 
     Widths are U{0..floor(ratio * size)}, positions uniform. With ``per_channel`` every channel has masks of its own, as
     in the authors' code. The defaults mask up to a tenth of each dimension, as the paper's text does.
@@ -60,7 +60,7 @@ class SpecAugment(BatchAugmentation):
 
 
 class ChannelConfusion(BatchAugmentation):
-    """Swap the left and the right channel of a clip with a probability (Task 1b)."""
+    """Swap the left and the right channel of a clip with a probability (section 3; Task 1b)."""
 
     probability: float = Field(0.5, ge=0, le=1)
 
@@ -86,7 +86,7 @@ class ChannelConfusion(BatchAugmentation):
 
 
 class RandomCrop(BatchAugmentation):
-    """Keep that many consecutive frames of each clip, from a uniform position (section 5.1: 400 of 423)."""
+    """Keep that many consecutive frames of each clip, from a uniform position (section 3: 400 of 423)."""
 
     frames: int = Field(400, ge=1)
 
@@ -117,7 +117,7 @@ class RandomCrop(BatchAugmentation):
 class Mixup(BatchAugmentation):
     """Mix two batches to one: lambda * first + (1 - lambda) * second, lambda ~ Beta(alpha, alpha) for each clip.
 
-    Section 5.1; Zhang et al. 2018. The first half of the clips passed in is mixed with the second half.
+    Section 3; Zhang et al. 2018. The first half of the clips passed in is mixed with the second half.
     """
 
     clips_per_sample: ClassVar[int] = 2

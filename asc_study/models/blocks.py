@@ -6,7 +6,7 @@ from keras import layers
 
 
 def channel_attention(x: Any, units: int) -> Any:
-    """Weigh the channels of ``x`` by a gate that all of them decide on (section 4.1; Woo et al. 2018).
+    """Weigh the channels of ``x`` by a gate that all of them decide on (section 2.2; Woo et al. 2018).
 
     A shared pair of dense layers with ``units`` hidden units sees the average and the maximum of every channel; the
     sigmoid of the sum of the two answers multiplies the channel.

@@ -1,4 +1,4 @@
-"""FCNN: a VGG-like fully convolutional network with channel attention (section 4.1; sizes of the authors' code)."""
+"""FCNN: a VGG-like fully convolutional network with channel attention (section 2.2; sizes of the authors' code)."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,10 +35,10 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: F
         # Padded by hand: "same" would pad a stride of two on one side only.
         x = layers.ZeroPadding2D(kernel_size // 2)(x)
         x = layers.Conv2D(filters, kernel_size, strides, use_bias=False, kernel_initializer="he_normal")(x)
-        return layers.ReLU()(layers.BatchNormalization()(x))
+        return layers.ReLU()(layers.BatchNormalization(momentum=options.batch_norm_momentum)(x))
 
     inputs = keras.Input(input_shape, name="features")
-    x = layers.BatchNormalization()(inputs)
+    x = layers.BatchNormalization(momentum=options.batch_norm_momentum)(inputs)
     for block, sizes in enumerate(_BLOCKS):
         for position, base in enumerate(sizes):
             if block == position == 0:
@@ -50,8 +50,8 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: F
         x = layers.MaxPooling2D(2)(x)
 
     x = layers.Conv2D(num_classes, 1, use_bias=False, kernel_initializer="he_normal")(x)
-    x = layers.ReLU()(layers.BatchNormalization(center=False, scale=False)(x))
-    x = layers.BatchNormalization(center=False, scale=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization(center=False, scale=False, momentum=options.batch_norm_momentum)(x))
+    x = layers.BatchNormalization(center=False, scale=False, momentum=options.batch_norm_momentum)(x)
     if options.attention:
         x = channel_attention(x, units=max(1, num_classes // 2))
     x = layers.GlobalAveragePooling2D()(x)

@@ -1,4 +1,4 @@
-"""Resnet: a pre-activation residual path for each half of the bands (section 4.1; after McDonnell and Gao 2020)."""
+"""Resnet: a pre-activation residual path for each half of the bands (section 2.2; after McDonnell and Gao 2020)."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +41,7 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: R
         )(x)
 
     def normalise(x: Any) -> Any:
-        return layers.BatchNormalization(center=False, scale=False)(x)
+        return layers.BatchNormalization(center=False, scale=False, momentum=options.batch_norm_momentum)(x)
 
     def residual_block(x: Any, filters: int, strides: tuple[int, int]) -> Any:
         change = convolve(layers.ReLU()(normalise(x)), filters, strides=strides)
@@ -53,7 +53,7 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: R
 
     def path(x: Any) -> Any:
         filters = options.filters(24)
-        x = convolve(layers.BatchNormalization()(x), filters, strides=_DOWNSAMPLE)
+        x = convolve(layers.BatchNormalization(momentum=options.batch_norm_momentum)(x), filters, strides=_DOWNSAMPLE)
         for stack in range(_STACKS):
             for block in range(_BLOCKS_PER_STACK):
                 starts_stack = stack > 0 and block == 0

@@ -1,0 +1,1 @@
+"""Sound in, sound out: impulse responses, dynamic range compression and what a recording device does to a sound."""
