@@ -252,12 +252,29 @@ def _run_pending(
             for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
                 outcomes.append(outcome)
                 say(_outcome_line(outcome, len(outcomes), len(pending)))
+            _log_comparison(study, tracker, parent)
             status = "FAILED" if any(outcome.status == "failed" for outcome in outcomes) else "FINISHED"
         finally:
             tracker.finish(parent, status)
             if status == "KILLED":  # interrupted: what the workers could not tell the store is told here
                 settle_abandoned(tracker, study.name)
     return outcomes
+
+
+def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
+    """Give the parent run the leaderboard as it is now: a table and a figure."""
+    from asc_study.evaluation.figures import page, study_figure
+    from asc_study.leaderboard import leaderboard, render
+
+    board = leaderboard(tracker, study.name, order=[row.name for row in study.rows])
+    if not board["seeds"].any():
+        return
+    with tracker.artifacts(parent) as folder:
+        board.to_csv(folder / "leaderboard.csv", index=False)
+        (folder / "leaderboard.txt").write_text(render(board, study.name) + "\n", encoding="utf-8")
+        (folder / "figures").mkdir()
+        summary = page(f"Study {study.name}", study.description, [study_figure(board)], study.figures)
+        (folder / "figures" / "summary.html").write_text(summary, encoding="utf-8")
 
 
 def check_fit(study: Study, dataset: Dataset, say: Say = lambda line: None) -> None:
