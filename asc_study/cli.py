@@ -319,10 +319,8 @@ def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> 
 
 @cli.command()
 @click.option("--data", "data_dir", default="demo-data", show_default=True, type=_FOLDER, metavar="DIR")
-@click.option(
-    "--study", "study_file", default=None, type=_FILE, metavar="STUDY.yaml", help="Default: studies/demo.yaml."
-)
-@_jobs_option
+@click.option("--study", "study_file", type=_FILE, metavar="STUDY.yaml", help="Default: studies/demo.yaml.")
+@click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes at the same time.")
 def demo(data_dir: Path, study_file: Path | None, jobs: int) -> int:
     """Simulate a small data set, run the study studies/demo.yaml on it and print the table.
 
@@ -330,16 +328,11 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int) -> int:
     Example:
       asc-study demo
     """
-    from asc_study.demo import demo_study, simulate_demo_data
+    from asc_study.demo import demo_study, next_steps, simulate_demo_data
 
     study_file = study_file or demo_study()
-    simulate_demo_data(data_dir)
+    simulate_demo_data(data_dir, jobs)
     status = _run(study_file, data_dir, jobs)
-    click.echo()
-    click.echo(_leaderboard(str(study_file)))
-    click.echo()
-    click.echo("Next:")
-    click.echo("  mlflow ui                     one run a combination, with its metrics and figures (port 5000)")
-    click.echo(f"  asc-study data check {data_dir}   what the simulated data set holds")
-    click.echo(f"  asc-study run {study_file} --data YOUR-TAU-FOLDER")
+    click.echo("\n" + _leaderboard(str(study_file)))
+    click.echo("\n" + next_steps(study_file, data_dir))
     return status

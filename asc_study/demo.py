@@ -1,6 +1,7 @@
 """The demo: a small simulated data set and the study file that goes with it."""
 
-import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,7 @@ def demo_study() -> Path:
     raise InputError(f"studies/demo.yaml is not beside {package}: name a study file with --study")
 
 
-def simulate_demo_data(folder: Path) -> None:
+def simulate_demo_data(folder: Path, jobs: int) -> None:
     """Write the demo's data set to ``folder``, or complete it.
 
     Raises
@@ -39,5 +40,21 @@ def simulate_demo_data(folder: Path) -> None:
     """
     from asc_study.data.simulate import simulate
 
-    jobs = min(2, os.cpu_count() or 1)
     simulate(folder, clips_per_scene=CLIPS_PER_SCENE, seconds=SECONDS, seed=SEED, jobs=jobs)
+
+
+def next_steps(study_file: Path, data_dir: Path) -> str:
+    """What to open and to try after the demo, as lines that can be typed as they stand."""
+    scripts = Path(sys.executable).parent
+    found = shutil.which("asc-study")
+    if found and Path(found).parent == scripts:
+        prefix = ""
+    else:  # the environment is not activated
+        prefix = f"{scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts}/"
+    return f"""Next:
+  {prefix}mlflow ui
+      then open http://127.0.0.1:5000, experiment "demo": one run a row, its metrics, and figures under Artifacts
+  {prefix}asc-study data check {data_dir}
+      what the simulated data set holds
+  {prefix}asc-study run {study_file} --data DIR
+      the same study on your data in TAU layout"""

@@ -4,14 +4,13 @@ Run with ``python benchmarks/bench_tracking.py``. The store is a fresh SQLite fi
 medians; the model is an FCNN at an eighth of its width.
 """
 
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from asc_study.models import build_model
 from asc_study.taxonomy import DEVICES, SCENES
 from asc_study.tracking import Tracker
 
-ROUNDS = 7
+ROUNDS, EPOCHS = 7, 20
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -40,61 +39,46 @@ def test_predictions() -> pd.DataFrame:
     return pd.concat([pd.DataFrame(rows, columns=list(CONTEXT_COLUMNS)), probabilities], axis=1)
 
 
+def log_one_run(tracker: Tracker, predictions: pd.DataFrame, metrics: dict[str, float], model: Any) -> dict[str, float]:
+    """Log what a run of a study logs; returns the seconds of each part."""
+    marks = [time.perf_counter()]
+    run_id = tracker.create_run("bench", "run", {"asc.kind": "train"}, {f"p{i}": i for i in range(30)})
+    marks.append(time.perf_counter())
+    for epoch in range(EPOCHS):
+        tracker.log_metrics(run_id, {f"epoch/m{i}": 0.5 for i in range(5)}, epoch)
+    marks.append(time.perf_counter())
+    with tracker.artifacts(run_id) as target:
+        write_predictions(predictions, target / "predictions" / "test.parquet")
+        page = summary_page("bench", predictions, metrics, [{"train_loss": 1.0, "learning_rate": 0.1}] * EPOCHS)
+        (target / "summary.html").write_text(page, encoding="utf-8")
+    marks.append(time.perf_counter())
+    model_id = tracker.log_keras_model(run_id, model)
+    tracker.log_metrics(run_id, metrics, EPOCHS, model_id=model_id)
+    tracker.finish(run_id)
+    marks.append(time.perf_counter())
+    names = ("run, tags, params", f"{EPOCHS} epochs of metrics", "artifacts", "model, final metrics, end")
+    return dict(zip(names, np.diff(marks).tolist(), strict=True))
+
+
 def main() -> None:
-    startup = [
-        seconds(
-            lambda: subprocess.run([sys.executable, "-m", "asc_study", "--help"], stdout=subprocess.DEVNULL, check=True)
-        )
-        for _ in range(ROUNDS)
-    ]
+    command = [sys.executable, "-m", "asc_study", "--help"]
+    startup = [seconds(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True)) for _ in range(ROUNDS)]
     print(f"command line start-up (--help)      {statistics.median(startup):6.2f} s")
 
     predictions = test_predictions()
     evaluation = [seconds(lambda: evaluate(predictions)) for _ in range(ROUNDS)]
     print(f"metrics with intervals, 2,970 clips {statistics.median(evaluation):6.2f} s")
     metrics = evaluate(predictions)
-    history = [{"train_loss": 1.0, "learning_rate": 0.1}] * 20
     model = build_model("fcnn", input_shape=(128, None, 3), num_classes=10, width=0.125)
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        opening = seconds(Tracker)
-        print(f"a fresh store, once                 {opening:6.2f} s")
-        tracker = Tracker()
-        parts: dict[str, list[float]] = {
-            "run, tags, params": [],
-            "20 epochs of metrics": [],
-            "artifacts": [],
-            "model": [],
-        }
-        for _ in range(ROUNDS):
-            run_id = ""
-
-            def create() -> None:
-                nonlocal run_id
-                run_id = tracker.create_run("bench", "run", {"asc.kind": "train"}, {f"p{i}": i for i in range(30)})
-
-            def epochs() -> None:
-                for epoch in range(20):
-                    tracker.log_metrics(run_id, {f"epoch/m{i}": 0.5 for i in range(5)}, epoch)
-
-            def artifacts() -> None:
-                with tracker.artifacts(run_id) as target:
-                    write_predictions(predictions, Path(target) / "predictions" / "test.parquet")
-                    page = summary_page("bench", predictions, metrics, history)
-                    (Path(target) / "summary.html").write_text(page, encoding="utf-8")
-
-            def log_model() -> None:
-                model_id = tracker.log_keras_model(run_id, model)
-                tracker.log_metrics(run_id, metrics, 20, model_id=model_id)
-                tracker.finish(run_id)
-
-            for name, action in zip(parts, (create, epochs, artifacts, log_model), strict=True):
-                parts[name].append(seconds(action))
+        uri = f"sqlite:///{folder}/mlflow.db"
+        print(f"a fresh store, once                 {seconds(lambda: Tracker(uri)):6.2f} s")
+        tracker = Tracker(uri)
+        runs = [log_one_run(tracker, predictions, metrics, model) for _ in range(ROUNDS)]
+        parts = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
         for name, taken in parts.items():
-            print(f"  {name:<33} {statistics.median(taken):6.2f} s")
-        total = sum(statistics.median(taken) for taken in parts.values())
-        print(f"MLflow overhead of one run          {total:6.2f} s")
-        os.chdir("/")
+            print(f"  {name:<33} {taken:6.2f} s")
+        print(f"MLflow overhead of one run          {sum(parts.values()):6.2f} s")
 
 
 if __name__ == "__main__":

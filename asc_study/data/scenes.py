@@ -188,7 +188,7 @@ STRAY_PROBABILITY: Final = 0.4
 
 #: How likely it is that all of a segment sounds like another scene of its group ("some acoustic scenes are fuzzy by
 #: design", section 6: a small shop can be in a mall or in an airport). It bounds what any model can reach.
-FUZZY_PROBABILITY: Final = 0.08
+FUZZY_PROBABILITY: Final = 0.10
 
 
 @dataclass(frozen=True, eq=False)
