@@ -14,7 +14,7 @@ from asc_study.taxonomy import DEVICE_SUBSETS, DEVICES
 #: One colour a device subset: seen (blue, green, amber), unseen (red); told apart by lightness as well as by hue.
 SUBSET_COLOURS = {"A": "#1f4e79", "BC": "#2a9d8f", "s1-s3": "#e9a23b", "s4-s6": "#c8443c"}
 SUBSET_NAMES = {"A": "A", "BC": "B&C", "s1-s3": "s1-s3 (seen)", "s4-s6": "s4-s6 (unseen)"}
-_LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 50, "b": 50}, "font": {"size": 13}}
+_LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 80, "b": 50}, "font": {"size": 13}}
 
 
 def summary_page(
@@ -63,7 +63,7 @@ def device_figure(metrics: Mapping[str, float]) -> go.Figure:
         value = 100 * metrics[name]
         ends = [100 * metrics.get(f"{name}_{end}", metrics[name]) for end in ("lo", "hi")]
         interval = {"array": [ends[1] - value], "arrayminus": [value - ends[0]], "color": "#444"}
-        label = SUBSET_NAMES[subset]
+        label = SUBSET_NAMES[subset].replace(" ", "<br>")
         bar = go.Bar(
             x=[label], y=[value], error_y=interval, marker_color=colour, text=[f"{value:.1f}"], showlegend=False
         )
@@ -109,9 +109,16 @@ def learning_figure(history: Sequence[Mapping[str, float]]) -> go.Figure:
     line = {"color": "#999", "dash": "dot"}
     figure.add_trace(go.Scatter(x=epochs, y=rates, name="learning rate", line=line), secondary_y=True)
     figure.update_xaxes(title="epoch").update_yaxes(title="loss", secondary_y=False)
-    figure.update_yaxes(title="learning rate at the epoch's end", type="log", showgrid=False, secondary_y=True)
+    figure.update_yaxes(
+        title="learning rate at the epoch's end",
+        type="log",
+        dtick=1,
+        exponentformat="power",
+        showgrid=False,
+        secondary_y=True,
+    )
     return figure.update_layout(
-        title="Training", height=380, legend={"orientation": "h", "y": 1.12, "x": 0.5}, **_LAYOUT
+        title="Training", height=380, legend={"orientation": "h", "y": 1.15, "x": 0.4}, **_LAYOUT
     )
 
 

@@ -95,7 +95,7 @@ def train(
     state = load_checkpoint(checkpoint, model)
 
     for epoch in range(len(state.history), settings.epochs):
-        metrics = _train_epoch(model, batches, epoch)
+        metrics = _train_epoch(model, batches, schedule, epoch)
         if len(split["validation"]):
             measured = evaluate(_predict(model, split["validation"], store, config), intervals=False)
             metrics |= {
@@ -125,7 +125,7 @@ def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
     )
 
 
-def _train_epoch(model: keras.Model, batches: TrainingBatches, epoch: int) -> dict[str, float]:
+def _train_epoch(model: keras.Model, batches: TrainingBatches, schedule: WarmRestarts, epoch: int) -> dict[str, float]:
     start = time.perf_counter()
     batches.set_epoch(epoch)
     fitted = model.fit(
@@ -141,7 +141,8 @@ def _train_epoch(model: keras.Model, batches: TrainingBatches, epoch: int) -> di
         raise TrainingFailure(
             f"the loss became {loss} in epoch {epoch + 1}: lower training.lr_max or check the features"
         )
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    # The optimiser's own value is already that of the next step, which may begin a new cycle.
+    rate = float(keras.ops.convert_to_numpy(schedule((epoch + 1) * len(batches) - 1)))
     return {"train_loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
 
 
