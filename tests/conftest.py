@@ -1,12 +1,21 @@
 """What all tests share: no test touches the user's cache, store or working directory."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start TensorFlow with the threads that the tests' runs ask for, before a test starts it with other ones."""
+    if "keras" in sys.modules:
+        from asc_study.training.runtime import start_keras
+
+        start_keras(2)
 
 
 @pytest.fixture(autouse=True)

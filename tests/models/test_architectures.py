@@ -128,7 +128,7 @@ def test_frequency_halves_and_zero_channels() -> None:
     [
         ("fcn", {}, "unknown architecture 'fcn': did you mean 'fcnn'?"),
         ("fcnn", {"witdh": 1.0}, "unknown key 'fcnn.witdh': did you mean 'width'?"),
-        ("fcnn", {"l2": 0.1}, "unknown key 'fcnn.l2': known: attention, dropout, width"),
+        ("fcnn", {"l2": 0.1}, "unknown key 'fcnn.l2': known: attention, batch_norm_momentum, dropout, width"),
         ("fcnn", {"width": 0}, "`fcnn.width` must be above .* got 0"),
         ("fcnn", {"dropout": 1.0}, "`fcnn.dropout` must be .* got 1.0"),
         ("resnet", {"width": -1.0}, "`resnet.width` must be above .* got -1.0"),
