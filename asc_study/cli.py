@@ -2,13 +2,17 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asc_study import __version__
 from asc_study.errors import InputError
+
+if TYPE_CHECKING:
+    from asc_study.execution import Outcome
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)
@@ -185,13 +189,13 @@ def plan(study_file: Path, data_dir: Path, overrides: tuple[str, ...], as_json: 
     """
     from asc_study.study import STATUSES, check_fit, describe_plan, identify, make_plan
     from asc_study.study_file import load_study
-    from asc_study.tracking import Tracker
+    from asc_study.tracking import open_existing
 
     load_study(study_file, overrides=overrides)  # before the data set is read: the quick errors first
     identified = identify(data_dir)
     study = load_study(study_file, overrides=overrides, default_task=identified.dataset.task)
     check_fit(study, identified.dataset)
-    made = make_plan(study, identified.digest, Tracker())
+    made = make_plan(study, identified.digest, open_existing())
     if as_json:
         click.echo(json.dumps({"study": study.name, "counts": made.counts, "runs": made.to_rows()}, indent=2))
         return
@@ -237,48 +241,43 @@ def run(
     Example:
       asc-study run studies/demo.yaml --data DIR --jobs 2 --set training.epochs=6
     """
-    return _run(study_file, data_dir, jobs, only, retry_failed, overrides, as_json)
+    outcomes = _run(
+        study_file,
+        data_dir,
+        jobs,
+        only=only,
+        retry_failed=retry_failed,
+        overrides=overrides,
+        say=lambda line: click.echo(line, err=as_json),
+    )
+    if as_json:
+        click.echo(json.dumps({"runs": [outcome.to_dict() for outcome in outcomes]}, indent=2))
+    else:
+        click.echo(f"next: asc-study leaderboard {study_file}")
+    return _exit_status(outcomes)
 
 
 def _run(
     study_file: Path,
     data_dir: Path,
-    jobs: int = 1,
+    jobs: int,
+    *,
+    say: Callable[[str], None],
     only: tuple[str, ...] = (),
     retry_failed: bool = False,
     overrides: tuple[str, ...] = (),
-    as_json: bool = False,
-) -> int:
+) -> "list[Outcome]":
     from asc_study.study import identify, run_study
     from asc_study.study_file import load_study
 
     load_study(study_file, overrides=overrides).only(only)  # before the data set is read: the quick errors first
     identified = identify(data_dir)
-    study = load_study(study_file, overrides=overrides, default_task=identified.dataset.task).only(only)
-    outcomes = run_study(
-        study, identified, jobs=jobs, retry_failed=retry_failed, say=lambda line: click.echo(line, err=as_json)
-    )
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
-    if as_json:
-        shown = [
-            {
-                "row": outcome.spec.row,
-                "seed": outcome.spec.seed,
-                "status": outcome.status,
-                "seconds": round(outcome.seconds, 1),
-                "reason": outcome.reason,
-                "metrics": dict(outcome.metrics or {}),
-            }
-            for outcome in outcomes
-        ]
-        click.echo(json.dumps({"study": study.name, "runs": shown}, indent=2))
-    else:
-        if failed:
-            click.echo(
-                f"{failed} of {len(outcomes)} runs failed: the reasons are above; --retry-failed tries them again"
-            )
-        click.echo(f"next: asc-study leaderboard {study.name}")
-    return 1 if failed else 0
+    study = load_study(study_file, overrides=overrides, default_task=identified.dataset.task)
+    return run_study(study, identified, jobs=jobs, only=only, retry_failed=retry_failed, say=say)
+
+
+def _exit_status(outcomes: "list[Outcome]") -> int:
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
 @cli.command()
@@ -300,7 +299,7 @@ def leaderboard(study: str, as_json: bool, as_csv: bool) -> None:
 def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> str:
     from asc_study.leaderboard import leaderboard as gather
     from asc_study.leaderboard import render, to_json
-    from asc_study.tracking import Tracker
+    from asc_study.tracking import open_existing, tracking_uri
 
     order: list[str] = []
     if study.endswith((".yaml", ".yml")):
@@ -308,10 +307,10 @@ def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> 
 
         loaded = load_study(Path(study))
         study, order = loaded.name, [row.name for row in loaded.rows]
-    tracker = Tracker()
-    board = gather(tracker, study, order=order)
-    if board.empty:
-        raise InputError(f"study {study!r} has no finished runs in {tracker.uri}: run it, or name another one")
+    tracker = open_existing()
+    board = gather(tracker, study, order=order) if tracker else None
+    if board is None or board.empty or not board["seeds"].any():
+        raise InputError(f"study {study!r} has no finished runs in {tracking_uri()}: run it, or name another one")
     if as_json:
         return to_json(board, study)
     return str(board.to_csv(index=False)).rstrip("\n") if as_csv else render(board, study)
@@ -321,7 +320,8 @@ def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> 
 @click.option("--data", "data_dir", default="demo-data", show_default=True, type=_FOLDER, metavar="DIR")
 @click.option("--study", "study_file", type=_FILE, metavar="STUDY.yaml", help="Default: studies/demo.yaml.")
 @click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes at the same time.")
-def demo(data_dir: Path, study_file: Path | None, jobs: int) -> int:
+@_json_option
+def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> int:
     """Simulate a small data set, run the study studies/demo.yaml on it and print the table.
 
     \b
@@ -332,7 +332,10 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int) -> int:
 
     study_file = study_file or demo_study()
     simulate_demo_data(data_dir, jobs)
-    status = _run(study_file, data_dir, jobs)
-    click.echo("\n" + _leaderboard(str(study_file)))
-    click.echo("\n" + next_steps(study_file, data_dir))
-    return status
+    outcomes = _run(study_file, data_dir, jobs, say=lambda line: click.echo(line, err=as_json))
+    if as_json:
+        click.echo(_leaderboard(str(study_file), as_json=True))
+    else:
+        click.echo("\n" + _leaderboard(str(study_file)))
+        click.echo("\n" + next_steps(study_file, data_dir))
+    return _exit_status(outcomes)

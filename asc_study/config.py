@@ -96,10 +96,8 @@ def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
     options = validate(architecture.options_model, config.model, where=where, path="model")
     augmentation: dict[str, dict[str, Any] | None] = {}
     for name, settings in config.batch_augmentation.items():
-        if name not in AUGMENTATIONS:
-            _named(AUGMENTATIONS, name, "batch_augmentation", where)
+        model = _named(AUGMENTATIONS, name, "batch_augmentation", where).settings_model
         if settings is not None:  # null switches off what the base switched on
-            model = AUGMENTATIONS[name].settings_model
             path = f"batch_augmentation.{name}"
             augmentation[name] = validate(model, settings, where=where, path=path).model_dump()
     for device in config.validation.holdout_devices:
@@ -109,7 +107,11 @@ def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
             f"{label(where)}training.lr_min must be below training.lr_max, got {config.training.lr_min} and "
             f"{config.training.lr_max}: the learning rate falls from lr_max to lr_min in each cycle"
         )
-    return config.model_copy(update={"model": options.model_dump(), "batch_augmentation": augmentation})
+    # The order in which devices are held out means nothing.
+    devices = sorted(set(config.validation.holdout_devices))
+    validation = config.validation.model_copy(update={"holdout_devices": devices})
+    resolved = {"model": options.model_dump(), "batch_augmentation": augmentation, "validation": validation}
+    return config.model_copy(update=resolved)
 
 
 def canonical_json(value: Any) -> str:

@@ -53,7 +53,8 @@ def next_steps(study_file: Path, data_dir: Path) -> str:
         prefix = f"{scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts}/"
     return f"""Next:
   {prefix}mlflow ui
-      then open http://127.0.0.1:5000, experiment "demo": one run a row, its metrics, and figures under Artifacts
+      then open http://127.0.0.1:5000 and the study's experiment: one run a row (unfold the launch with +), its
+      metrics, and figures under Artifacts
   {prefix}asc-study data check {data_dir}
       what the simulated data set holds
   {prefix}asc-study run {study_file} --data DIR

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -75,6 +75,7 @@ class Launch:
     figures: str
     git_commit: str
     jobs: int
+    process_id: int
 
 
 @dataclass(frozen=True)
@@ -87,20 +88,50 @@ class Outcome:
     metrics: Mapping[str, float] | None = None
     reason: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome in the types of JSON."""
+        return {
+            "row": self.spec.row,
+            "seed": self.spec.seed,
+            "status": self.status,
+            "seconds": round(self.seconds, 1),
+            "reason": self.reason,
+            "metrics": dict(self.metrics or {}),
+        }
 
-def run_lock(tracking_uri: str, identity: str) -> filelock.BaseFileLock:
+
+def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileLock:
     """The lock that the process working on a run holds; ``identity`` is that of its `RunRecord`."""
-    return file_lock(f"run {tracking_uri} {identity}", timeout_seconds=1)
+    return file_lock(f"run {tracking_uri} {study} {identity}", timeout_seconds=1)
 
 
 def is_alive(tracker: Tracker, record: RunRecord) -> bool:
     """Whether a process still works on a run that is marked RUNNING."""
     if record.tags.get("asc.host") == socket.gethostname():
         try:
-            with run_lock(tracker.uri, record.identity):
+            with run_lock(tracker.uri, record.tags.get("asc.study", ""), record.identity):
                 return False
         except filelock.Timeout:
             return True
+    return _heard_of_lately(record)
+
+
+def settle_abandoned(tracker: Tracker, study: str) -> None:
+    """Mark runs whose process is gone (kill -9, power cut) as KILLED, so that none stays RUNNING for ever."""
+    for record in tracker.runs(study):
+        if record.status != "RUNNING":
+            continue
+        if record.tags.get("asc.host") != socket.gethostname():
+            if not _heard_of_lately(record):
+                tracker.finish(record.run_id, "KILLED")
+            continue
+        # Read again under the lock: its holder may have ended the run properly since.
+        with suppress(filelock.Timeout), run_lock(tracker.uri, study, record.identity):
+            if tracker.status(record.run_id) == "RUNNING":
+                tracker.finish(record.run_id, "KILLED")
+
+
+def _heard_of_lately(record: RunRecord) -> bool:
     last_sign = float(record.tags.get("asc.heartbeat", record.start_seconds))
     return time.time() - last_sign < HEARTBEAT_LIMIT_SECONDS
 
@@ -109,37 +140,48 @@ def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
     """Train, evaluate and log one run; failures are logged and returned, never raised."""
     start = time.perf_counter()
     try:
-        with run_lock(launch.tracking_uri, spec.signature):
-            tracker = Tracker(launch.tracking_uri)
-            return _execute_claimed(spec, launch, tracker, start)
+        with run_lock(launch.tracking_uri, spec.study, spec.signature):
+            return _execute_claimed(spec, launch, start)
     except filelock.Timeout:
         return Outcome(spec, "elsewhere")
 
 
-def _execute_claimed(spec: RunSpec, launch: Launch, tracker: Tracker, start: float) -> Outcome:
-    earlier = [record for record in tracker.runs(spec.study, kind="train") if record.signature == spec.signature]
-    if any(record.status == "FINISHED" for record in earlier):  # finished elsewhere since the plan was made
-        return Outcome(spec, "elsewhere")
-    run_id = next((record.run_id for record in earlier if record.status in ("RUNNING", "KILLED")), None)
-    if run_id is None:
-        run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
-    else:
-        tracker.reopen(run_id)
-        tracker.set_tags(run_id, _tags(spec, launch))
-    checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
+def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
+    run_id, tracker = None, None
     try:
-        with _signs_of_life(tracker, run_id):
+        tracker = Tracker(launch.tracking_uri)
+        earlier = [record for record in tracker.runs(spec.study, kind="train") if record.signature == spec.signature]
+        if any(record.status == "FINISHED" for record in earlier):  # finished elsewhere since the plan was made
+            return Outcome(spec, "elsewhere")
+        cut = next((record for record in earlier if record.status in ("RUNNING", "KILLED")), None)
+        if (
+            cut
+            and cut.status == "RUNNING"
+            and cut.tags.get("asc.host") != socket.gethostname()
+            and _heard_of_lately(cut)
+        ):
+            return Outcome(spec, "elsewhere")
+        if cut:
+            run_id = cut.run_id
+            tracker.reopen(run_id)
+            tracker.set_tags(run_id, _tags(spec, launch))
+        else:
+            run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
+        checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
+        with _signs_of_life(tracker, run_id, launch.process_id):
             metrics = _train_and_log(spec, launch, tracker, run_id, checkpoint)
-    except (TrainingFailure, InputError, ArithmeticError, MemoryError, OSError, RuntimeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        if isinstance(error, TrainingFailure | InputError):
-            reason = str(error)
-        tracker.finish(run_id, "FAILED", failure=reason)
-        checkpoint.unlink(missing_ok=True)
-        return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
     except KeyboardInterrupt:
-        tracker.finish(run_id, "KILLED")  # its checkpoint stays: the next launch goes on from it
+        if tracker and run_id:
+            tracker.finish(run_id, "KILLED")  # its checkpoint stays: the next launch goes on from it
         raise
+    except Exception as error:  # whatever a library throws: one run's failure must not end the others
+        reason = " ".join(str(error).split()) or "no reason given"
+        if not isinstance(error, TrainingFailure | InputError):
+            reason = f"{type(error).__name__}: {reason}"
+        if tracker and run_id:
+            tracker.finish(run_id, "FAILED", failure=reason)
+            (cache_dir() / "checkpoints" / f"{run_id}.npz").unlink(missing_ok=True)
+        return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
     checkpoint.unlink(missing_ok=True)
     return Outcome(spec, "done", time.perf_counter() - start, metrics)
 
@@ -286,19 +328,22 @@ def _params(spec: RunSpec) -> dict[str, Any]:
 
 
 @contextmanager
-def _signs_of_life(tracker: Tracker, run_id: str) -> Iterator[None]:
-    """Tell the store now and then that the run is alive, and end this worker if the process that started it dies."""
+def _signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iterator[None]:
+    """Tell the store now and then that the run is alive, and end this worker if the launch that started it dies."""
     over = threading.Event()
-    parent = os.getppid()
+    is_worker = os.getpid() != launch_process_id
 
     def watch() -> None:
-        told = 0.0
+        told = float("-inf")
         while not over.wait(1):
-            if os.getppid() != parent:  # killed: without it nobody would read the result, nor stop this process
+            if is_worker and os.getppid() != launch_process_id:  # killed: nobody would read the result or stop us
                 os._exit(1)
             if time.monotonic() - told > _HEARTBEAT_SECONDS:
                 told = time.monotonic()
-                tracker.set_tags(run_id, {"asc.heartbeat": f"{time.time():.0f}"})
+                try:
+                    tracker.set_tags(run_id, {"asc.heartbeat": f"{time.time():.0f}"})
+                except Exception:  # a busy or unreachable store: the next sign may get through
+                    continue
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

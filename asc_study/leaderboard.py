@@ -53,6 +53,7 @@ def leaderboard(tracker: Tracker, study: str, *, order: Sequence[str] = ()) -> p
 def render(board: pd.DataFrame, study: str) -> str:
     """Lay the leaderboard out as a text table, per cent with one decimal, ± one standard deviation over seeds."""
     several = {column for column in ("dataset_digest", "task") if column in board and board[column].nunique() > 1}
+    board = board.assign(row=unique_names(board))
     header = ["Row", "System", "Augmentation"]
     header += ["Task"] * ("task" in several) + ["Data"] * ("dataset_digest" in several) + ["Seeds"]
     header += [heading for heading, _, _ in COLUMNS.values()]
@@ -75,6 +76,15 @@ def render(board: pd.DataFrame, study: str) -> str:
     text.insert(1, "  ".join("-" * width for width in widths))
     note = "accuracy in %; ± is the standard deviation over seeds; log loss in nats"
     return "\n".join([f"Study {study} (test split)", *(line.rstrip() for line in text), note])
+
+
+def unique_names(board: pd.DataFrame) -> list[str]:
+    """The rows' names; one that stands for several combinations of settings or data gets the combination's digits."""
+    repeated = board["row"].duplicated(keep=False)
+    return [
+        f"{name} [{combination[:10]}]" if again and isinstance(combination, str) else name
+        for name, again, combination in zip(board["row"], repeated, board.get("combination", board["row"]), strict=True)
+    ]
 
 
 def to_json(board: pd.DataFrame, study: str) -> str:

@@ -1,5 +1,6 @@
 """Studies: which runs a study file asks for, which of them are done, and running the rest."""
 
+import os
 import socket
 import subprocess
 import uuid
@@ -30,9 +31,12 @@ from asc_study.execution import (
     is_alive,
     log_mel_settings,
     run_lock,
+    settle_abandoned,
     split_clips,
 )
 from asc_study.features.logmel import FRAMES_LOST_TO_DELTAS
+from asc_study.leaderboard import COLUMNS, leaderboard, render, unique_names
+from asc_study.models import ARCHITECTURES
 from asc_study.parallel import run_parallel
 from asc_study.study_file import Study
 from asc_study.tracking import RunRecord, Tracker
@@ -69,11 +73,12 @@ class PlannedRun:
     status: Status
     run_id: str = ""
     reason: str = ""
+    recorded_row: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a study and the finished runs that no longer belong to it."""
+    """All runs of a study and the runs of its experiment that no longer belong to it."""
 
     runs: tuple[PlannedRun, ...]
     orphans: tuple[RunRecord, ...]
@@ -144,20 +149,21 @@ def specs(study: Study, digest: str) -> list[RunSpec]:
     ]
 
 
-def make_plan(study: Study, digest: str, tracker: Tracker) -> Plan:
-    """Compare the study with the store. Changes nothing."""
+def make_plan(study: Study, digest: str, tracker: Tracker | None) -> Plan:
+    """Compare the study with the store (None: there is no store yet). Changes nothing."""
     by_signature: dict[str, list[RunRecord]] = {}
-    for record in tracker.runs(study.name, kind="train"):
+    for record in tracker.runs(study.name, kind="train") if tracker else ():
         by_signature.setdefault(record.signature, []).append(record)
     runs = []
     for spec in specs(study, digest):
         status, found = _status(tracker, by_signature.pop(spec.signature, []))
-        runs.append(PlannedRun(spec, status, found.run_id if found else "", found.failure if found else ""))
+        known = (found.run_id, found.failure, found.tags.get("asc.row", "")) if found else ()
+        runs.append(PlannedRun(spec, status, *known))
     orphans = [record for records in by_signature.values() for record in records]
     return Plan(tuple(runs), tuple(orphans))
 
 
-def _status(tracker: Tracker, records: Sequence[RunRecord]) -> tuple[Status, RunRecord | None]:
+def _status(tracker: Tracker | None, records: Sequence[RunRecord]) -> tuple[Status, RunRecord | None]:
     """The status of one signature and the run that shows it; ``records`` are the newest first."""
     by_status: dict[str, RunRecord] = {}
     for record in reversed(records):
@@ -166,7 +172,7 @@ def _status(tracker: Tracker, records: Sequence[RunRecord]) -> tuple[Status, Run
         return "done", by_status["FINISHED"]
     if "RUNNING" in by_status:
         record = by_status["RUNNING"]
-        return ("running" if is_alive(tracker, record) else "interrupted"), record
+        return ("running" if tracker and is_alive(tracker, record) else "interrupted"), record
     if records and records[0].status == "FAILED":
         return "failed", records[0]
     return ("interrupted", records[0]) if records else ("new", None)
@@ -177,6 +183,7 @@ def run_study(
     data: IdentifiedDataset,
     *,
     jobs: int = 1,
+    only: Sequence[str] = (),
     retry_failed: bool = False,
     say: Say = lambda line: None,
 ) -> list[Outcome]:
@@ -188,6 +195,8 @@ def run_study(
         What to run, and on what.
     jobs
         Runs trained at the same time, and processes for the features.
+    only
+        Names of the rows to run; all by default.
     retry_failed
         Whether runs that failed are tried again.
     say
@@ -210,8 +219,12 @@ def run_study(
     settle_abandoned(tracker, study.name)
     plan = make_plan(study, data.digest, tracker)
     say(describe_plan(study, plan))
+    for run in plan.runs:
+        if run.status == "done" and run.recorded_row != run.spec.row:  # the row was renamed in the study file
+            tracker.set_tags(run.run_id, {"asc.row": run.spec.row, "mlflow.runName": run.spec.label})
     wanted = {"new", "interrupted"} | ({"failed"} if retry_failed else set())
-    pending = [run.spec for run in plan.runs if run.status in wanted]
+    chosen = {row.name for row in study.only(only).rows}
+    pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
     if not pending:
         return []
     for config in {canonical_json(s.config.features.model_dump()): s.config for s in pending}.values():
@@ -234,7 +247,7 @@ def _run_pending(
     }
     outcomes: list[Outcome] = []
     status = "KILLED"
-    with run_lock(tracker.uri, launch_id):
+    with run_lock(tracker.uri, study.name, launch_id):
         parent = tracker.create_run(study.name, f"{study.name}: {len(pending)} runs", tags, {})
         launch = Launch(
             tracking_uri=tracker.uri,
@@ -245,6 +258,7 @@ def _run_pending(
             figures=study.figures,
             git_commit=commit,
             jobs=min(jobs, len(pending)),
+            process_id=os.getpid(),
         )
         try:
             with tracker.artifacts(parent) as folder:
@@ -264,7 +278,6 @@ def _run_pending(
 def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
     """Give the parent run the leaderboard as it is now: a table and a figure."""
     from asc_study.evaluation.figures import page, study_figure
-    from asc_study.leaderboard import leaderboard, render
 
     board = leaderboard(tracker, study.name, order=[row.name for row in study.rows])
     if not board["seeds"].any():
@@ -273,7 +286,12 @@ def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
         board.to_csv(folder / "leaderboard.csv", index=False)
         (folder / "leaderboard.txt").write_text(render(board, study.name) + "\n", encoding="utf-8")
         (folder / "figures").mkdir()
-        summary = page(f"Study {study.name}", study.description, [study_figure(board)], study.figures)
+        summary = page(
+            f"Study {study.name}",
+            study.description,
+            [study_figure(board.assign(row=unique_names(board)))],
+            study.figures,
+        )
         (folder / "figures" / "summary.html").write_text(summary, encoding="utf-8")
 
 
@@ -292,7 +310,7 @@ def check_fit(study: Study, dataset: Dataset, say: Say = lambda line: None) -> N
         try:
             if dataset.task == "three_class" and row.config.task == "ten_class":
                 raise InputError("the data set has labels for the task three_class only: set task: three_class")
-            _try_augmentation(row.config, dataset)
+            _try_shapes(row.config, dataset)
             clips = split_clips(dataset, row.config)
         except InputError as error:
             raise InputError(f"row {row.name!r}: {error}") from None
@@ -301,22 +319,36 @@ def check_fit(study: Study, dataset: Dataset, say: Say = lambda line: None) -> N
         say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
 
 
-def _try_augmentation(config: RunConfig, dataset: Dataset) -> None:
-    """Augment one batch of nothing in the shape that the data set gives; raises `InputError` if that cannot be."""
+def _try_shapes(config: RunConfig, dataset: Dataset) -> None:
+    """Augment one batch of zeros in the shape that the first clip gives; raises `InputError` if that cannot be."""
     settings = log_mel_settings(config, dataset)
-    samples = soundfile.info(dataset.clips["path"].iloc[0]).frames
-    shape = (settings.n_mels, settings.frames(samples) - FRAMES_LOST_TO_DELTAS, 3 * dataset.channels)
+    path = dataset.clips["path"].iloc[0]
+    try:
+        audio = soundfile.info(path)
+    except (soundfile.LibsndfileError, OSError):
+        raise InputError(f"{path} cannot be read: `asc-study data check {dataset.root}` lists all such files") from None
+    if (audio.samplerate, audio.channels) != (dataset.sample_rate, dataset.channels):
+        raise InputError(
+            f"clips of the task {dataset.task} must have {dataset.sample_rate:,} Hz and {dataset.channels} channel(s), "
+            f"got {audio.samplerate:,} Hz and {audio.channels} in {path}: convert the recordings"
+        )
+    frames = settings.frames(audio.frames) - FRAMES_LOST_TO_DELTAS
+    if frames < 1:
+        raise InputError(
+            f"a clip needs more than {FRAMES_LOST_TO_DELTAS} frames, got {settings.frames(audio.frames)} with "
+            f"features.hop_length {settings.hop_length}: lower it"
+        )
     pipeline = compose(config.batch_augmentation)
     clips = pipeline.clips_per_sample
     one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * clips]
-    pipeline(np.zeros((clips, *shape), np.float32), one_hot, np.random.default_rng(0))
-
-
-def settle_abandoned(tracker: Tracker, study: str) -> None:
-    """Mark runs whose process is gone (kill -9, power cut) as KILLED, so that none stays RUNNING for ever."""
-    for record in tracker.runs(study):
-        if record.status == "RUNNING" and not is_alive(tracker, record):
-            tracker.finish(record.run_id, "KILLED")
+    batch = np.zeros((clips, settings.n_mels, frames, 3 * dataset.channels), np.float32)
+    augmented, _ = pipeline(batch, one_hot, np.random.default_rng(0))
+    least, got = ARCHITECTURES[config.architecture].smallest_input, augmented.shape[1:3]
+    if got[0] < least[0] or got[1] < least[1]:
+        raise InputError(
+            f"{config.architecture} needs at least {least[0]} mel bands and {least[1]} frames, got {got[0]} and "
+            f"{got[1]} after augmentation: raise features.n_mels or random_crop.frames, or lower features.hop_length"
+        )
 
 
 def describe_plan(study: Study, plan: Plan) -> str:
@@ -353,12 +385,6 @@ def _outcome_line(outcome: Outcome, number: int, total: int) -> str:
     if outcome.status == "failed":
         return f"{head}: FAILED: {outcome.reason}"
     metrics = outcome.metrics or {}
-    shown = {
-        "avg": "test/acc_avg",
-        "A": "test/acc_A",
-        "B&C": "test/acc_BC",
-        "s1-s3": "test/acc_s1-s3",
-        "s4-s6": "test/acc_s4-s6",
-    }
-    figures = "  ".join(f"{name} {100 * metrics[key]:.1f}" for name, key in shown.items() if key in metrics)
+    shown = [(heading, metric) for heading, metric, factor in COLUMNS.values() if factor == 100 and metric in metrics]
+    figures = "  ".join(f"{heading} {100 * metrics[metric]:.1f}" for heading, metric in shown)
     return f"{head}: {figures}  ({outcome.seconds:.0f} s)"

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-#: Kinds of runs (tag ``asc.kind``); ``study`` is the parent run of one launch.
-KINDS: Final = ("study", "train", "search", "trial", "ensemble", "fusion", "quantised", "imported")
-
 _SQLITE: Final = "sqlite:///"
 
 #: Lets the MLflow UI open an experiment as model training, with runs and metrics first.
@@ -47,7 +44,6 @@ class RunRecord:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     start_seconds: float
-    end_seconds: float | None
 
     @property
     def signature(self) -> str:
@@ -67,7 +63,17 @@ class RunRecord:
 
 def tracking_uri() -> str:
     """The store in use: ``MLFLOW_TRACKING_URI``, or a SQLite file in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{Path.cwd() / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    # One store has one name, wherever it is opened from: runs are claimed by it.
+    return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).resolve()}" if uri.startswith(_SQLITE) else uri
+
+
+def open_existing() -> "Tracker | None":
+    """Open the store for reading; None if it is a SQLite file that does not exist yet."""
+    uri = tracking_uri()
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
+        return None
+    return Tracker(uri)
 
 
 class Tracker:
@@ -227,6 +233,10 @@ class Tracker:
             self.set_tags(run_id, {"asc.failure": failure[:5000]})
         self.client.set_terminated(run_id, status)
 
+    def status(self, run_id: str) -> str:
+        """The MLflow status of a run as it is now."""
+        return str(self.client.get_run(run_id).info.status)
+
     def reopen(self, run_id: str) -> None:
         """Set an interrupted run back to RUNNING."""
         self.client.update_run(run_id, status="RUNNING")
@@ -255,5 +265,4 @@ def _record(run: "Run") -> RunRecord:
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
         start_seconds=run.info.start_time / 1000,
-        end_seconds=run.info.end_time / 1000 if run.info.end_time else None,
     )

@@ -76,6 +76,12 @@ def test_seed_data_and_settings_change_the_signature_and_the_seed_leaves_the_com
     assert signature(config, "d", None) not in (signature(config, "d", 0), signature(config, "d", 1))
 
 
+def test_order_of_held_out_devices_means_nothing():
+    one = resolve({"validation": {"holdout_devices": ["s3", "b", "s3"]}})
+    other = resolve({"validation": {"holdout_devices": ["b", "s3"]}})
+    assert signature(one, "d", 0) == signature(other, "d", 0)
+
+
 def test_flatten():
     assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": []}) == {"a.b": 1, "a.c.d": 2, "e": []}
 

@@ -8,7 +8,9 @@ import soundfile
 
 import asc_study
 from asc_study.acoustics.impulse_responses import load_impulse_responses
+from asc_study.cache import cache_dir
 from asc_study.data.dataset import Dataset
+from asc_study.data.identity import audio_digests
 from asc_study.data.tau import read_dataset
 from asc_study.data.write_tau import (
     DeviceSet,
@@ -97,11 +99,12 @@ def _segments(dataset: Dataset) -> list[Segment]:
 
 
 def _sample_rate(dataset: Dataset) -> int:
-    """Return the sample rate that all clips have, after a look at every header."""
-    rates, bad = set(), []
+    """Return the sample rate of the task, after a look at every header."""
+    formats, bad = set(), []
     for path in map(Path, dataset.clips["path"]):
         try:
-            rates.add(soundfile.info(path).samplerate)
+            audio = soundfile.info(path)
+            formats.add((audio.samplerate, audio.channels))
         except (soundfile.LibsndfileError, OSError):
             bad.append(path.name)
     if bad:
@@ -109,15 +112,21 @@ def _sample_rate(dataset: Dataset) -> int:
             f"the input's clips must be WAV files that can be read, got {len(bad)} that cannot, such as {bad[0]}:"
             " see `asc-study data check`"
         )
-    if len(rates) > 1:
-        raise InputError(f"the input's clips must have one sample rate, got {sorted(rates)} Hz: resample some")
-    return int(rates.pop())
+    if wrong := sorted(formats - {(dataset.sample_rate, dataset.channels)}):
+        rate, channels = wrong[0]
+        raise InputError(
+            f"the input's clips must have {dataset.sample_rate:,} Hz and {dataset.channels} channel(s), got some of "
+            f"{rate:,} Hz and {channels}: convert these"
+        )
+    return dataset.sample_rate
 
 
 def _digest(paths: Iterable[str | Path]) -> str:
-    """Tell folders apart by the names and sizes of their files."""
-    sizes = sorted(f"{Path(path).name} {Path(path).stat().st_size}" for path in paths)
-    return hashlib.sha256("\n".join(sizes).encode()).hexdigest()[:16]
+    """Tell folders apart by the names and contents of their files."""
+    files = sorted(map(str, paths))
+    digests = audio_digests(files, cache=cache_dir())
+    named = sorted(f"{Path(file).name} {digest}" for file, digest in zip(files, digests, strict=True))
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]
 
 
 def _write_segment(root: Path, segment: Segment, devices: tuple[str, ...], device_set: DeviceSet, source: Path) -> int:

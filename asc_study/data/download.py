@@ -58,6 +58,9 @@ _CHUNK: Final = 1 << 16
 
 _TIMEOUT_SECONDS: Final = (20, 60)
 
+#: Answers of a server that may give the file a little later.
+_BUSY: Final = (429, 502, 503, 504)
+
 
 def published_record(name: str) -> Record:
     """Look up a published data set, ``tau2020-mobile`` or ``tau2020-3class``.
@@ -190,6 +193,8 @@ class _ResumingDownloader:
         if arrived:
             headers["Range"] = f"bytes={arrived}-"
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+            if response.status_code in _BUSY:
+                raise requests.ConnectionError(f"the server is busy (status {response.status_code})")
             response.raise_for_status()
             # A server that does not know ranges sends the whole file with status 200.
             resumed = response.status_code == requests.codes.partial_content

@@ -9,6 +9,7 @@ import numpy as np
 
 import asc_study
 from asc_study.data.scenes import Place, make_place, render
+from asc_study.data.tau import AUDIO_FORMAT
 from asc_study.data.write_tau import (
     DeviceSet,
     Segment,
@@ -34,9 +35,6 @@ FEWEST_CLIPS: Final = 3
 #: Most locations of a scene in a split: two a city in train, one a city in test.
 TRAIN_LOCATIONS: Final = 10
 TEST_LOCATIONS: Final = 5
-
-#: Task -> (sample rate in Hz, channels), as in the two published data sets.
-_FORMAT: Final = {"ten_class": (44_100, 1), "three_class": (48_000, 2)}
 
 _README = """# Simulated acoustic scenes
 
@@ -99,7 +97,7 @@ def simulate(
         "seconds": float(seconds),
         "seed": seed,
     }
-    sample_rate, channels = _FORMAT[task]
+    sample_rate, channels = AUDIO_FORMAT[task]
     segments = lay_out(clips_per_scene)
     recordings = choose_devices(segments, seed) if task == "ten_class" else dict.fromkeys(segments, ("a",))
     name = "Mobile" if task == "ten_class" else "3Class"

@@ -25,13 +25,15 @@ class Architecture:
 
     build: Callable[[tuple[int, int | None, int], int, Any], "keras.Model"]
     options_model: type[BaseModel]
+    #: Fewest frequency bands and frames that its pooling leaves something of.
+    smallest_input: tuple[int, int]
 
 
 #: Name -> architecture. A new one is one file and one line here.
 ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
     {
-        "fcnn": Architecture(fcnn.build, fcnn.FcnnOptions),
-        "resnet": Architecture(resnet.build, resnet.ResnetOptions),
+        "fcnn": Architecture(fcnn.build, fcnn.FcnnOptions, (16, 16)),
+        "resnet": Architecture(resnet.build, resnet.ResnetOptions, (2, 1)),
     }
 )
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,18 +41,28 @@ def save_checkpoint(path: Path, model: keras.Model, state: TrainingState) -> Non
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         np.savez(file, state=np.asarray(text), **arrays)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
 def load_checkpoint(path: Path, model: keras.Model) -> TrainingState:
-    """Set the variables of a compiled model and its optimiser to those saved; a fresh state if there is no file."""
-    if not path.exists():
+    """Set the variables of a compiled model and its optimiser to those saved.
+
+    Without a file, or with a damaged one, the model stays as it is and the state is a fresh one.
+    """
+    try:
+        with np.load(path) as saved:
+            values = [saved[f"variable_{i}"] for i in range(len(_variables(model)))]
+            best = [saved[f"best_{i}"] for i in range(sum(name.startswith("best_") for name in saved.files))]
+            text = json.loads(str(saved["state"]))
+    except FileNotFoundError:
         return TrainingState()
-    with np.load(path) as saved:
-        for i, variable in enumerate(_variables(model)):
-            variable.assign(saved[f"variable_{i}"])
-        best = [saved[f"best_{i}"] for i in range(sum(name.startswith("best_") for name in saved.files))]
-        text = json.loads(str(saved["state"]))
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        print(f"the checkpoint {path} is damaged: the run starts again", file=sys.stderr)
+        return TrainingState()
+    for variable, value in zip(_variables(model), values, strict=True):
+        variable.assign(value)
     return TrainingState(text["history"], text["best_epoch"], best)
 
 

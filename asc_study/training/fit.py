@@ -104,8 +104,8 @@ def train(
             }
         state.history.append(metrics)
         _keep_best(state, model, settings.select_epoch)
+        on_epoch(epoch, metrics)  # first: an epoch that a checkpoint counts has been told
         save_checkpoint(checkpoint, model, state)
-        on_epoch(epoch, metrics)
 
     final = _build(config, batches.input_shape)  # without optimiser: what is saved is only what predicts
     final.set_weights(state.best_weights)

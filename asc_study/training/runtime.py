@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from asc_study.errors import TrainingFailure
 
@@ -36,6 +36,11 @@ def start_keras(threads: int) -> None:
                     f"training.threads is {threads}, but TensorFlow already runs with another number in this process: "
                     "start a new process"
                 ) from None
+        if gpus := tf.config.list_physical_devices("GPU"):
+            with suppress(RuntimeError):  # already started by an earlier run of this process
+                for gpu in gpus:  # runs beside each other share the memory
+                    tf.config.experimental.set_memory_growth(gpu, True)
+            tf.config.experimental.enable_op_determinism()
         tf.config.list_logical_devices()  # starts the devices while their notices are caught
 
 

@@ -79,13 +79,13 @@ def test_interrupted_training_goes_on_to_the_same_result(clips, store):
 
     def stop(epoch, metrics):
         if epoch == 1:
-            raise Killed
+            raise Killed  # before its checkpoint: this epoch is trained again
 
     with pytest.raises(Killed):
         train(config(), clips, store, 5, checkpoint=Path("cut.npz"), on_epoch=stop)
     seen = []
     resumed = train(config(), clips, store, 5, checkpoint=Path("cut.npz"), on_epoch=lambda e, m: seen.append(e))
-    assert seen == [2]
+    assert seen == [1, 2]
     assert len(resumed.history) == 3
     np.testing.assert_array_equal(probabilities(resumed), probabilities(whole))
 
@@ -104,6 +104,13 @@ def test_without_validation_the_last_epoch_is_kept(clips, store):
 def test_loss_that_is_not_finite_stops_with_a_reason(clips, store):
     with pytest.raises(TrainingFailure, match=r"the loss became (nan|inf) in epoch 1: lower training\.lr_max"):
         train(config(lr_max=1e30), clips, store, 0, checkpoint=Path("c.npz"))
+
+
+def test_damaged_checkpoint_is_no_checkpoint(clips, store, capfd):
+    Path("c.npz").write_bytes(b"PK damaged")
+    result = train(config(epochs=1), clips, store, 0, checkpoint=Path("c.npz"))
+    assert len(result.history) == 1
+    assert "c.npz is damaged" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,0 +1,81 @@
+"""One suite over every way to come by a data set: the clip table, the cut, the check and the digest hold for all."""
+
+from pathlib import Path
+
+import pytest
+
+from asc_study.data.add_devices import add_devices
+from asc_study.data.check import check
+from asc_study.data.dataset import CLIP_COLUMNS, cut_validation, require_audio
+from asc_study.data.simulate import simulate
+from asc_study.data.tau import read_dataset
+from asc_study.study import identify
+from asc_study.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
+
+
+def device_a_only(root: Path) -> Path:
+    """A ten-class data set of one device, as people record it."""
+    simulate(root, clips_per_scene=3, seconds=1.0, seed=2)
+    clips = read_dataset(root).clips
+    for path in clips.loc[clips["device"] != "a", "path"]:
+        Path(path).unlink()
+    for name in ("meta.csv", "evaluation_setup/fold1_train.csv", "evaluation_setup/fold1_evaluate.csv"):
+        lines = (root / name).read_text().splitlines()
+        kept = [lines[0], *(line for line in lines[1:] if line.split("\t")[0].endswith("-a.wav"))]
+        (root / name).write_text("\n".join(kept) + "\n")
+    (root / "evaluation_setup" / "fold1_test.csv").unlink()
+    (root / "made-by.json").unlink()
+    return root
+
+
+@pytest.fixture(scope="module", params=["ten_class", "three_class", "add_devices"])
+def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "add_devices":
+        add_devices(device_a_only(folder / "in"), folder / "data")
+    else:
+        simulate(folder / "data", task=request.param, clips_per_scene=3, seconds=1.0)
+    return folder / "data"
+
+
+def test_clip_table(root: Path):
+    dataset = read_dataset(root)
+    clips = dataset.clips
+    assert tuple(clips.columns) == CLIP_COLUMNS
+    assert clips["clip_id"].is_unique
+    assert clips["clip_id"].is_monotonic_increasing
+    assert set(clips["split"]) == {"train", "test"}
+    assert set(clips["scene"]) == set(SCENES)
+    assert set(clips["device"]) <= set(DEVICES)
+    assert dataset.task in CLASSES
+    assert (clips["scene"].map(dict(GROUP_OF_SCENE)) == clips["scene_group"]).all()
+    assert all(Path(path).is_absolute() for path in clips["path"])
+    require_audio(dataset)
+
+
+def test_unseen_devices_are_in_test_only(root: Path):
+    dataset = read_dataset(root)
+    heard = set(dataset.clips.loc[dataset.clips["split"] == "train", "device"])
+    assert not heard & {"s4", "s5", "s6"}
+    if dataset.task == "ten_class":
+        test = dataset.clips[dataset.clips["split"] == "test"]
+        assert test["device"].value_counts().nunique() == 1
+        assert set(test["device"]) == set(DEVICES)
+
+
+def test_validation_is_cut_by_location(root: Path):
+    clips = cut_validation(read_dataset(root).clips, seed=0)
+    place = clips["city"] + "-" + clips["location"]
+    validation, train = (set(place[clips["split"] == split]) for split in ("validation", "train"))
+    assert validation
+    assert not validation & train
+    assert set(clips.loc[clips["split"] == "validation", "scene"]) == set(SCENES)
+
+
+def test_check_finds_nothing(root: Path):
+    report = check(root)
+    assert report.ok, report.render()
+
+
+def test_digest_repeats(root: Path):
+    assert identify(root).digest == identify(root).digest
