@@ -23,12 +23,13 @@ def cache_dir() -> Path:
         If it cannot be created or written.
     """
     chosen = os.environ.get("ASC_STUDY_CACHE")
-    folder = Path(chosen).expanduser().resolve() if chosen else Path(platformdirs.user_cache_dir("asc-study"))
+    folder = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("asc-study"))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        folder = folder.expanduser().resolve()
+        (folder / "locks").mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~user without a home
         raise InputError(
-            f"the cache folder {folder} cannot be created ({error.strerror}): set ASC_STUDY_CACHE to a writable folder"
+            f"the cache folder {folder} cannot be created ({error}): set ASC_STUDY_CACHE to a writable folder"
         ) from None
     if not os.access(folder, os.W_OK):
         raise InputError(f"the cache folder {folder} cannot be written: set ASC_STUDY_CACHE to a writable folder")
@@ -40,7 +41,5 @@ def file_lock(name: str, *, timeout_seconds: float = -1) -> filelock.BaseFileLoc
 
     Entering it raises `filelock.Timeout` if another process holds it for longer than ``timeout_seconds`` (-1: waits).
     """
-    folder = cache_dir() / "locks"
-    folder.mkdir(exist_ok=True)
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
-    return filelock.FileLock(folder / f"{digest}.lock", timeout=timeout_seconds)
+    return filelock.FileLock(cache_dir() / "locks" / f"{digest}.lock", timeout=timeout_seconds)

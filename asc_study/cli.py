@@ -95,6 +95,8 @@ def data_check(directory: Path, task: str | None, jobs: int, as_json: bool) -> i
     """
     from asc_study.data.check import check
 
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of files to open at the same time")
     report = check(directory, task, jobs)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.render())
     return 0 if report.ok else 1
@@ -329,8 +331,10 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
       asc-study demo
     """
     from asc_study.demo import demo_study, next_steps, simulate_demo_data
+    from asc_study.study_file import load_study
 
     study_file = study_file or demo_study()
+    load_study(study_file)  # its errors before the data are made
     simulate_demo_data(data_dir, jobs)
     outcomes = _run(study_file, data_dir, jobs, say=lambda line: click.echo(line, err=as_json))
     if as_json:

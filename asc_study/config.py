@@ -26,9 +26,9 @@ Task = Literal["ten_class", "three_class"]
 class FeatureConfig(Strict):
     """Log-mel features (section 5.1); sizes in samples, ``n_mels`` in bands."""
 
-    n_fft: int = Field(2048, ge=16)
-    hop_length: int = Field(1024, ge=1)
-    n_mels: int = Field(128, ge=4)
+    n_fft: int = Field(2048, ge=16, le=65536)
+    hop_length: int = Field(1024, ge=1, le=65536)
+    n_mels: int = Field(128, ge=4, le=1024)
     scale: Literal["min_max", "none"] = "min_max"
     dtype: Literal["float16", "float32"] = "float16"
 
@@ -40,15 +40,15 @@ class TrainingConfig(Strict):
     follows from ``--jobs``.
     """
 
-    batch_size: int = Field(32, ge=1)
-    epochs: int = Field(254, ge=1)
+    batch_size: int = Field(32, ge=1, le=65536)
+    epochs: int = Field(254, ge=1, le=100_000)
     lr_max: float = Field(0.1, gt=0)
     lr_min: float = Field(1e-5, ge=0)
     first_cycle_epochs: int = Field(2, ge=1)
     cycle_multiplier: int = Field(2, ge=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     select_epoch: Literal["best", "last"] = "best"
-    threads: int = Field(2, ge=1)
+    threads: int = Field(2, ge=1, le=1024)
 
 
 class ValidationConfig(Strict):

@@ -21,5 +21,12 @@ def run_parallel(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]],
         raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of processes to use")
     from joblib import Parallel, delayed
 
-    parallel = Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch="all", batch_size=1)
-    yield from parallel(delayed(function)(*args) for args in calls)
+    waiting = list(calls)
+    parallel = Parallel(
+        n_jobs=max(1, min(jobs, len(waiting))),
+        backend="loky",
+        return_as="generator_unordered",
+        pre_dispatch="all",
+        batch_size=1,
+    )
+    yield from parallel(delayed(function)(*args) for args in waiting)

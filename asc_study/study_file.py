@@ -6,6 +6,7 @@ nested or dotted (``training.epochs``); null switches an augmentation of the bas
 
 import copy
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ from asc_study.config import RunConfig, canonical_json, resolve
 from asc_study.errors import InputError
 from asc_study.schema import Strict, did_you_mean, validate
 
-_STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONGEST_NAME: Final = 100
 
 
 class StudyFile(Strict):
@@ -91,7 +93,9 @@ def load_study(path: Path, *, overrides: Sequence[str] = (), default_task: str |
     raw = _read_yaml(path)
     study = validate(StudyFile, raw, where=str(path))
     if not _STUDY_NAME.fullmatch(study.study):
-        raise InputError(f"{path}: `study` must be letters, digits, '.', '_' or '-', got {study.study!r}: rename it")
+        raise InputError(
+            f"{path}: `study` must be at most 100 letters, digits, '.', '_' or '-', got {study.study!r:.80}: rename it"
+        )
     settings = [_parse_override(override) for override in overrides]
     seeds = next((value for key, value in reversed(settings) if key == "seeds"), study.seeds)
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
@@ -139,8 +143,11 @@ def _table(study: StudyFile, path: Path) -> list[tuple[str, dict[str, Any]]]:
     for number, row in enumerate(study.rows, 1):
         own = dict(row)
         name = own.pop("name", None)
-        if not isinstance(name, str) or not name.strip():
-            raise InputError(f"{path}: row {number} needs a `name`, got {name!r}: it is what --only and the tables use")
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise InputError(
+                f"{path}: row {number} needs a `name` of one line and at most {_LONGEST_NAME} characters, got "
+                f"{name!r:.80}: it is what --only and the tables use"
+            )
         table.append((name, own))
     axes = [[(key, label, value) for label, value in _labelled(key, axis, path)] for key, axis in study.grid.items()]
     if axes:
@@ -190,15 +197,18 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise InputError(f"--set takes KEY=VALUE, got {text!r}: for example --set training.epochs=2")
     try:
         return key.strip(), yaml.load(value, _Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"--set {key.strip()}: the value must be YAML, got {value!r}: quote it") from None
+
+
+_MERGE: Final = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
     """YAML as people write it: ``1e-5`` is a number, and a key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
         for key, count in Counter(map(str, keys)).items():
             if count > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
@@ -213,12 +223,13 @@ _Loader.add_implicit_resolver(
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        json.dumps(raw, default=str)  # a mapping that holds itself (an anchor inside its own value) ends here
     except FileNotFoundError:
         raise InputError(f"study file {str(path)!r} does not exist: give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"study file {str(path)!r} cannot be read ({error}): give the path of a YAML file") from None
-    except yaml.YAMLError as error:
-        detail = " ".join(str(error).split())
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        detail = " ".join(str(error).split())[:300]
         raise InputError(f"study file {str(path)!r} is not valid YAML: {detail}: correct it") from None
     if not isinstance(raw, dict):
         raise InputError(f"study file {str(path)!r} must hold a mapping with `study` and `rows`, got {raw!r:.60}")

@@ -22,7 +22,6 @@ from asc_study.errors import InputError
 
 if TYPE_CHECKING:
     import keras
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 _SQLITE: Final = "sqlite:///"
@@ -96,38 +95,24 @@ class Tracker:
         os.environ.pop("MLFLOW_RUN_ID", None)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+        self._database = Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+        if self._database:
+            _require_sqlite(self._database)
+        elif self.uri.startswith(("http://", "https://")):
+            _require_server(self.uri)  # MLflow itself would try again for minutes
         import mlflow
-        from mlflow.exceptions import MlflowException
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        self._database = Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
         try:
-            if self._database:
-                with file_lock(f"tracking-store {self.uri}"):  # a fresh SQLite file can be created by one process only
-                    self.client = self._open_sqlite(self._database)
-            else:
+            with file_lock(f"tracking-store {self.uri}"):  # a fresh SQLite file can be filled by one process only
                 self.client = mlflow.MlflowClient(self.uri)
-                self.client.search_experiments(max_results=1)
+                self.client.search_experiments(max_results=1)  # creates the tables
             mlflow.set_tracking_uri(self.uri)
-        except (MlflowException, OSError, sqlite3.Error) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"the tracking store {self.uri} cannot be opened ({reason}): check MLFLOW_TRACKING_URI"
-            ) from None
-
-    def _open_sqlite(self, database: Path) -> "MlflowClient":
-        import mlflow
-
-        if not database.parent.is_dir():
-            raise InputError(f"the folder of the tracking store {database} does not exist: create it")
-        fresh = not database.exists()
-        client = mlflow.MlflowClient(self.uri)
-        client.search_experiments(max_results=1)  # creates the tables
-        if fresh:
-            with closing(sqlite3.connect(database)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")  # readers and writers of several processes
-        return client
+        except InputError:
+            raise
+        except Exception as error:  # a missing driver, a bad address, a damaged file: every store has errors of its own
+            raise _cannot_open(self.uri, error) from None
 
     def experiment_id(self, study: str, *, create: bool = False) -> str | None:
         """The experiment of a study; None if there is none and ``create`` is false.
@@ -255,6 +240,34 @@ class Tracker:
             return Path(self.client.download_artifacts(run_id, path))
         except (MlflowException, OSError) as error:
             raise InputError(f"run {run_id} has no artifact {path} ({error}): was it deleted?") from None
+
+
+def _require_sqlite(database: Path) -> None:
+    """Create or look into the file, so that a path that cannot work is found at once; MLflow retries for long."""
+    uri = f"{_SQLITE}{database}"
+    try:
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables:  # several processes read and write: set once, kept in the file
+                connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise _cannot_open(uri, error) from None
+    if tables and "alembic_version" not in tables:
+        raise _cannot_open(uri, ValueError("it is a database of something else"))
+
+
+def _require_server(uri: str) -> None:
+    import requests
+
+    try:
+        requests.get(uri, timeout=20)
+    except (requests.RequestException, ValueError) as error:
+        raise _cannot_open(uri, error) from None
+
+
+def _cannot_open(uri: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return InputError(f"the tracking store {uri} cannot be opened: {reason}: check MLFLOW_TRACKING_URI")
 
 
 def _record(run: "Run") -> RunRecord:

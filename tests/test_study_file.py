@@ -74,6 +74,11 @@ def test_exponent_without_a_point_is_a_number():
     assert (study.rows[0].config.training.lr_min, study.rows[0].config.training.lr_max) == (1e-6, 0.1)
 
 
+def test_yaml_merge_keys_work():
+    text = "study: x\nbase: &b {architecture: resnet}\nrows: [{name: a, <<: *b}, {name: b, training: {epochs: 1}}]"
+    assert [row.config.architecture for row in load_study(write(text)).rows] == ["resnet", "resnet"]
+
+
 def test_only_keeps_the_named_rows():
     study = load_study(write("study: x\nrows: [{name: a}, {name: b, training.epochs: 1}]"))
     assert [row.name for row in study.only(["b"]).rows] == ["b"]
@@ -89,9 +94,9 @@ def test_only_keeps_the_named_rows():
         ("- a", "must hold a mapping"),
         ("rows: []", "'study' is missing"),
         ("study: x\nstudy: y", "key 'study' is given twice"),
-        ("study: 'a b'", "`study` must be letters, digits"),
+        ("study: 'a b'", "`study` must be at most 100 letters, digits"),
         ("study: x\nrow: []", "unknown key 'row': did you mean 'rows'"),
-        ("study: x\nrows: [{architecture: fcnn}]", "row 1 needs a `name`, got None"),
+        ("study: x\nrows: [{architecture: fcnn}]", "row 1 needs a `name`.*got None"),
         ("study: x\nrows: [{name: a}, {name: a, training.epochs: 1}]", "2 rows are named 'a'"),
         ("study: x\nrows: [{name: a}, {name: b}]", "rows 'a' and 'b' are the same combination"),
         ("study: x\ngrid: {architecture: []}", "grid axis 'architecture' is empty"),
@@ -99,6 +104,9 @@ def test_only_keeps_the_named_rows():
         ("study: x\nseeds: []", "seeds"),
         ("study: x\nseeds: [1, 1]", "names a seed twice"),
         ("study: x\nseeds: [-1]", "`seeds` must be a list of whole numbers of at least 0"),
+        ("study: 2020-13-45", "is not valid YAML"),
+        ("study: x\nbase: &b {model: *b}", "is not valid YAML"),
+        ("study: x\nrows: [{name: 'a\\nb'}, {name: \"a\\nb\"}]", "needs a `name` of one line"),
         ("study: x\nfigures: none", "`figures` must be 'inline' or 'cdn', got 'none'"),
         (
             "study: x\nrows: [{name: a, training.threads: 1}, {name: b}]",

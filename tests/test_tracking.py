@@ -72,10 +72,22 @@ def test_deleted_experiment_is_named():
         tracker.runs("s")
 
 
-@pytest.mark.parametrize("uri", ["sqlite:////nowhere/at/all/x.db", "bogus://x"])
+@pytest.mark.parametrize("uri", ["sqlite:////nowhere/at/all/x.db", "sqlite:////", "bogus://x", "http://127.0.0.1:9/"])
 def test_store_that_cannot_be_opened(uri):
-    with pytest.raises(InputError, match="tracking store"):
+    with pytest.raises(InputError, match="the tracking store .* cannot be opened: .*: check MLFLOW_TRACKING_URI"):
         Tracker(uri)
+
+
+def test_file_that_is_no_store_is_left_alone():
+    Path("noise.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(InputError, match="file is not a database"):
+        Tracker(f"sqlite:///{Path('noise.db').resolve()}")
+    with sqlite3.connect("other.db") as connection:
+        connection.execute("CREATE TABLE experiments (x INTEGER)")
+    with pytest.raises(InputError, match="it is a database of something else"):
+        Tracker(f"sqlite:///{Path('other.db').resolve()}")
+    with sqlite3.connect("other.db") as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("experiments",)]
 
 
 def test_missing_artifact():

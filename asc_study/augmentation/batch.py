@@ -42,7 +42,7 @@ class SpecAugment(BatchAugmentation):
     frequency_mask_ratio: float = Field(0.1, ge=0, lt=1)
     time_mask_ratio: float = Field(0.1, ge=0, lt=1)
     per_channel: bool = True
-    mask_value: float = 0.0
+    mask_value: float = Field(0.0, ge=-1000, le=1000)
 
     def __call__(
         self, features: FloatArray, one_hot: FloatArray, rng: np.random.Generator

@@ -211,10 +211,10 @@ def _count_links_outside(root: Path, folder: Path) -> int:
     """Count links that lead out of the folder; ``audio/`` itself may lie elsewhere, for example on a larger disk."""
     if not folder.is_dir():
         return 0
-    inside = (root.resolve(), folder.resolve())
+    inside = [os.path.realpath(place) for place in (root, folder)]
     with os.scandir(folder) as entries:
-        links = [Path(entry.path).resolve() for entry in entries if entry.is_symlink()]
-    return sum(not any(link.is_relative_to(place) for place in inside) for link in links)
+        links = [os.path.realpath(entry.path) for entry in entries if entry.is_symlink()]
+    return sum(not any(Path(link).is_relative_to(place) for place in inside) for link in links)
 
 
 def _read_header(path: str) -> _Header:

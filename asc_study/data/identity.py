@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -115,6 +116,8 @@ def _stamp(path: str) -> tuple[int, int]:
         status = os.stat(path)
     except OSError as error:
         raise _unreadable(path, error) from error
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+        raise _unreadable(path, OSError("it is not a regular file"))
     return status.st_size, status.st_mtime_ns
 
 

@@ -1,6 +1,5 @@
 """A simulated data set in the layout of TAU Urban Acoustic Scenes 2020: where it is laid out and how it is written."""
 
-import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -87,8 +86,8 @@ def simulate(
         raise InputError(f"--task must be one of {', '.join(CLASSES)}, got {task}: choose one of these")
     if clips_per_scene < FEWEST_CLIPS:
         raise InputError(f"--clips-per-scene must be at least {FEWEST_CLIPS}, got {clips_per_scene}: raise it")
-    if not 1.0 <= seconds < math.inf:
-        raise InputError(f"--seconds must be at least 1, got {seconds}: lengthen the clips")
+    if not 1.0 <= seconds <= 600.0:
+        raise InputError(f"--seconds must be in 1 to 600, got {seconds}: TAU's clips have 10")
     check_seed_and_jobs(seed, jobs)
     settings = {
         "command": "data simulate",

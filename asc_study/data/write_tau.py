@@ -143,7 +143,13 @@ def open_folder(root: Path, settings: Mapping[str, Any], readme: str) -> Iterato
     found = {name for name in names if name != _LOCK_FILE and not name.endswith(_PART_SUFFIX)}
     if found and SETTINGS_FILE not in found:
         raise InputError(f"the output folder must be empty or new, got {root} with {len(found)} entries: name another")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in ("audio", "evaluation_setup"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the output must be a folder that can be written, got {root}: {error.strerror}: name another"
+        ) from None
     with FileLock(root / _LOCK_FILE):
         path = root / SETTINGS_FILE
         if path.exists() and (differing := _differing(path, settings)):
@@ -153,8 +159,6 @@ def open_folder(root: Path, settings: Mapping[str, Any], readme: str) -> Iterato
             )
         write_text(path, json.dumps(settings, indent=2) + "\n")
         write_text(root / "README.md", readme)
-        for folder in ("audio", "evaluation_setup"):
-            (root / folder).mkdir(exist_ok=True)
         for left_over in root.rglob(f"*{_PART_SUFFIX}"):
             left_over.unlink()
         yield

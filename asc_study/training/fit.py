@@ -115,6 +115,14 @@ def train(
     return TrainingResult(final, predictions, state.history, state.best_epoch, batches.input_shape)
 
 
+class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
+    """End the epoch at once; Keras' own ``TerminateOnNaN`` does that too, but prints to standard output."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            self.model.stop_training = True
+
+
 def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
     frequencies, _, channels = clip_shape
     return build_model(
@@ -134,7 +142,7 @@ def _train_epoch(model: keras.Model, batches: TrainingBatches, schedule: WarmRes
         initial_epoch=epoch,
         shuffle=False,  # the batches shuffle themselves, from the run's seed
         verbose=0,
-        callbacks=[keras.callbacks.TerminateOnNaN()],
+        callbacks=[_StopAtNonFiniteLoss()],
     )
     loss = float(fitted.history["loss"][-1])
     if not math.isfinite(loss):

@@ -135,8 +135,8 @@ def test_refuses_a_folder_that_is_not_its_own(whole, tmp_path):
     [
         ({"task": "four_class"}, "--task must be one of ten_class, three_class, got four_class"),
         ({"clips_per_scene": 2}, "--clips-per-scene must be at least 3, got 2"),
-        ({"seconds": 0.5}, "--seconds must be at least 1, got 0.5"),
-        ({"seconds": float("nan")}, "--seconds must be at least 1, got nan"),
+        ({"seconds": 0.5}, "--seconds must be in 1 to 600, got 0.5"),
+        ({"seconds": float("nan")}, "--seconds must be in 1 to 600, got nan"),
         ({"seed": -1}, "--seed must be 0 or more, got -1"),
         ({"jobs": 0}, "--jobs must be at least 1, got 0"),
     ],
