@@ -46,16 +46,16 @@ def simulate_demo_data(folder: Path, jobs: int) -> None:
 def next_steps(study_file: Path, data_dir: Path) -> str:
     """What to open and to try after the demo, as lines that can be typed as they stand."""
     scripts = Path(sys.executable).parent
-    found = shutil.which("asc-study")
-    if found and Path(found).parent == scripts:
-        prefix = ""
-    else:  # the environment is not activated
-        prefix = f"{scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts}/"
+    shown = scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts
+    found = shutil.which("mlflow")
+    prefix = "" if found and Path(found).parent == scripts else f"{shown}/"  # the environment may not be activated
+    # Without an installed script (an MLflow project's environment) the checkout itself is run.
+    own = f"{prefix}asc-study" if (scripts / "asc-study").exists() else f"{prefix}python -m asc_study"
     return f"""Next:
   {prefix}mlflow ui
       then open http://127.0.0.1:5000 and the study's experiment: one run a row (unfold the launch with +), its
       metrics, and figures under Artifacts
-  {prefix}asc-study data check {data_dir}
+  {own} data check {data_dir}
       what the simulated data set holds
-  {prefix}asc-study run {study_file} --data DIR
+  {own} run {study_file} --data DIR
       the same study on your data in TAU layout"""
