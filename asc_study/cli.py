@@ -189,7 +189,9 @@ def plan(study_file: Path, data_dir: Path, overrides: tuple[str, ...], as_json: 
     Example:
       asc-study plan studies/demo.yaml --data DIR
     """
-    from asc_study.study import STATUSES, check_fit, describe_plan, identify, make_plan
+    from asc_study.plan import STATUSES, describe_plan, make_plan
+    from asc_study.preflight import check_fit
+    from asc_study.study import identify
     from asc_study.study_file import load_study
     from asc_study.tracking import open_existing
 

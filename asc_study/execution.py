@@ -1,8 +1,4 @@
-"""One run from start to end, in whatever process it is given: claim, train, evaluate, log.
-
-A run is claimed by a file lock on its signature, which the system frees when the process dies; so two launches never
-train the same run at the same time, and a killed one is recognised at once.
-"""
+"""One run from start to end, in whatever process it is given: claim, train, evaluate, log."""
 
 import json
 import os
@@ -10,10 +6,8 @@ import platform
 import socket
 import statistics
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import filelock
 import yaml
 
-from asc_study.cache import cache_dir, file_lock
+from asc_study.cache import cache_dir
+from asc_study.claims import heard_of_lately, run_lock, signs_of_life
 from asc_study.config import RunConfig, flatten
 from asc_study.data.dataset import Dataset, cut_validation
 from asc_study.errors import InputError, TrainingFailure
 from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.progress import progress_bar
-from asc_study.tracking import RunRecord, Tracker
+from asc_study.tracking import Tracker
 from asc_study.training.runtime import start_keras
 
 if TYPE_CHECKING:
@@ -38,9 +33,6 @@ if TYPE_CHECKING:
 
     from asc_study.training.fit import TrainingResult
 
-#: A run of another machine counts as alive for this long after its last sign of life.
-HEARTBEAT_LIMIT_SECONDS: Final = 600
-_HEARTBEAT_SECONDS: Final = 60
 _PROGRESS_SECONDS: Final = 15
 
 _LIBRARIES: Final = ("asc-study", "keras", "tensorflow", "jax", "numpy", "scipy", "librosa", "mlflow")
@@ -100,42 +92,6 @@ class Outcome:
         }
 
 
-def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileLock:
-    """The lock that the process working on a run holds; ``identity`` is that of its `RunRecord`."""
-    return file_lock(f"run {tracking_uri} {study} {identity}", timeout_seconds=1)
-
-
-def is_alive(tracker: Tracker, record: RunRecord) -> bool:
-    """Whether a process still works on a run that is marked RUNNING."""
-    if record.tags.get("asc.host") == socket.gethostname():
-        try:
-            with run_lock(tracker.uri, record.tags.get("asc.study", ""), record.identity):
-                return False
-        except filelock.Timeout:
-            return True
-    return _heard_of_lately(record)
-
-
-def settle_abandoned(tracker: Tracker, study: str) -> None:
-    """Mark runs whose process is gone (kill -9, power cut) as KILLED, so that none stays RUNNING for ever."""
-    for record in tracker.runs(study):
-        if record.status != "RUNNING":
-            continue
-        if record.tags.get("asc.host") != socket.gethostname():
-            if not _heard_of_lately(record):
-                tracker.finish(record.run_id, "KILLED")
-            continue
-        # Read again under the lock: its holder may have ended the run properly since.
-        with suppress(filelock.Timeout), run_lock(tracker.uri, study, record.identity):
-            if tracker.status(record.run_id) == "RUNNING":
-                tracker.finish(record.run_id, "KILLED")
-
-
-def _heard_of_lately(record: RunRecord) -> bool:
-    last_sign = float(record.tags.get("asc.heartbeat", record.start_seconds))
-    return time.time() - last_sign < HEARTBEAT_LIMIT_SECONDS
-
-
 def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
     """Train, evaluate and log one run; failures are logged and returned, never raised."""
     start = time.perf_counter()
@@ -158,7 +114,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
             cut
             and cut.status == "RUNNING"
             and cut.tags.get("asc.host") != socket.gethostname()
-            and _heard_of_lately(cut)
+            and heard_of_lately(cut)
         ):
             return Outcome(spec, "elsewhere")
         if cut:
@@ -168,7 +124,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
         else:
             run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
         checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
-        with _signs_of_life(tracker, run_id, launch.process_id):
+        with signs_of_life(tracker, run_id, launch.process_id):
             metrics = _train_and_log(spec, launch, tracker, run_id, checkpoint)
     except KeyboardInterrupt:
         if tracker and run_id:
@@ -325,33 +281,6 @@ def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
 
 def _params(spec: RunSpec) -> dict[str, Any]:
     return flatten(spec.config.model_dump()) | {"seed": spec.seed}
-
-
-@contextmanager
-def _signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iterator[None]:
-    """Tell the store now and then that the run is alive, and end this worker if the launch that started it dies."""
-    over = threading.Event()
-    is_worker = os.getpid() != launch_process_id
-
-    def watch() -> None:
-        told = float("-inf")
-        while not over.wait(1):
-            if is_worker and os.getppid() != launch_process_id:  # killed: nobody would read the result or stop us
-                os._exit(1)
-            if time.monotonic() - told > _HEARTBEAT_SECONDS:
-                told = time.monotonic()
-                try:
-                    tracker.set_tags(run_id, {"asc.heartbeat": f"{time.time():.0f}"})
-                except Exception:  # a busy or unreachable store: the next sign may get through
-                    continue
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 class _EpochProgress:

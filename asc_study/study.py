@@ -1,23 +1,18 @@
-"""Studies: which runs a study file asks for, which of them are done, and running the rest."""
+"""Running a study: identify the data, plan, train what is missing under one parent run, compare the rows."""
 
 import os
 import socket
 import subprocess
 import uuid
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
-
-import numpy as np
-import soundfile
 
 from asc_study import __version__
-from asc_study.augmentation import compose
 from asc_study.cache import cache_dir
-from asc_study.config import RunConfig, canonical_json, signature
+from asc_study.claims import run_lock, settle_abandoned
+from asc_study.config import canonical_json
 from asc_study.data.dataset import Dataset, require_audio
 from asc_study.data.identity import audio_digests, dataset_digest
 from asc_study.data.tau import read_dataset
@@ -28,30 +23,13 @@ from asc_study.execution import (
     RunSpec,
     execute_run,
     feature_store,
-    is_alive,
-    log_mel_settings,
-    run_lock,
-    settle_abandoned,
-    split_clips,
 )
-from asc_study.features.logmel import FRAMES_LOST_TO_DELTAS
 from asc_study.leaderboard import COLUMNS, leaderboard, render, unique_names
-from asc_study.models import ARCHITECTURES
 from asc_study.parallel import run_parallel
+from asc_study.plan import describe_plan, make_plan
+from asc_study.preflight import check_fit
 from asc_study.study_file import Study
-from asc_study.tracking import RunRecord, Tracker
-
-Status = Literal["new", "done", "failed", "running", "interrupted", "orphaned"]
-
-#: What each status means, in the order in which a plan counts them.
-STATUSES: Final[dict[Status, str]] = {
-    "new": "will be trained",
-    "done": "finished: nothing to do",
-    "failed": "failed: retried with --retry-failed only",
-    "running": "being trained by another process: left alone",
-    "interrupted": "cut off: goes on from its last epoch",
-    "orphaned": "in the store, but no longer in the study (other settings, seed or data): kept",
-}
+from asc_study.tracking import Tracker
 
 Say = Callable[[str], None]
 
@@ -63,59 +41,6 @@ class IdentifiedDataset:
     dataset: Dataset
     audio_digests: tuple[str, ...]
     digest: str
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """A run of the study with what the store knows of it."""
-
-    spec: RunSpec
-    status: Status
-    run_id: str = ""
-    reason: str = ""
-    recorded_row: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All runs of a study and the runs of its experiment that no longer belong to it."""
-
-    runs: tuple[PlannedRun, ...]
-    orphans: tuple[RunRecord, ...]
-
-    @property
-    def counts(self) -> dict[Status, int]:
-        """How many runs have each status."""
-        counted = Counter(run.status for run in self.runs)
-        counted["orphaned"] = len(self.orphans)
-        return {status: counted[status] for status in STATUSES}
-
-    def to_rows(self) -> list[dict[str, Any]]:
-        """One mapping a run, for tables and JSON."""
-        rows = [
-            {
-                "row": run.spec.row,
-                "seed": run.spec.seed,
-                "status": run.status,
-                "signature": run.spec.signature[:10],
-                "combination": run.spec.combination[:10],
-                "run_id": run.run_id,
-                "reason": run.reason,
-            }
-            for run in self.runs
-        ]
-        return rows + [
-            {
-                "row": record.tags.get("asc.row", ""),
-                "seed": int(record.tags.get("asc.seed", 0)),
-                "status": "orphaned",
-                "signature": record.signature[:10],
-                "combination": record.tags.get("asc.combination", "")[:10],
-                "run_id": record.run_id,
-                "reason": record.failure,
-            }
-            for record in self.orphans
-        ]
 
 
 def identify(root: Path, task: str | None = None) -> IdentifiedDataset:
@@ -131,51 +56,6 @@ def identify(root: Path, task: str | None = None) -> IdentifiedDataset:
     paths = [Path(path) for path in dataset.clips["path"]]
     digests = tuple(audio_digests(paths, cache=cache_dir(), progress=True))
     return IdentifiedDataset(dataset, digests, dataset_digest(dataset, digests))
-
-
-def specs(study: Study, digest: str) -> list[RunSpec]:
-    """Every run of the study: rows x seeds, in the study's order."""
-    return [
-        RunSpec(
-            study=study.name,
-            row=row.name,
-            seed=seed,
-            config=row.config,
-            signature=signature(row.config, digest, seed),
-            combination=signature(row.config, digest, None),
-        )
-        for row in study.rows
-        for seed in study.seeds
-    ]
-
-
-def make_plan(study: Study, digest: str, tracker: Tracker | None) -> Plan:
-    """Compare the study with the store (None: there is no store yet). Changes nothing."""
-    by_signature: dict[str, list[RunRecord]] = {}
-    for record in tracker.runs(study.name, kind="train") if tracker else ():
-        by_signature.setdefault(record.signature, []).append(record)
-    runs = []
-    for spec in specs(study, digest):
-        status, found = _status(tracker, by_signature.pop(spec.signature, []))
-        known = (found.run_id, found.failure, found.tags.get("asc.row", "")) if found else ()
-        runs.append(PlannedRun(spec, status, *known))
-    orphans = [record for records in by_signature.values() for record in records]
-    return Plan(tuple(runs), tuple(orphans))
-
-
-def _status(tracker: Tracker | None, records: Sequence[RunRecord]) -> tuple[Status, RunRecord | None]:
-    """The status of one signature and the run that shows it; ``records`` are the newest first."""
-    by_status: dict[str, RunRecord] = {}
-    for record in reversed(records):
-        by_status[record.status] = record
-    if "FINISHED" in by_status:
-        return "done", by_status["FINISHED"]
-    if "RUNNING" in by_status:
-        record = by_status["RUNNING"]
-        return ("running" if tracker and is_alive(tracker, record) else "interrupted"), record
-    if records and records[0].status == "FAILED":
-        return "failed", records[0]
-    return ("interrupted", records[0]) if records else ("new", None)
 
 
 def run_study(
@@ -293,69 +173,6 @@ def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
             study.figures,
         )
         (folder / "figures" / "summary.html").write_text(summary, encoding="utf-8")
-
-
-def check_fit(study: Study, dataset: Dataset, say: Say = lambda line: None) -> None:
-    """Find out before anything runs whether every row can be trained on the data set.
-
-    Raises
-    ------
-    InputError
-        One line that names the row, what it asks for and what the data has.
-    """
-    if not (dataset.clips["split"] == "test").any():
-        raise InputError(f"{dataset.root} has no test clips: name some in evaluation_setup/fold1_evaluate.csv")
-    validated = []
-    for row in study.rows:
-        try:
-            if dataset.task == "three_class" and row.config.task == "ten_class":
-                raise InputError("the data set has labels for the task three_class only: set task: three_class")
-            _try_shapes(row.config, dataset)
-            clips = split_clips(dataset, row.config)
-        except InputError as error:
-            raise InputError(f"row {row.name!r}: {error}") from None
-        validated.append((clips["split"] == "validation").any())
-    if not all(validated):
-        say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
-
-
-def _try_shapes(config: RunConfig, dataset: Dataset) -> None:
-    """Augment one batch of zeros in the shape that the first clip gives; raises `InputError` if that cannot be."""
-    settings = log_mel_settings(config, dataset)
-    path = dataset.clips["path"].iloc[0]
-    try:
-        audio = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError):
-        raise InputError(f"{path} cannot be read: `asc-study data check {dataset.root}` lists all such files") from None
-    if (audio.samplerate, audio.channels) != (dataset.sample_rate, dataset.channels):
-        raise InputError(
-            f"clips of the task {dataset.task} must have {dataset.sample_rate:,} Hz and {dataset.channels} channel(s), "
-            f"got {audio.samplerate:,} Hz and {audio.channels} in {path}: convert the recordings"
-        )
-    frames = settings.frames(audio.frames) - FRAMES_LOST_TO_DELTAS
-    if frames < 1:
-        raise InputError(
-            f"a clip needs more than {FRAMES_LOST_TO_DELTAS} frames, got {settings.frames(audio.frames)} with "
-            f"features.hop_length {settings.hop_length}: lower it"
-        )
-    pipeline = compose(config.batch_augmentation)
-    clips = pipeline.clips_per_sample
-    one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * clips]
-    batch = np.zeros((clips, settings.n_mels, frames, 3 * dataset.channels), np.float32)
-    augmented, _ = pipeline(batch, one_hot, np.random.default_rng(0))
-    least, got = ARCHITECTURES[config.architecture].smallest_input, augmented.shape[1:3]
-    if got[0] < least[0] or got[1] < least[1]:
-        raise InputError(
-            f"{config.architecture} needs at least {least[0]} mel bands and {least[1]} frames, got {got[0]} and "
-            f"{got[1]} after augmentation: raise features.n_mels or random_crop.frames, or lower features.hop_length"
-        )
-
-
-def describe_plan(study: Study, plan: Plan) -> str:
-    """One line: the study and how many of its runs have which status."""
-    counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items() if count)
-    size = f"{len(study.rows)} rows x {len(study.seeds)} seeds" if len(study.seeds) > 1 else f"{len(study.rows)} rows"
-    return f"study {study.name}: {size}: {counts}"
 
 
 def git_commit() -> str:

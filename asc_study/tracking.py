@@ -94,7 +94,7 @@ class Tracker:
         # `mlflow run` hands its own run to the child; the runs of a study are children of the study's parent run.
         os.environ.pop("MLFLOW_RUN_ID", None)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
         self._database = Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
         if self._database:
             _require_sqlite(self._database)

@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from asc_study.claims import settle_abandoned
 from asc_study.errors import InputError
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
-from asc_study.study import check_fit, identify, make_plan, run_study, settle_abandoned
+from asc_study.plan import make_plan
+from asc_study.preflight import check_fit
+from asc_study.study import identify, run_study
 from asc_study.study_file import load_study
 from asc_study.tracking import RunRecord, Tracker
 

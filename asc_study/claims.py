@@ -1,0 +1,86 @@
+"""Claims: which process may work on a run, and when a run that is marked RUNNING counts as dead.
+
+A run is claimed by a file lock, which the system frees when its process dies, so a killed run is recognised at once. Of
+runs on other machines only the heartbeat tag tells.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import filelock
+
+from asc_study.cache import file_lock
+from asc_study.tracking import RunRecord, Tracker
+
+#: A run of another machine counts as alive for this long after its last sign of life.
+HEARTBEAT_LIMIT_SECONDS: Final = 600
+_HEARTBEAT_SECONDS: Final = 60
+
+
+def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileLock:
+    """The lock that the process working on a run holds; ``identity`` is that of its `RunRecord`."""
+    return file_lock(f"run {tracking_uri} {study} {identity}", timeout_seconds=1)
+
+
+def is_alive(tracker: Tracker, record: RunRecord) -> bool:
+    """Whether a process still works on a run that is marked RUNNING."""
+    if record.tags.get("asc.host") == socket.gethostname():
+        try:
+            with run_lock(tracker.uri, record.tags.get("asc.study", ""), record.identity):
+                return False
+        except filelock.Timeout:
+            return True
+    return heard_of_lately(record)
+
+
+def settle_abandoned(tracker: Tracker, study: str) -> None:
+    """Mark runs whose process is gone (kill -9, power cut) as KILLED, so that none stays RUNNING for ever."""
+    for record in tracker.runs(study):
+        if record.status != "RUNNING":
+            continue
+        if record.tags.get("asc.host") != socket.gethostname():
+            if not heard_of_lately(record):
+                tracker.finish(record.run_id, "KILLED")
+            continue
+        # Read again under the lock: its holder may have ended the run properly since.
+        with suppress(filelock.Timeout), run_lock(tracker.uri, study, record.identity):
+            if tracker.status(record.run_id) == "RUNNING":
+                tracker.finish(record.run_id, "KILLED")
+
+
+def heard_of_lately(record: RunRecord) -> bool:
+    """Whether the run gave a sign of life within the limit."""
+    last_sign = float(record.tags.get("asc.heartbeat", record.start_seconds))
+    return time.time() - last_sign < HEARTBEAT_LIMIT_SECONDS
+
+
+@contextmanager
+def signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iterator[None]:
+    """Tell the store now and then that the run is alive, and end this worker if the launch that started it dies."""
+    over = threading.Event()
+    is_worker = os.getpid() != launch_process_id
+
+    def watch() -> None:
+        told = float("-inf")
+        while not over.wait(1):
+            if is_worker and os.getppid() != launch_process_id:  # killed: nobody would read the result or stop us
+                os._exit(1)
+            if time.monotonic() - told > _HEARTBEAT_SECONDS:
+                told = time.monotonic()
+                try:
+                    tracker.set_tags(run_id, {"asc.heartbeat": f"{time.time():.0f}"})
+                except Exception:  # a busy or unreachable store: the next sign may get through
+                    continue
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
