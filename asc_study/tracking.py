@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 _SQLITE: Final = "sqlite:///"
 
-#: Lets the MLflow UI open an experiment as model training, with runs and metrics first.
-_EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
-
 #: Runs asked for in one request.
 _PAGE: Final = 1000
 
@@ -129,7 +126,7 @@ class Tracker:
             # Without a location MLflow would put artifacts in the working directory, not beside the database.
             location = (self._database.parent.resolve() / "mlruns" / study).as_uri() if self._database else None
             try:
-                return str(self.client.create_experiment(study, artifact_location=location, tags=_EXPERIMENT_TAGS))
+                return str(self.client.create_experiment(study, artifact_location=location))
             except MlflowException:  # another launch created it at the same moment
                 experiment = self.client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
