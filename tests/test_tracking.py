@@ -97,6 +97,7 @@ def test_missing_artifact():
         tracker.artifact(run_id, "predictions/test.parquet")
 
 
+@pytest.mark.slow
 def test_two_processes_create_one_fresh_store():
     code = "from asc_study.tracking import Tracker; Tracker().create_run('s', 'r', {'asc.kind': 'train'}, {})"
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]

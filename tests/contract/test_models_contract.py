@@ -61,6 +61,7 @@ def test_a_saved_model_needs_none_of_our_code_and_gives_the_same_outputs(model: 
     np.testing.assert_array_equal(np.asarray(loaded(clips(48))), np.asarray(model(clips(48))))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_on_a_fixed_batch(architecture: str) -> None:
     keras.utils.set_random_seed(2)
     model = build_model(architecture, input_shape=(BANDS, None, CHANNELS), num_classes=CLASSES, width=0.1)

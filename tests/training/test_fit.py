@@ -13,6 +13,8 @@ from asc_study.features.store import FeatureStore
 from asc_study.taxonomy import GROUP_OF_SCENE, SCENES
 from asc_study.training.fit import train
 
+pytestmark = pytest.mark.slow
+
 CLIPS_PER_SCENE = 8
 
 
@@ -113,7 +115,6 @@ def test_damaged_checkpoint_is_no_checkpoint(clips, store, capfd):
     assert "c.npz is damaged" in capfd.readouterr().err
 
 
-@pytest.mark.slow
 def test_network_learns_what_there_is_to_learn(clips, store):
     settings = {"epochs": 14, "batch_size": 4, "lr_max": 0.03, "select_epoch": "last"}
     wide = resolve({"model": {"width": 0.1}, "training": settings})
