@@ -27,6 +27,7 @@ _data_option = click.option(
 )
 _jobs_option = click.option("--jobs", default=1, show_default=True, metavar="N", help="Processes at the same time.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_profile_option = click.option("--profile", metavar="NAME", help="Settings of the study file for all rows, e.g. small.")
 _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting in all rows; repeatable."
 )
@@ -180,9 +181,10 @@ def _print_written(written: Any, as_json: bool) -> None:
 @cli.command()
 @click.argument("study_file", type=_FILE, metavar="STUDY.yaml")
 @_data_option
+@_profile_option
 @_set_option
 @_json_option
-def plan(study_file: Path, data_dir: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+def plan(study_file: Path, data_dir: Path, profile: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show which runs of a study are new, done, failed, running, interrupted or orphaned; runs nothing.
 
     \b
@@ -195,9 +197,9 @@ def plan(study_file: Path, data_dir: Path, overrides: tuple[str, ...], as_json: 
     from asc_study.study_file import load_study
     from asc_study.tracking import open_existing
 
-    load_study(study_file, overrides=overrides)  # before the data set is read: the quick errors first
+    load_study(study_file, overrides=overrides, profile=profile)  # before the data are read: the quick errors first
     identified = identify(data_dir)
-    study = load_study(study_file, overrides=overrides, default_task=identified.dataset.task)
+    study = load_study(study_file, overrides=overrides, profile=profile, default_task=identified.dataset.task)
     check_fit(study, identified.dataset)
     made = make_plan(study, identified.digest, open_existing())
     if as_json:
@@ -226,6 +228,7 @@ def plan(study_file: Path, data_dir: Path, overrides: tuple[str, ...], as_json: 
 @_jobs_option
 @click.option("--only", multiple=True, metavar="ROW", help="Run this row only; repeatable.")
 @click.option("--retry-failed", is_flag=True, help="Try runs that failed again.")
+@_profile_option
 @_set_option
 @_json_option
 def run(
@@ -234,6 +237,7 @@ def run(
     jobs: int,
     only: tuple[str, ...],
     retry_failed: bool,
+    profile: str | None,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> int:
@@ -251,6 +255,7 @@ def run(
         jobs,
         only=only,
         retry_failed=retry_failed,
+        profile=profile,
         overrides=overrides,
         say=lambda line: click.echo(line, err=as_json),
     )
@@ -269,14 +274,16 @@ def _run(
     say: Callable[[str], None],
     only: tuple[str, ...] = (),
     retry_failed: bool = False,
+    profile: str | None = None,
     overrides: tuple[str, ...] = (),
 ) -> "list[Outcome]":
     from asc_study.study import identify, run_study
     from asc_study.study_file import load_study
 
-    load_study(study_file, overrides=overrides).only(only)  # before the data set is read: the quick errors first
+    # Before the data set is read: the quick errors first.
+    load_study(study_file, overrides=overrides, profile=profile).only(only)
     identified = identify(data_dir)
-    study = load_study(study_file, overrides=overrides, default_task=identified.dataset.task)
+    study = load_study(study_file, overrides=overrides, profile=profile, default_task=identified.dataset.task)
     return run_study(study, identified, jobs=jobs, only=only, retry_failed=retry_failed, say=say)
 
 
@@ -291,6 +298,8 @@ def _exit_status(outcomes: "list[Outcome]") -> int:
 def leaderboard(study: str, as_json: bool, as_csv: bool) -> None:
     """Print the finished runs of STUDY (a name, or its YAML file) in the form of the paper's Table 1.
 
+    Where the study names published figures, they stand in brackets behind ours.
+
     \b
     Example:
       asc-study leaderboard demo --csv > demo.csv
@@ -301,18 +310,22 @@ def leaderboard(study: str, as_json: bool, as_csv: bool) -> None:
 
 
 def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> str:
+    from asc_study.leaderboard import launched_table, render, to_json
     from asc_study.leaderboard import leaderboard as gather
-    from asc_study.leaderboard import render, to_json
+    from asc_study.published import parse_published
     from asc_study.tracking import open_existing, tracking_uri
 
     order: list[str] = []
+    published, tracker = "", open_existing()
     if study.endswith((".yaml", ".yml")):
         from asc_study.study_file import load_study
 
         loaded = load_study(Path(study))
-        study, order = loaded.name, [row.name for row in loaded.rows]
-    tracker = open_existing()
-    board = gather(tracker, study, order=order) if tracker else None
+        study, order, published = loaded.name, [row.name for row in loaded.rows], loaded.published
+    elif tracker:
+        order, published = launched_table(tracker, study)
+    figures = parse_published(published, f"the published figures of {study}") if published else None
+    board = gather(tracker, study, order=order, published=figures) if tracker else None
     if board is None or board.empty or not board["seeds"].any():
         raise InputError(f"study {study!r} has no finished runs in {tracking_uri()}: run it, or name another one")
     if as_json:

@@ -6,19 +6,22 @@ gives into a `RunConfig` in which every default is written out; the run's identi
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field, model_validator
 
-from asc_study.augmentation import AUGMENTATIONS
+from asc_study.augmentation import AUGMENTATIONS, WAVEFORM_AUGMENTATIONS, batch_settings, waveform_settings
 from asc_study.errors import InputError
-from asc_study.models import ARCHITECTURES
+from asc_study.models import ARCHITECTURES, find_architecture
+from asc_study.plugins import source_digest
 from asc_study.schema import Strict, did_you_mean, label, validate
 from asc_study.taxonomy import CLASSES, DEVICES
 
 #: Part of every signature: raise it when the meaning of a setting, or the code behind it, changes the results.
 SCHEMA_VERSION: Final = 1
+
+Found = TypeVar("Found")
 
 Task = Literal["ten_class", "three_class"]
 
@@ -34,27 +37,55 @@ class FeatureConfig(Strict):
 
 
 class TrainingConfig(Strict):
-    """SGD with warm restarts (section 5.2; the cycle form is the authors' code's).
+    """SGD with warm restarts (section 5.2).
 
+    The cycles of the learning rate are ``first_cycle_epochs`` long, each ``cycle_multiplier`` times its predecessor: 2
+    and 2 are the authors' code; the text names no lengths, a multiplier of 1 restarts regularly.
+
+    ``data: development`` trains on all development data, the test split included: there is no validation and no test.
+    ``select_epoch`` keeps the best epoch on validation, the last one, or the mean output of the models at the last
+    ``snapshots`` learning-rate minima (section 5.2, the final submission).
     ``threads`` is the number of TensorFlow threads of the run: its results depend on it, so it is a setting and never
     follows from ``--jobs``.
     """
 
+    data: Literal["train", "development"] = "train"
     batch_size: int = Field(32, ge=1, le=65536)
+    balance_classes: bool = False
     epochs: int = Field(254, ge=1, le=100_000)
     lr_max: float = Field(0.1, gt=0)
     lr_min: float = Field(1e-5, ge=0)
     first_cycle_epochs: int = Field(2, ge=1)
     cycle_multiplier: int = Field(2, ge=1)
     momentum: float = Field(0.9, ge=0, lt=1)
-    select_epoch: Literal["best", "last"] = "best"
+    select_epoch: Literal["best", "last", "snapshots"] = "best"
+    snapshots: int = Field(3, ge=1, le=100)
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    xla: bool | Literal["auto"] = "auto"
     threads: int = Field(2, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _check_learning_rate(self) -> Self:
+        if self.lr_min >= self.lr_max:
+            raise ValueError(
+                f"training.lr_min must be below training.lr_max, got {self.lr_min} and {self.lr_max}: the learning "
+                "rate falls from lr_max to lr_min in each cycle"
+            )
+        if self.select_epoch == "snapshots" and self.epochs < self.first_cycle_epochs:
+            raise ValueError(
+                "training.select_epoch: snapshots needs at least one whole cycle of the learning rate, got "
+                f"{self.epochs} epochs with first_cycle_epochs {self.first_cycle_epochs}: train longer"
+            )
+        return self
 
 
 class ValidationConfig(Strict):
-    """How validation is cut from train: a share of the locations, and devices that training never hears."""
+    """How validation is cut from train: a share of the locations, and devices that training never hears.
 
-    share: float = Field(0.1, gt=0, lt=1)
+    A share of 0 cuts no location.
+    """
+
+    share: float = Field(0.1, ge=0, lt=1)
     seed: int = Field(0, ge=0)
     holdout_devices: list[str] = []
 
@@ -66,6 +97,7 @@ class RunConfig(Strict):
     architecture: str = "fcnn"
     model: dict[str, Any] = {}
     features: FeatureConfig = FeatureConfig()
+    waveform_augmentation: dict[str, dict[str, Any] | None] = {}
     batch_augmentation: dict[str, dict[str, Any] | None] = {}
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()
@@ -92,25 +124,26 @@ def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
         One line: the first broken rule, the value received, what to do.
     """
     config = validate(RunConfig, dict(raw), where=where)
-    architecture = _named(ARCHITECTURES, config.architecture, "architecture", where)
+    architecture = _located(where, find_architecture, config.architecture)
     options = validate(architecture.options_model, config.model, where=where, path="model")
-    augmentation: dict[str, dict[str, Any] | None] = {}
-    for name, settings in config.batch_augmentation.items():
-        model = _named(AUGMENTATIONS, name, "batch_augmentation", where).settings_model
-        if settings is not None:  # null switches off what the base switched on
-            path = f"batch_augmentation.{name}"
-            augmentation[name] = validate(model, settings, where=where, path=path).model_dump()
     for device in config.validation.holdout_devices:
-        _named(dict.fromkeys(DEVICES), device, "validation.holdout_devices", where)
-    if config.training.lr_min >= config.training.lr_max:
+        if device not in DEVICES:
+            known = did_you_mean(device, list(DEVICES))
+            raise InputError(f"{label(where)}unknown validation.holdout_devices {device!r}: {known}")
+    if config.validation.holdout_devices and (config.training.data == "development" or config.validation.share == 0):
         raise InputError(
-            f"{label(where)}training.lr_min must be below training.lr_max, got {config.training.lr_min} and "
-            f"{config.training.lr_max}: the learning rate falls from lr_max to lr_min in each cycle"
+            f"{label(where)}validation.holdout_devices needs a validation split, got "
+            f"{config.validation.holdout_devices} with training.data {config.training.data!r} and validation.share "
+            f"{config.validation.share}: hold no device out, or cut validation from the train split"
         )
     # The order in which devices are held out means nothing.
     devices = sorted(set(config.validation.holdout_devices))
-    validation = config.validation.model_copy(update={"holdout_devices": devices})
-    resolved = {"model": options.model_dump(), "batch_augmentation": augmentation, "validation": validation}
+    resolved = {
+        "model": options.model_dump(),
+        "waveform_augmentation": _resolve_augmentations(config, "waveform_augmentation", waveform_settings, where),
+        "batch_augmentation": _resolve_augmentations(config, "batch_augmentation", batch_settings, where),
+        "validation": config.validation.model_copy(update={"holdout_devices": devices}),
+    }
     return config.model_copy(update=resolved)
 
 
@@ -122,12 +155,23 @@ def canonical_json(value: Any) -> str:
 def signature(config: RunConfig, dataset_digest: str, seed: int | None) -> str:
     """SHA-256 (64 hex digits) of the resolved config, the schema version, the data and the seed.
 
-    Without a seed (None) it is the *combination signature*, by which the repeats of one row are grouped.
+    The source files of parts that are not built in count too. Without a seed (None) it is the *combination signature*,
+    by which the repeats of one row are grouped.
     """
     identity: dict[str, Any] = {"schema": SCHEMA_VERSION, "config": config.model_dump(), "dataset": dataset_digest}
+    if code := _code_of_plugins(config):
+        identity["code"] = code
     if seed is not None:
         identity["seed"] = seed
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+
+def _code_of_plugins(config: RunConfig) -> dict[str, str]:
+    used: list[tuple[str, str, Mapping[str, Any]]] = [("architecture", config.architecture, ARCHITECTURES)]
+    used += [("waveform_augmentation", name, WAVEFORM_AUGMENTATIONS) for name in config.waveform_augmentation]
+    used += [("batch_augmentation", name, AUGMENTATIONS) for name in config.batch_augmentation]
+    digests = {name: source_digest(kind, name, builtin) for kind, name, builtin in used}
+    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -141,7 +185,19 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _named(registry: Mapping[str, Any], name: str, key: str, where: str) -> Any:
-    if name not in registry:
-        raise InputError(f"{label(where)}unknown {key} {name!r}: {did_you_mean(name, registry)}")
-    return registry[name]
+def _resolve_augmentations(
+    config: RunConfig, key: str, settings_of: Callable[[str], type[BaseModel]], where: str
+) -> dict[str, dict[str, Any]]:
+    resolved = {}
+    for name, settings in getattr(config, key).items():
+        model = _located(where, settings_of, name)
+        if settings is not None:  # null switches off what the base switched on
+            resolved[name] = validate(model, settings, where=where, path=f"{key}.{name}").model_dump()
+    return resolved
+
+
+def _located(where: str, find: Callable[[str], Found], name: str) -> Found:
+    try:
+        return find(name)
+    except InputError as error:
+        raise InputError(f"{label(where)}{error}") from None

@@ -19,17 +19,15 @@ import yaml
 from asc_study.cache import cache_dir
 from asc_study.claims import heard_of_lately, run_lock, signs_of_life
 from asc_study.config import RunConfig, flatten
-from asc_study.data.dataset import Dataset, cut_validation
+from asc_study.data.dataset import Dataset
 from asc_study.errors import InputError, TrainingFailure
-from asc_study.features.logmel import LogMelSettings
-from asc_study.features.store import FeatureStore, extract
 from asc_study.progress import progress_bar
+from asc_study.run_data import RunData, run_data
 from asc_study.tracking import Tracker
 from asc_study.training.runtime import start_keras
 
 if TYPE_CHECKING:
     import keras
-    import pandas as pd
 
     from asc_study.training.fit import TrainingResult
 
@@ -149,7 +147,6 @@ def _train_and_log(
     start_keras(config.training.threads)
     from asc_study.training.fit import train
 
-    clips = split_clips(launch.dataset, config)
     progress = _EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1)
 
     def on_epoch(epoch: int, measured: dict[str, float]) -> None:
@@ -157,13 +154,13 @@ def _train_and_log(
         progress(epoch, measured)
 
     with progress:
-        store = feature_store(config, launch.dataset, launch.audio_digests)
-        result = train(config, clips, store, spec.seed, checkpoint=checkpoint, on_epoch=on_epoch)
-    return _log_result(spec, launch, tracker, run_id, result, clips)
+        data = run_data(config, launch.dataset, launch.audio_digests)
+        result = train(config, data.clips, data.store, spec.seed, checkpoint=checkpoint, on_epoch=on_epoch)
+    return _log_result(spec, launch, tracker, run_id, result, data)
 
 
 def _log_result(
-    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, result: "TrainingResult", clips: "pd.DataFrame"
+    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, result: "TrainingResult", data: RunData
 ) -> Mapping[str, float]:
     from asc_study.evaluation.figures import summary_page
     from asc_study.evaluation.metrics import evaluate
@@ -173,47 +170,26 @@ def _log_result(
     for predictions in result.predictions.values():
         metrics |= evaluate(predictions)
     metrics |= cost_metrics(result.model, result.input_shape)
-    metrics["epoch/chosen"] = result.chosen_epoch + 1
+    metrics["epoch/chosen"] = max(result.chosen_epochs) + 1
     with tracker.artifacts(run_id) as folder:
         for split, predictions in result.predictions.items():
             write_predictions(predictions, folder / "predictions" / f"{split}.parquet")
-        page = summary_page(spec.label, result.predictions["test"], metrics, result.history, plotlyjs=launch.figures)
+        test = result.predictions.get("test")
+        page = summary_page(spec.label, test, metrics, result.history, plotlyjs=launch.figures)
         (folder / "figures").mkdir()
         (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
         settings = {"row": spec.row, "seed": spec.seed, **spec.config.model_dump()}
         (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        counts = clips["split"].value_counts().to_dict()
-        (folder / "environment.json").write_text(json.dumps(environment() | {"clips": counts}, indent=2))
+        facts = {
+            "clips": data.clips["split"].value_counts().to_dict(),
+            "augmented_copies_left_out": data.left_out,
+            "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
+        }
+        (folder / "environment.json").write_text(json.dumps(environment() | facts, indent=2))
     model_id = tracker.log_keras_model(run_id, result.model)
     tracker.log_metrics(run_id, metrics, len(result.history), model_id=model_id)
     tracker.finish(run_id)
     return metrics
-
-
-def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
-    """The clip table with its validation cut; the index is the clip's position in the data set."""
-    from pandas import Index
-
-    validation = config.validation
-    clips = cut_validation(
-        dataset.clips, share=validation.share, seed=validation.seed, holdout_devices=validation.holdout_devices
-    )
-    return clips.set_index(Index(dataset.clips["clip_id"]).get_indexer(clips["clip_id"]))
-
-
-def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:
-    """The feature settings of a run at the sample rate of the data set."""
-    return LogMelSettings(sample_rate=dataset.sample_rate, **config.features.model_dump())
-
-
-def feature_store(
-    config: RunConfig, dataset: Dataset, audio_digests: tuple[str, ...], *, jobs: int = 1, progress: bool = False
-) -> FeatureStore:
-    """The features of all clips of the data set; what is not stored yet is computed."""
-    paths = [Path(path) for path in dataset.clips["path"]]
-    return extract(
-        paths, audio_digests, log_mel_settings(config, dataset), cache_dir() / "features", jobs=jobs, progress=progress
-    )
 
 
 def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dict[str, float]:
@@ -256,8 +232,15 @@ def environment() -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "versions": versions,
+        "backend": _backend(),
         "switches": {name: os.environ[name] for name in switches if name in os.environ},
     }
+
+
+def _backend() -> str:
+    import keras
+
+    return str(keras.backend.backend())
 
 
 def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:

@@ -1,12 +1,14 @@
-"""The leaderboard: finished runs of a study in the form of the paper's Table 1."""
+"""The leaderboard: finished runs of a study in the form of the paper's Table 1, beside published figures if any."""
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from asc_study.errors import InputError
 from asc_study.tracking import RunRecord, Tracker
 
 #: Column -> (heading, metric, factor); accuracies are shown in per cent.
@@ -20,7 +22,21 @@ COLUMNS: Final = {
 }
 
 
-def leaderboard(tracker: Tracker, study: str, *, order: Sequence[str] = ()) -> pd.DataFrame:
+def launched_table(tracker: Tracker, study: str) -> tuple[list[str], str]:
+    """The rows of a study and its published figures (CSV text, maybe empty) as its newest launch had them."""
+    for record in tracker.runs(study, kind="study"):
+        with suppress(InputError, ValueError):
+            rows = json.loads(tracker.artifact(record.run_id, "rows.json").read_text(encoding="utf-8"))
+            published = ""
+            if rows["published"]:
+                published = tracker.artifact(record.run_id, "published.csv").read_text(encoding="utf-8")
+            return rows["rows"], published
+    return [], ""
+
+
+def leaderboard(
+    tracker: Tracker, study: str, *, order: Sequence[str] = (), published: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Gather the finished training runs of a study, one row a combination, the repeats averaged.
 
     Parameters
@@ -31,12 +47,15 @@ def leaderboard(tracker: Tracker, study: str, *, order: Sequence[str] = ()) -> p
         Name of the study (the MLflow experiment).
     order
         Row names in the order wanted, as the study file has them; rows without a finished run are listed empty.
+    published
+        Published figures (`asc_study.published`), shown beside the rows of the same name; the others follow alone.
 
     Returns
     -------
     DataFrame
         ``row, architecture, augmentation, task, dataset, dataset_digest, combination, seeds`` (how many), then for each
-        of `COLUMNS` the mean over seeds and its sample standard deviation ``<column>_sd`` (NaN for a single seed).
+        of `COLUMNS` the mean over seeds and its sample standard deviation ``<column>_sd`` (NaN for a single seed). With
+        published figures also ``source`` and ``published_<column>``.
     """
     groups: dict[str, list[RunRecord]] = {}
     for record in tracker.runs(study, kind="train"):
@@ -44,29 +63,58 @@ def leaderboard(tracker: Tracker, study: str, *, order: Sequence[str] = ()) -> p
             groups.setdefault(record.tags["asc.combination"], []).append(record)
     rows = [_summary(records) for records in groups.values()]
     rows += [{"row": name, "seeds": 0} for name in order if name not in {row["row"] for row in rows}]
+    if published is not None:
+        order = _with_published_order(order, published["row"].tolist())
+        rows += [{"row": name, "seeds": 0} for name in published["row"] if name not in {row["row"] for row in rows}]
     position = {name: place for place, name in enumerate(order)}
     rows.sort(key=lambda row: (position.get(row["row"], len(position)), row.get("first_start", 0.0)))
     board = pd.DataFrame(rows).drop(columns="first_start", errors="ignore")
+    if published is not None and len(board):
+        figures = published.rename(columns={name: f"published_{name}" for name in COLUMNS})
+        board = board.merge(figures, on="row", how="left")
     return board
 
 
+def _with_published_order(order: Sequence[str], published: Sequence[str]) -> list[str]:
+    """Insert the published rows that the study lacks where they stand between the ones it has."""
+    merged, place = list(order), 0
+    for name in published:
+        if name in merged:
+            place = merged.index(name) + 1
+        else:
+            merged.insert(place, name)
+            place += 1
+    return merged
+
+
 def render(board: pd.DataFrame, study: str) -> str:
-    """Lay the leaderboard out as a text table, per cent with one decimal, ± one standard deviation over seeds."""
+    """Lay the leaderboard out as a text table, per cent with one decimal, ± one standard deviation over seeds.
+
+    Published figures stand in brackets behind ours.
+    """
     several = {column for column in ("dataset_digest", "task") if column in board and board[column].nunique() > 1}
     board = board.assign(row=unique_names(board))
-    header = ["Row", "System", "Augmentation"]
+    beside = "source" in board
+    shown = [name for name in COLUMNS if _has_figures(board, name)]
+    header = ["Row", "System"] + ["Augmentation"] * (not beside)  # with figures beside ours it would be too wide
     header += ["Task"] * ("task" in several) + ["Data"] * ("dataset_digest" in several) + ["Seeds"]
-    header += [heading for heading, _, _ in COLUMNS.values()]
+    header += [COLUMNS[name][0] for name in shown]
     lines = [header]
     for row in board.to_dict("records"):
-        cells = [row["row"], _text(row.get("architecture")), _text(row.get("augmentation"))]
+        cells = [row["row"], _text(row.get("architecture"))]
+        if not beside:
+            cells.append(_text(row.get("augmentation")))
         if "task" in several:
             cells.append(_text(row.get("task")))
         if "dataset_digest" in several:
             known = isinstance(row.get("dataset"), str)
             cells.append(f"{row['dataset']} {row['dataset_digest'][:6]}" if known else "-")
         cells.append(str(row["seeds"]))
-        cells += [_cell(row.get(name), row.get(f"{name}_sd"), factor) for name, (_, _, factor) in COLUMNS.items()]
+        for name in shown:
+            factor = COLUMNS[name][2]
+            ours = _cell(row.get(name), row.get(f"{name}_sd"), factor)
+            theirs = _cell(row.get(f"published_{name}"), None, factor)
+            cells.append(f"{ours} {f'[{theirs}]':>6}" if beside else ours)
         lines.append(cells)
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     text = [
@@ -74,8 +122,15 @@ def render(board: pd.DataFrame, study: str) -> str:
         for line in lines
     ]
     text.insert(1, "  ".join("-" * width for width in widths))
-    note = "accuracy in %; ± is the standard deviation over seeds; log loss in nats"
-    return "\n".join([f"Study {study} (test split)", *(line.rstrip() for line in text), note])
+    notes = ["accuracy in %; ± is the standard deviation over seeds; log loss in nats"]
+    if beside:
+        notes.append(f"[ ]: published: {'; '.join(board['source'].dropna().unique())}")
+    return "\n".join([f"Study {study} (test split)", *(line.rstrip() for line in text), *notes])
+
+
+def _has_figures(board: pd.DataFrame, name: str) -> bool:
+    columns = [column for column in (name, f"published_{name}") if column in board]
+    return any(board[column].notna().any() for column in columns)
 
 
 def unique_names(board: pd.DataFrame) -> list[str]:
@@ -96,7 +151,7 @@ def to_json(board: pd.DataFrame, study: str) -> str:
 def _summary(records: Sequence[RunRecord]) -> dict[str, Any]:
     newest = max(records, key=lambda record: record.start_seconds)
     by_seed = {record.tags["asc.seed"]: record for record in sorted(records, key=lambda record: record.start_seconds)}
-    augmentation = sorted({key.split(".")[1] for key in newest.params if key.startswith("batch_augmentation.")})
+    augmentation = sorted({key.split(".")[1] for key in newest.params if "_augmentation." in key})
     summary: dict[str, Any] = {
         "row": newest.tags["asc.row"],
         "architecture": newest.params.get("architecture", ""),

@@ -9,9 +9,9 @@ from asc_study.augmentation import compose
 from asc_study.config import RunConfig
 from asc_study.data.dataset import Dataset
 from asc_study.errors import InputError
-from asc_study.execution import log_mel_settings, split_clips
 from asc_study.features.logmel import FRAMES_LOST_TO_DELTAS
-from asc_study.models import ARCHITECTURES
+from asc_study.models import find_architecture
+from asc_study.run_data import log_mel_settings, split_clips
 from asc_study.study_file import Study
 
 
@@ -63,7 +63,7 @@ def _try_shapes(config: RunConfig, dataset: Dataset) -> None:
     one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * clips]
     batch = np.zeros((clips, settings.n_mels, frames, 3 * dataset.channels), np.float32)
     augmented, _ = pipeline(batch, one_hot, np.random.default_rng(0))
-    least, got = ARCHITECTURES[config.architecture].smallest_input, augmented.shape[1:3]
+    least, got = find_architecture(config.architecture).smallest_input, augmented.shape[1:3]
     if got[0] < least[0] or got[1] < least[1]:
         raise InputError(
             f"{config.architecture} needs at least {least[0]} mel bands and {least[1]} frames, got {got[0]} and "

@@ -1,5 +1,6 @@
 """Running a study: identify the data, plan, train what is missing under one parent run, compare the rows."""
 
+import json
 import os
 import socket
 import subprocess
@@ -12,7 +13,6 @@ from pathlib import Path
 from asc_study import __version__
 from asc_study.cache import cache_dir
 from asc_study.claims import run_lock, settle_abandoned
-from asc_study.config import canonical_json
 from asc_study.data.dataset import Dataset, require_audio
 from asc_study.data.identity import audio_digests, dataset_digest
 from asc_study.data.tau import read_dataset
@@ -22,12 +22,13 @@ from asc_study.execution import (
     Outcome,
     RunSpec,
     execute_run,
-    feature_store,
 )
 from asc_study.leaderboard import COLUMNS, leaderboard, render, unique_names
 from asc_study.parallel import run_parallel
 from asc_study.plan import describe_plan, make_plan
 from asc_study.preflight import check_fit
+from asc_study.published import parse_published
+from asc_study.run_data import data_key, describe_left_out, run_data
 from asc_study.study_file import Study
 from asc_study.tracking import Tracker
 
@@ -107,8 +108,10 @@ def run_study(
     pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
     if not pending:
         return []
-    for config in {canonical_json(s.config.features.model_dump()): s.config for s in pending}.values():
-        feature_store(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+    for config in {data_key(spec.config): spec.config for spec in pending}.values():
+        made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+        if made.left_out:
+            say(describe_left_out(made.left_out))
     return _run_pending(study, data, tracker, pending, jobs, say)
 
 
@@ -143,6 +146,10 @@ def _run_pending(
         try:
             with tracker.artifacts(parent) as folder:
                 (folder / "study.yaml").write_text(study.source, encoding="utf-8")
+                table = {"rows": [row.name for row in study.rows], "published": bool(study.published)}
+                (folder / "rows.json").write_text(json.dumps(table), encoding="utf-8")
+                if study.published:
+                    (folder / "published.csv").write_text(study.published, encoding="utf-8")
             for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
                 outcomes.append(outcome)
                 say(_outcome_line(outcome, len(outcomes), len(pending)))
@@ -159,7 +166,8 @@ def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
     """Give the parent run the leaderboard as it is now: a table and a figure."""
     from asc_study.evaluation.figures import page, study_figure
 
-    board = leaderboard(tracker, study.name, order=[row.name for row in study.rows])
+    published = parse_published(study.published, "published figures") if study.published else None
+    board = leaderboard(tracker, study.name, order=[row.name for row in study.rows], published=published)
     if not board["seeds"].any():
         return
     with tracker.artifacts(parent) as folder:

@@ -1,7 +1,8 @@
 """Study files: YAML in, the table of runs out.
 
 The table is the explicit ``rows`` followed by every point of the ``grid``, each merged into ``base``. Overrides are
-nested or dotted (``training.epochs``); null switches an augmentation of the base off.
+nested or dotted (``training.epochs``); null switches an augmentation of the base off. A profile, such as ``small`` for
+machines without a GPU, overrides settings of all rows; of the augmentations it changes those that a row uses.
 """
 
 import copy
@@ -10,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -34,6 +35,8 @@ class StudyFile(Strict):
     rows: list[dict[str, Any]] = []
     grid: dict[str, list[Any] | dict[str, Any]] = {}
     seeds: list[int] = Field([0], min_length=1)
+    profiles: dict[str, dict[str, Any]] = {}
+    published: str = ""
     figures: Literal["inline", "cdn"] = "inline"
 
 
@@ -47,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """A study file with its rows resolved."""
+    """A study file with its rows resolved; ``published`` is the text of its table of published figures, or empty."""
 
     name: str
     description: str
@@ -55,6 +58,7 @@ class Study:
     seeds: tuple[int, ...]
     figures: str
     source: str
+    published: str = ""
 
     def only(self, names: Sequence[str]) -> "Study":
         """The study with the named rows alone; all rows if no name is given.
@@ -69,10 +73,12 @@ class Study:
             if name not in known:
                 raise InputError(f"study {self.name!r} has no row {name!r}: {did_you_mean(name, known)}")
         rows = tuple(row for row in self.rows if not names or row.name in names)
-        return Study(self.name, self.description, rows, self.seeds, self.figures, self.source)
+        return replace(self, rows=rows)
 
 
-def load_study(path: Path, *, overrides: Sequence[str] = (), default_task: str | None = None) -> Study:
+def load_study(
+    path: Path, *, overrides: Sequence[str] = (), profile: str | None = None, default_task: str | None = None
+) -> Study:
     """Read a study file and resolve its rows.
 
     Parameters
@@ -80,8 +86,10 @@ def load_study(path: Path, *, overrides: Sequence[str] = (), default_task: str |
     path
         A YAML file.
     overrides
-        ``KEY=VALUE`` settings that win over base and rows; the key is dotted, the value YAML. ``seeds`` may be given
-        too.
+        ``KEY=VALUE`` settings that win over base, rows and profile; the key is dotted, the value YAML. ``seeds`` may be
+        given too.
+    profile
+        Name of one of the file's ``profiles``, whose settings win over base and rows.
     default_task
         The task of rows that name none: that of the data set.
 
@@ -104,18 +112,24 @@ def load_study(path: Path, *, overrides: Sequence[str] = (), default_task: str |
         )
     if len(set(seeds)) < len(seeds):
         raise InputError(f"{path}: `seeds` names a seed twice, got {seeds!r}: each repeat needs a seed of its own")
+    if profile is not None and profile not in study.profiles:
+        hint = did_you_mean(profile, study.profiles) if study.profiles else "the file has none"
+        raise InputError(f"{path} has no profile {profile!r}: {hint}")
     base = {"task": default_task} if default_task else {}
     base = merge(base, study.base, where=f"{path}: base")
     rows = []
     for name, own in _table(study, path):
         merged = merge(base, own, where=f"{path}: row {name!r}")
+        if profile is not None:
+            merged = _apply_profile(merged, study.profiles[profile], where=f"{path}: profile {profile!r}")
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
         rows.append(Row(name, resolve(merged, where=f"{path}: row {name!r}")))
     _check_rows(rows, path)
     source = path.read_text(encoding="utf-8")
-    return Study(study.study, study.description, tuple(rows), tuple(seeds), study.figures, source)
+    published = _read_published(path.parent / study.published) if study.published else ""
+    return Study(study.study, study.description, tuple(rows), tuple(seeds), study.figures, source, published)
 
 
 def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
@@ -136,6 +150,27 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
         else:
             result[head] = copy.deepcopy(value)
     return result
+
+
+def _apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Merge a profile into a row; the settings of an augmentation that the row does not use are left out."""
+    nested = merge({}, profile, where=where)
+    for key in ("batch_augmentation", "waveform_augmentation"):
+        own = row.get(key) or {}
+        if isinstance(nested.get(key), Mapping) and isinstance(own, Mapping):
+            nested[key] = {name: value for name, value in nested[key].items() if own.get(name) is not None}
+    return merge(row, nested, where=where)
+
+
+def _read_published(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"`published` must name a CSV file beside the study file, got {path} ({error})") from None
+    from asc_study.published import parse_published
+
+    parse_published(text, str(path))
+    return text
 
 
 def _table(study: StudyFile, path: Path) -> list[tuple[str, dict[str, Any]]]:

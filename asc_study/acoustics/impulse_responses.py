@@ -27,7 +27,7 @@ def load_impulse_responses(folder: Path, sample_rate: int) -> tuple[NDArray[np.f
     """
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".wav") if folder.is_dir() else []
     if not paths:
-        raise InputError(f"--impulse-responses must be a folder with WAV files, got {folder} without any: add some")
+        raise InputError(f"impulse responses must be a folder with WAV files, got {folder} without any: add some")
     responses, bad = [], []
     for path in paths:
         try:

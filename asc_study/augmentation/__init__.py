@@ -1,4 +1,4 @@
-"""The registry of batch augmentations, and the one place that fixes the order in which they are applied."""
+"""The registries of augmentations, and the one place that fixes the order in which those of a batch are applied."""
 
 import math
 from collections.abc import Mapping
@@ -9,25 +9,34 @@ from typing import Any, Final
 import numpy as np
 
 from asc_study.augmentation.batch import BatchAugmentation, ChannelConfusion, FloatArray, Mixup, RandomCrop, SpecAugment
-from asc_study.errors import InputError
-from asc_study.schema import did_you_mean, validate
+from asc_study.augmentation.reverb_drc import ReverbDRC
+from asc_study.augmentation.spectrum_correction import SpectrumCorrection
+from asc_study.augmentation.waveform import Mix, Noise, PitchShift, SpeedChange, WaveformAugmentation
+from asc_study.plugins import find
+from asc_study.schema import validate
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """A registered augmentation: a model whose fields are its settings and whose call applies it."""
-
-    settings_model: type[BatchAugmentation]
-
-
-#: Name -> augmentation, in the order of application whatever the order in a study file: masks on the whole clip, the
-#: channel swap, the crop, mixup (the authors' order for Task 1a). A new one gets its line where it is to be applied.
-AUGMENTATIONS: Final[Mapping[str, Augmentation]] = MappingProxyType(
+#: Name -> batch augmentation (a model whose fields are its settings and whose call applies it), in the order of
+#: application whatever the order in a study file: masks on the whole clip, the channel swap, the crop, mixup (the
+#: authors' order for Task 1a). A new one gets its line where it is to be applied. Those that are not built in follow,
+#: in the order of their names, right before mixup.
+AUGMENTATIONS: Final[Mapping[str, type[BatchAugmentation]]] = MappingProxyType(
     {
-        "spec_augment": Augmentation(SpecAugment),
-        "channel_confusion": Augmentation(ChannelConfusion),
-        "random_crop": Augmentation(RandomCrop),
-        "mixup": Augmentation(Mixup),
+        "spec_augment": SpecAugment,
+        "channel_confusion": ChannelConfusion,
+        "random_crop": RandomCrop,
+        "mixup": Mixup,
+    }
+)
+
+#: Name -> waveform augmentation: a model whose fields are its settings and whose call makes one copy of a clip.
+WAVEFORM_AUGMENTATIONS: Final[Mapping[str, type[WaveformAugmentation]]] = MappingProxyType(
+    {
+        "pitch_shift": PitchShift,
+        "speed_change": SpeedChange,
+        "noise": Noise,
+        "mix": Mix,
+        "spectrum_correction": SpectrumCorrection,
+        "reverb_drc": ReverbDRC,
     }
 )
 
@@ -65,12 +74,27 @@ def compose(settings: Mapping[str, Mapping[str, Any] | None]) -> Pipeline:
     InputError
         On an unknown name or setting, or a value out of range.
     """
-    for name in settings:
-        if name not in AUGMENTATIONS:
-            raise InputError(f"unknown augmentation {name!r}: {did_you_mean(name, AUGMENTATIONS)}")
+    own = sorted(set(settings).difference(AUGMENTATIONS))
+    order = [name for name in AUGMENTATIONS if name != "mixup"] + own + ["mixup"]
     steps = []
-    for name, augmentation in AUGMENTATIONS.items():
+    for name in order:
         chosen = settings.get(name)
         if chosen is not None:
-            steps.append(validate(augmentation.settings_model, dict(chosen), path=name))
+            steps.append(validate(batch_settings(name), dict(chosen), path=name))
+        elif name in own:
+            batch_settings(name)  # an unknown name is an error even if it is switched off
     return Pipeline(tuple(steps))
+
+
+def batch_settings(name: str) -> type[BatchAugmentation]:
+    """The batch augmentation of that name; raises `InputError` if there is none."""
+    found: type[BatchAugmentation] = find("batch_augmentation", name, AUGMENTATIONS, BatchAugmentation)
+    return found
+
+
+def waveform_settings(name: str) -> type[WaveformAugmentation]:
+    """The waveform augmentation of that name; raises `InputError` if there is none."""
+    found: type[WaveformAugmentation] = find(
+        "waveform_augmentation", name, WAVEFORM_AUGMENTATIONS, WaveformAugmentation
+    )
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from asc_study.errors import InputError
@@ -104,6 +105,31 @@ def _in_order(values: "pd.Series[str]", known: Sequence[str]) -> list[str]:
     """List the values that occur: known ones in their own order, then the others by name."""
     present = set(values)
     return [value for value in known if value in present] + sorted(present.difference(known))
+
+
+def paired_clips(clips: pd.DataFrame, device: str, *, reference: str = REFERENCE_DEVICE) -> npt.NDArray[np.int64]:
+    """Find the sounds that two devices recorded at once: their clip identifiers differ in the device at the end only.
+
+    Parameters
+    ----------
+    clips
+        Clip table.
+    device, reference
+        Two of its devices.
+
+    Returns
+    -------
+    (pairs, 2) int64
+        Positions of the rows of ``reference`` and of ``device``, in the order of the latter; none if nothing is paired.
+    """
+    rows = {name: np.flatnonzero(clips["device"].to_numpy() == name) for name in (device, reference)}
+    stems = {
+        name: [clip_id.removesuffix(f"-{name}") for clip_id in clips["clip_id"].iloc[found]]
+        for name, found in rows.items()
+    }
+    row_of = dict(zip(stems[reference], rows[reference], strict=True))
+    pairs = [(row_of[stem], row) for stem, row in zip(stems[device], rows[device], strict=True) if stem in row_of]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def cut_validation(

@@ -19,13 +19,19 @@ _LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 80, "b"
 
 def summary_page(
     title: str,
-    test: pd.DataFrame,
+    test: pd.DataFrame | None,
     metrics: Mapping[str, float],
     history: Sequence[Mapping[str, float]],
     *,
     plotlyjs: str = "inline",
 ) -> str:
-    """Draw accuracy by device, confusion matrix and learning curve of a run; returns an HTML page."""
+    """Draw accuracy by device, confusion matrix and learning curve of a run; returns an HTML page.
+
+    Without test predictions (a run trained on all development data) it shows the learning curve alone.
+    """
+    if test is None:
+        lead = "Trained on all development data: there is no test accuracy."
+        return page(title, lead, [learning_figure(history)], plotlyjs)
     figures = [device_figure(metrics), confusion_figure(test), learning_figure(history)]
     lead = "  ".join(
         f"{name} {100 * metrics[f'test/acc_{subset}']:.1f} %"

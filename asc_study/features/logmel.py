@@ -4,17 +4,19 @@ Axis order is frequency, time, channel throughout (Hu et al. 2020, section 5.1, 
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 import scipy.signal
 import scipy.sparse
 
 from asc_study.errors import InputError
+
+Loop = TypeVar("Loop", bound=Callable[..., None])
 
 #: Frames that `with_deltas` takes off the time axis: two at each end for each of the two derivatives.
 FRAMES_LOST_TO_DELTAS: Final = 8
@@ -174,11 +176,12 @@ def with_deltas(
         out = np.empty(shape, np.float32)
     elif out.shape != shape:
         raise InputError(f"`out` must have shape {shape}, got {out.shape}")
-    wide = widen(static)
-    first = _ten_slopes(wide)
-    out[..., :channels] = wide[:, 4:-4]
-    np.multiply(first[:, 2:-2], np.float32(0.1), out=out[..., channels : 2 * channels])
-    np.multiply(_ten_slopes(first), np.float32(0.01), out=out[..., 2 * channels :])
+    if static.dtype == np.float16:
+        bits = np.ascontiguousarray(static).view(np.int16)
+        compiled(_fill_with_deltas)(bits, 13, _SIGN_AND_MAGNITUDE, np.float32(2.0**112), out)
+    else:
+        bits = np.ascontiguousarray(static, np.float32).view(np.int32)
+        compiled(_fill_with_deltas)(bits, 0, np.int32(-1), np.float32(1), out)
     return out
 
 
@@ -197,6 +200,49 @@ def widen(static: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
     return values
 
 
+@lru_cache
+def compiled(loop: Loop) -> Loop:
+    """Compile a loop over arrays to machine code, at its first call; it runs without the interpreter's lock.
+
+    The code is kept beside the source file, else in the user's cache folder; where neither can be written, every
+    process compiles its own.
+    """
+    import numba  # takes a second
+
+    try:
+        return cast(Loop, numba.njit(nogil=True, cache=True)(loop))
+    except RuntimeError:  # numba found no folder that it may write
+        return cast(Loop, numba.njit(nogil=True)(loop))
+
+
+def _fill_with_deltas(
+    bits: npt.NDArray[np.signedinteger[Any]],
+    shift: int,
+    mask: np.int32,
+    scale: np.float32,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Widen (frequency, time, channel) bits of floats as `widen` does, and write them and their deltas to ``out``."""
+    bands, frames, channels = bits.shape
+    wide = np.empty(frames, np.float32)
+    wide_bits = wide.view(np.int32)
+    slopes = np.empty(frames - 4, np.float32)  # ten times the deltas, as in `_ten_slopes`
+    for band in range(bands):
+        for channel in range(channels):
+            for t in range(frames):
+                wide_bits[t] = (np.int32(bits[band, t, channel]) << np.int32(shift)) & mask
+            for t in range(frames):
+                wide[t] *= scale
+            for t in range(frames - 4):
+                far = wide[t + 4] - wide[t]
+                slopes[t] = far + far + wide[t + 3] - wide[t + 1]
+            for t in range(frames - 8):
+                far = slopes[t + 4] - slopes[t]
+                out[band, t, channel] = wide[t + 4]
+                out[band, t, channels + channel] = slopes[t + 2] * np.float32(0.1)
+                out[band, t, 2 * channels + channel] = (far + far + slopes[t + 3] - slopes[t + 1]) * np.float32(0.01)
+
+
 def _ten_slopes(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Ten times the deltas of ``x``: the factor is applied where the result is written."""
     slopes = np.subtract(x[:, 4:], x[:, :-4])
@@ -208,18 +254,40 @@ def _ten_slopes(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _mel_power(waveform: npt.NDArray[np.floating[Any]], settings: LogMelSettings) -> npt.NDArray[np.float32]:
     """Mel power of one channel: (samples,) -> (n_mels, frames)."""
-    n_fft = settings.n_fft
-    padded = np.pad(waveform, n_fft // 2)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[:: settings.hop_length]
+    n_fft, hop = settings.n_fft, settings.hop_length
+    padded = np.zeros(len(waveform) + n_fft, np.result_type(waveform, np.float32))
+    padded[n_fft // 2 : n_fft // 2 + len(waveform)] = waveform
     hann, basis = _hann(n_fft), _mel_basis(settings.sample_rate, n_fft, settings.n_mels)
-    power = np.empty((settings.n_mels, len(windows)), np.float32)
-    for start in range(0, len(windows), _BLOCK_FRAMES):
-        block = slice(start, start + _BLOCK_FRAMES)
-        spectrum = scipy.fft.rfft(windows[block] * hann, overwrite_x=True)
-        bins = np.square(spectrum.real)
-        bins += np.square(spectrum.imag)
-        power[:, block] = basis @ bins.T.astype(np.float32)
-    return power
+    mel_power = np.empty((settings.n_mels, settings.frames(len(waveform))), np.float32)
+    # Fresh memory for every block would cost more than the transform itself: the first touch of a page is slow.
+    frames = np.empty((_BLOCK_FRAMES, n_fft))
+    spectra = np.empty((_BLOCK_FRAMES, n_fft // 2 + 1), np.complex128)
+    power = np.empty(spectra.shape[::-1], np.float32)
+    for start in range(0, mel_power.shape[1], _BLOCK_FRAMES):
+        used = min(_BLOCK_FRAMES, mel_power.shape[1] - start)
+        compiled(_fill_windowed)(padded[start * hop :], hop, hann, frames[:used])
+        np.fft.rfft(frames[:used], out=spectra[:used])
+        compiled(_fill_power)(spectra, power)
+        mel_power[:, start : start + used] = (basis @ power)[:, :used]
+    return mel_power
+
+
+def _fill_windowed(
+    samples: npt.NDArray[np.floating[Any]], hop: int, window: npt.NDArray[np.float64], frames: npt.NDArray[np.float64]
+) -> None:
+    """Write as many frames, a hop apart, as ``frames`` has rows, each multiplied by the window."""
+    for row in range(len(frames)):
+        frame, excerpt = frames[row], samples[row * hop : row * hop + len(window)]
+        for n in range(len(window)):
+            frame[n] = excerpt[n] * window[n]
+
+
+def _fill_power(spectra: npt.NDArray[np.complex128], power: npt.NDArray[np.float32]) -> None:
+    """Write the squared magnitudes of (frames, bins) as (bins, frames)."""
+    rows, bins = spectra.shape
+    for k in range(bins):
+        for row in range(rows):
+            power[k, row] = spectra[row, k].real ** 2 + spectra[row, k].imag ** 2
 
 
 @lru_cache

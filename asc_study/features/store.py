@@ -1,10 +1,10 @@
 """A content-addressed, memory-mapped store of log-mel features.
 
 Each feature has a key: the digest of the sound, of what was done to it and of the feature settings, so a changed
-setting can never read a stale feature. Features whose keys begin with the same bits share a *pack*, one ``.npy`` file
-named after the digest of its keys, so that a big data set needs a few hundred open files at most and an interrupted
-extraction goes on where it stopped. A pack is written under a temporary name and renamed: what has its final name is
-complete.
+setting can never read a stale feature. Features that are computed together share *packs*: a ``.npy`` file of about a
+hundred clips and a ``.json`` file that lists their keys, so that a big data set needs a few hundred open files at most
+and an interrupted extraction goes on where it stopped. Whatever is asked for later, alone or among other clips, is
+found by its key. Files are written under a temporary name and renamed: what has its final name is complete.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import math
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from asc_study.cache import file_lock
 from asc_study.errors import InputError
+from asc_study.features.audio import Sound, unreadable
 from asc_study.features.logmel import LogMelSettings, log_mel, widen
 from asc_study.parallel import run_parallel
 from asc_study.progress import progress_bar
@@ -38,11 +40,11 @@ _MAX_PACK_BITS: Final = 8
 
 @dataclass(frozen=True)
 class Pack:
-    """One file of the store: entry ``keys[i]``, made from ``paths[i]``, is row i of the array in ``file``."""
+    """Features to be computed together: entry ``keys[i]``, made from ``sounds[i]``, becomes row i of ``file``."""
 
     file: Path
     keys: tuple[str, ...]
-    paths: tuple[Path, ...]
+    sounds: tuple[Sound, ...]
 
 
 class FeatureStore:
@@ -51,10 +53,19 @@ class FeatureStore:
     Made by `extract`. ``store[i]`` is a read-only (frequency, time, channel) view of the file.
     """
 
-    def __init__(self, arrays: Sequence[npt.NDArray[Any]], places: Sequence[tuple[int, int]]) -> None:
-        """Take one (clips, frequency, time, channel) array a pack, and for each clip its (pack, row)."""
-        self._arrays = arrays
-        self._places = places
+    def __init__(
+        self,
+        arrays: Sequence[npt.NDArray[Any]],
+        places: Sequence[tuple[int, int]],
+        broken: Mapping[int, str] | None = None,
+    ) -> None:
+        """Take one (clips, frequency, time, channel) array a pack, and for each clip its (pack, row).
+
+        ``broken`` gives the reason for each clip that has no features; its row holds zeros.
+        """
+        self._arrays = list(arrays)
+        self._places = list(places)
+        self.broken = dict(broken or {})
 
     def __len__(self) -> int:
         return len(self._places)
@@ -63,6 +74,24 @@ class FeatureStore:
         pack, row = self._places[index]
         clip: npt.NDArray[Any] = self._arrays[pack][row]
         return clip
+
+    def __add__(self, other: "FeatureStore") -> "FeatureStore":
+        """The clips of this store followed by those of another one with equally large features.
+
+        Raises
+        ------
+        InputError
+            If the features of the two differ in shape or type.
+        """
+        if (self.shape, self.dtype) != (other.shape, other.dtype):
+            raise InputError(
+                f"features can be joined if shape and type are the same, got {self.shape} {self.dtype} and "
+                f"{other.shape} {other.dtype}: extract both with the same settings"
+            )
+        packs, clips = len(self._arrays), len(self)
+        places = self._places + [(packs + pack, row) for pack, row in other._places]
+        broken = self.broken | {clips + index: reason for index, reason in other.broken.items()}
+        return FeatureStore(self._arrays + other._arrays, places, broken)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,9 +109,7 @@ class FeatureStore:
         out[...] = widen(self[index])
 
 
-def entry_key(
-    audio_digest: str, settings: LogMelSettings, *, augmentation: str | None = None, seed: int | None = None
-) -> str:
+def entry_key(audio_digest: str, settings: LogMelSettings, treatment: str | None = None) -> str:
     """Return the identity of one feature as 64 hex digits.
 
     Parameters
@@ -91,30 +118,31 @@ def entry_key(
         Digest of the content of the audio file.
     settings
         Feature settings; every one of them counts.
-    augmentation, seed
-        Canonical description of the waveform augmentation that the sound went through, and its seed.
+    treatment
+        Canonical description of what was done to the sound, the seed included; None if nothing was.
     """
-    identity = [FEATURE_VERSION, audio_digest, augmentation, seed, settings.canonical_json()]
+    identity = [FEATURE_VERSION, audio_digest, treatment, settings.canonical_json()]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def extract(
-    paths: Sequence[Path],
-    digests: Sequence[str],
+    sounds: Sequence[Sound],
     settings: LogMelSettings,
     cache: Path,
     *,
     jobs: int = 1,
     progress: bool = True,
+    leave_out_broken: bool = False,
+    label: str = "features",
 ) -> FeatureStore:
     """Compute the features that the cache does not hold yet and open all of them.
 
-    Safe to be stopped at any moment, and to be run by several processes on one cache at the same time.
+    Safe to be stopped at any moment. Of several processes that use one cache, one computes and the others wait for it.
 
     Parameters
     ----------
-    paths, digests
-        The clips' audio files and a digest of the content of each. Equal digests share one entry.
+    sounds
+        What to compute features of. Sounds of equal digest and treatment share one entry.
     settings
         Feature settings.
     cache
@@ -123,6 +151,10 @@ def extract(
         Processes to use.
     progress
         Show a progress bar, in clips, on standard error.
+    leave_out_broken
+        Note a sound that cannot be loaded in the store's ``broken`` instead of raising.
+    label
+        What the progress bar calls the work.
 
     Raises
     ------
@@ -130,103 +162,142 @@ def extract(
         If there are no clips, or a file cannot be read, has another sample rate than the settings, or another length
         or channel count than the rest.
     """
-    if not paths:
+    if not sounds:
         raise InputError("features need at least one clip, got none: check the data set's split files")
-    keys = [entry_key(digest, settings) for digest in digests]
-    packs = _plan(dict(zip(keys, paths, strict=True)), cache)
-    arrays = {pack.file: _open(pack) for pack in packs}
-    missing = [pack for pack in packs if arrays[pack.file] is None]
-    if missing:
+    sound_of_key: dict[str, Sound] = {}
+    keys = []
+    for sound in sounds:
+        keys.append(entry_key(sound.digest, settings, sound.treatment))
+        sound_of_key.setdefault(keys[-1], sound)
+    found = _find(cache, sound_of_key)
+    if len(found.places) < len(sound_of_key):
         cache.mkdir(parents=True, exist_ok=True)
-        shape = _feature_shape(missing[0].paths[0], settings)
-        calls = [(pack, settings, shape) for pack in missing]
-        with progress_bar(sum(len(pack.keys) for pack in missing), "features", "clip", shown=progress) as bar:
-            for clips in run_parallel(_build, calls, jobs=jobs):
-                bar.update(clips)
-        arrays |= {pack.file: _open(pack) for pack in missing}
-    opened = [_require_like_first(packs, pack, arrays) for pack in packs]
-    place = {key: (index, row) for index, pack in enumerate(packs) for row, key in enumerate(pack.keys)}
-    return FeatureStore(opened, [place[key] for key in keys])
+        with file_lock(f"features {cache.resolve()}"):
+            found = _find(cache, sound_of_key)  # another process may have computed them while this one waited
+            missing = {key: sound for key, sound in sound_of_key.items() if key not in found.places}
+            shape = _feature_shape(sounds[0].path, settings)
+            calls = [(pack, settings, shape, leave_out_broken) for pack in _plan(missing, cache)]
+            with progress_bar(len(missing), label, "clip", shown=progress) as bar:
+                for clips in run_parallel(_build, calls, jobs=jobs):
+                    bar.update(clips)
+        found = _find(cache, sound_of_key)
+    return _open_store(keys, sound_of_key, found, cache)
 
 
-def _plan(path_of_key: dict[str, Path], cache: Path) -> list[Pack]:
+@dataclass(frozen=True)
+class _Found:
+    """What the cache holds of the wanted features."""
+
+    arrays: dict[Path, npt.NDArray[Any]]
+    places: dict[str, tuple[Path, int]]
+    broken: dict[str, str]
+
+
+def _find(cache: Path, wanted: Iterable[str]) -> _Found:
+    wanted = set(wanted)
+    found = _Found({}, {}, {})
+    for listing in sorted(cache.glob("*.json")):
+        try:
+            content = json.loads(listing.read_text(encoding="utf-8"))
+            rows = {key: row for row, key in enumerate(content["keys"]) if key in wanted}
+            broken = {key: str(reason) for key, reason in content["broken"].items() if key in rows}
+            length = len(content["keys"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # damaged: its features are computed again
+        file = listing.with_suffix(".npy")
+        if not rows.keys() - found.places.keys() or (array := _open(file, length)) is None:
+            continue
+        found.arrays[file] = array
+        found.places.update({key: (file, row) for key, row in rows.items()})
+        found.broken.update(broken)
+    return found
+
+
+def _open(file: Path, clips: int) -> npt.NDArray[Any] | None:
+    """Map a pack into memory; None if it is missing or was cut short, which its header and size tell."""
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    # A plain view: slicing np.memmap itself costs several times more, and batches slice it for every clip.
+    return np.asarray(array) if array.ndim == 4 and len(array) == clips else None
+
+
+def _open_store(keys: Sequence[str], sounds: Mapping[str, Sound], found: _Found, cache: Path) -> FeatureStore:
+    if missing := next((key for key in keys if key not in found.places), None):
+        raise InputError(f"the feature cache changed while it was read, {missing} is gone: keep {cache} and run again")
+    files = {file: number for number, file in enumerate(dict.fromkeys(found.places[key][0] for key in keys))}
+    arrays = [found.arrays[file] for file in files]
+    for key in keys:
+        array = found.arrays[found.places[key][0]]
+        if array.shape[1:] != arrays[0].shape[1:]:
+            raise _uneven(sounds[key].path, array.shape[1:], arrays[0].shape[1:])
+    places = [(files[file], row) for file, row in (found.places[key] for key in keys)]
+    return FeatureStore(
+        arrays, places, {index: found.broken[key] for index, key in enumerate(keys) if key in found.broken}
+    )
+
+
+def _plan(sound_of_key: Mapping[str, Sound], cache: Path) -> list[Pack]:
     """Group entries into packs by the leading bits of their keys, which spreads them evenly."""
-    bits = min(_MAX_PACK_BITS, max(0, round(math.log2(len(path_of_key) / _CLIPS_PER_PACK))))
+    if not sound_of_key:
+        return []
+    bits = min(_MAX_PACK_BITS, max(0, round(math.log2(len(sound_of_key) / _CLIPS_PER_PACK))))
     groups: dict[int, list[str]] = defaultdict(list)
-    for key in sorted(path_of_key):
+    for key in sorted(sound_of_key):
         groups[int(key[:8], 16) >> (32 - bits)].append(key)
     return [
         Pack(
             cache / f"{hashlib.sha256(' '.join(keys).encode()).hexdigest()}.npy",
             tuple(keys),
-            tuple(path_of_key[key] for key in keys),
+            tuple(sound_of_key[key] for key in keys),
         )
         for keys in groups.values()
     ]
 
 
-def _open(pack: Pack) -> npt.NDArray[Any] | None:
-    """Map a pack into memory; None if it is missing or was cut short, which its header and size tell."""
-    try:
-        array = np.load(pack.file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    # A plain view: slicing np.memmap itself costs several times more, and batches slice it for every clip.
-    return np.asarray(array) if array.ndim == 4 and len(array) == len(pack.keys) else None
-
-
-def _require_like_first(packs: list[Pack], pack: Pack, arrays: dict[Path, npt.NDArray[Any] | None]) -> npt.NDArray[Any]:
-    first, array = arrays[packs[0].file], arrays[pack.file]
-    if first is None or array is None:
-        raise InputError(f"the feature cache changed while it was read: keep {pack.file.parent} and run again")
-    if array.shape[1:] != first.shape[1:]:
-        raise _uneven(pack.paths[0], array.shape[1:], first.shape[1:])
-    return array
-
-
-def _build(pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int]) -> int:
+def _build(pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], leave_out_broken: bool) -> int:
     """Compute one pack and move it to its place; returns its number of clips."""
-    features = np.empty((len(pack.keys), *shape), settings.dtype)
-    for row, path in enumerate(pack.paths):
-        clip = log_mel(_read_audio(path, settings.sample_rate), settings)
-        if clip.shape != shape:
-            raise _uneven(path, clip.shape, shape)
+    features = np.zeros((len(pack.keys), *shape), settings.dtype)
+    broken = {}
+    for row, (key, sound) in enumerate(zip(pack.keys, pack.sounds, strict=True)):
+        try:
+            clip = log_mel(sound.load(settings.sample_rate), settings)
+            if clip.shape != shape:
+                raise _uneven(sound.path, clip.shape, shape)
+        except Exception as error:
+            if not leave_out_broken:
+                raise
+            broken[key] = " ".join(str(error).split()) or type(error).__name__
+            continue
         features[row] = clip
-    handle, name = tempfile.mkstemp(prefix=f".{pack.file.stem}.", suffix=".tmp", dir=pack.file.parent)
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, features)
-    try:
-        Path(name).replace(pack.file)
-    except FileNotFoundError:  # another process finished the same pack and tidied up: its file is as good as ours
-        if not pack.file.exists():
-            raise
-    for leftover in pack.file.parent.glob(f".{pack.file.stem}.*.tmp"):  # of a process that was killed here
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+    listing = {"keys": pack.keys, "broken": broken}
+    _write(pack.file.with_suffix(".json"), lambda file: file.write(json.dumps(listing).encode()))
+    _write(pack.file, lambda file: np.save(file, features))
     return len(pack.keys)
 
 
-def _read_audio(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
+def _write(path: Path, write: Any) -> None:
+    """Write a file under a temporary name and rename it; what a killed process left of it is tidied up."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        write(file)
     try:
-        waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise _unreadable(path, error) from None
-    if rate != sample_rate:
-        raise InputError(f"clips must have {sample_rate} Hz, got {rate} Hz in {path}: run asc-study data check")
-    return waveform  # type: ignore[no-any-return]
+        Path(name).replace(path)
+    except FileNotFoundError:  # another machine that shares the folder wrote the same file and tidied up
+        if not path.exists():
+            raise
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 def _feature_shape(path: Path, settings: LogMelSettings) -> tuple[int, int, int]:
     try:
         info = soundfile.info(path)
     except (OSError, RuntimeError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     return settings.n_mels, settings.frames(info.frames), info.channels
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())
-    return InputError(f"an audio file must be readable, got {path} ({reason}): run asc-study data check")
 
 
 def _uneven(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> InputError:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel
 
 from asc_study.errors import InputError
-from asc_study.models import fcnn, resnet
-from asc_study.schema import did_you_mean, validate
+from asc_study.models import fcnn, fsfcnn, mobnet, resnet
+from asc_study.plugins import find
+from asc_study.schema import validate
 
 if TYPE_CHECKING:
     import keras
@@ -27,15 +28,28 @@ class Architecture:
     options_model: type[BaseModel]
     #: Fewest frequency bands and frames that its pooling leaves something of.
     smallest_input: tuple[int, int]
+    #: Filters of the first convolution at width 1.
+    stem_filters: int
 
 
 #: Name -> architecture. A new one is one file and one line here.
 ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
     {
-        "fcnn": Architecture(fcnn.build, fcnn.FcnnOptions, (16, 16)),
-        "resnet": Architecture(resnet.build, resnet.ResnetOptions, (2, 1)),
+        "fcnn": Architecture(fcnn.build, fcnn.FcnnOptions, (15, 15), 144),
+        "fsfcnn": Architecture(fsfcnn.build, fsfcnn.FsfcnnOptions, (1, 1), 48),
+        "fsfcnn_s": Architecture(fsfcnn.build_split, fsfcnn.FsfcnnOptions, (2, 1), 48),
+        "resnet": Architecture(resnet.build, resnet.ResnetOptions, (2, 1), 24),
+        "resnet_d": Architecture(resnet.build_d, resnet.ResnetOptions, (2, 1), 48),
+        "small_fcnn": Architecture(fcnn.build_small, fcnn.SmallFcnnOptions, (15, 15), 48),
+        "mobnet": Architecture(mobnet.build, mobnet.MobnetOptions, (2, 1), 32),
     }
 )
+
+
+def find_architecture(name: str) -> Architecture:
+    """The architecture of that name, built in or not (`asc_study.plugins`); raises `InputError` if there is none."""
+    found: Architecture = find("architecture", name, ARCHITECTURES, Architecture)
+    return found
 
 
 def build_model(
@@ -48,7 +62,7 @@ def build_model(
     Parameters
     ----------
     architecture
-        A name in `ARCHITECTURES`.
+        A name in `ARCHITECTURES`, an installed one, or a dotted path.
     input_shape
         Frequency bands, frames, channels. With None for the frames, crops train it and whole clips evaluate it.
     num_classes
@@ -61,9 +75,7 @@ def build_model(
     InputError
         On an unknown architecture or option, or a value out of range.
     """
-    if architecture not in ARCHITECTURES:
-        raise InputError(f"unknown architecture {architecture!r}: {did_you_mean(architecture, ARCHITECTURES)}")
+    chosen = find_architecture(architecture)
     if num_classes < 2:
         raise InputError(f"`num_classes` must be at least 2, got {num_classes}: give the number of classes of the task")
-    chosen = ARCHITECTURES[architecture]
     return chosen.build(input_shape, num_classes, validate(chosen.options_model, options, path=architecture))

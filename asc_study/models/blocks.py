@@ -20,6 +20,15 @@ def channel_attention(x: Any, units: int) -> Any:
     return layers.Multiply()([x, gate])
 
 
+def pooled_probabilities(x: Any, *, attention: bool = False) -> Any:
+    """Average the map of every class over frequency and time, after the gate if ``attention``, and take the softmax."""
+    if attention:
+        x = channel_attention(x, units=max(1, x.shape[-1] // 2))
+    x = layers.GlobalAveragePooling2D()(x)
+    # Whatever the precision of the layers before: probabilities of half precision do not sum to one.
+    return layers.Softmax(dtype="float32", name="probabilities")(x)
+
+
 def frequency_halves(x: Any) -> tuple[Any, Any]:
     """Split (batch, frequency, time, channel) into its lower and its upper bands."""
     lower = x.shape[1] // 2

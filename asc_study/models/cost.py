@@ -50,13 +50,19 @@ def count_macs(model: keras.Model, input_shape: tuple[int, int, int]) -> int:
 
     The clip's length matters: a crop of 400 frames costs less than a whole clip.
     """
-    # The layers know their sizes for the length that the model was built with, which may be open: build it again.
-    sized = keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
+    # The layers know their shapes for the length that the model was built with, which may be open: find them anew.
+    shapes: dict[int, tuple[int, ...]] = {}
     total = 0
-    for layer in sized.layers:
-        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
-            # Every value of a kernel is used once for each position of the output, at each place the layer is used.
-            for node in layer._inbound_nodes:
-                positions = math.prod(node.output_tensors[0].shape[1:-1])
-                total += positions * math.prod(layer.kernel.shape)
+    for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True):
+        for node in nodes:
+            layer = node.operation
+            if node.is_input:
+                shape: tuple[int, ...] = (1, *input_shape)
+            else:
+                received = [shapes[id(tensor)] for tensor in node.input_tensors]
+                shape = layer.compute_output_shape(received[0] if len(received) == 1 else received)
+            shapes[id(node.output_tensors[0])] = shape
+            if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
+                # Every value of a kernel is used once for each position of the output, each time the layer is used.
+                total += math.prod(shape[1:-1]) * math.prod(layer.kernel.shape)
     return total

@@ -1,5 +1,6 @@
 """Resnet: a pre-activation residual path for each half of the bands (section 2.2; after McDonnell and Gao 2020)."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
@@ -17,17 +18,32 @@ _DOWNSAMPLE: Final = (1, 2)
 
 
 class ResnetOptions(ModelOptions):
-    """Options of the Resnet: width 1 starts with 24 filters, width 2 is the Resnet-d; ``l2`` is the weight decay."""
+    """Options of the Resnets.
+
+    ``l2`` is the weight decay; ``attention`` is the gate before the global pool that the final submission adds to one
+    of its Resnet-d (section 5.3).
+    """
 
     l2: float = Field(1e-3, ge=0)
+    attention: bool = False
 
 
-def build(input_shape: tuple[int, int | None, int], num_classes: int, options: ResnetOptions) -> "keras.Model":
-    """Build the model; at width 1, with ten classes and three input channels it has 3,246,108 trainable parameters."""
+def build(
+    input_shape: tuple[int, int | None, int],
+    num_classes: int,
+    options: ResnetOptions,
+    *,
+    stem_filters: int = 24,
+    name: str = "resnet",
+) -> "keras.Model":
+    """Build the model, whose first convolution has ``stem_filters`` filters at width 1.
+
+    At width 1, with ten classes and three input channels it has 3,246,108 trainable parameters.
+    """
     import keras
     from keras import layers
 
-    from asc_study.models.blocks import add_zero_channels, frequency_halves
+    from asc_study.models.blocks import add_zero_channels, frequency_halves, pooled_probabilities
 
     def convolve(x: Any, filters: int, kernel_size: int = 3, strides: tuple[int, int] = (1, 1)) -> Any:
         return layers.Conv2D(
@@ -52,7 +68,7 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: R
         return layers.Add()([change, x])
 
     def path(x: Any) -> Any:
-        filters = options.filters(24)
+        filters = options.filters(stem_filters)
         x = convolve(layers.BatchNormalization(momentum=options.batch_norm_momentum)(x), filters, strides=_DOWNSAMPLE)
         for stack in range(_STACKS):
             for block in range(_BLOCKS_PER_STACK):
@@ -62,7 +78,10 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: R
 
     inputs = keras.Input(input_shape, name="features")
     x = layers.Concatenate(axis=1)([path(half) for half in frequency_halves(inputs)])
-    x = convolve(layers.ReLU()(normalise(x)), 32 * options.filters(24), kernel_size=1)
+    x = convolve(layers.ReLU()(normalise(x)), 32 * options.filters(stem_filters), kernel_size=1)
     x = convolve(normalise(x), num_classes, kernel_size=1)
-    x = layers.GlobalAveragePooling2D()(normalise(x))
-    return keras.Model(inputs, layers.Softmax(name="probabilities")(x), name="resnet")
+    return keras.Model(inputs, pooled_probabilities(normalise(x), attention=options.attention), name=name)
+
+
+#: The Resnet-d: twice the filters of the Resnet (section 2.2), 12,966,444 trainable parameters.
+build_d: Final = partial(build, stem_filters=48, name="resnet_d")

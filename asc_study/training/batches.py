@@ -5,7 +5,6 @@ before it, so a resumed run goes on exactly as the uninterrupted one.
 """
 
 import math
-import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,12 +19,12 @@ from asc_study.features.store import FeatureStore
 
 FloatArray = npt.NDArray[np.float32]
 
-#: First word of the spawn keys below: the order of the clips and the augmentation draw from streams of their own.
-_ORDER, _AUGMENTATION = 0, 1
+#: First word of the spawn keys below: the order of the clips, the augmentation and the order of the clips within a
+#: class draw from streams of their own.
+_ORDER, _AUGMENTATION, _ORDER_IN_CLASS = 0, 1, 2
 
 #: Batches that wait for the training step at most: enough to never starve it, little memory.
 _QUEUED_BATCHES: Final = 8
-
 
 #: Samples that are loaded and augmented together: their clips stay in the processor's cache from the first step to the
 #: last, which a whole batch would not. Part of what the random values of a batch mean.
@@ -78,6 +77,10 @@ class TrainingBatches(_StoreBatches):
     augmentation
         The run's pipeline. If it mixes several clips to one sample, each of them comes from a shuffle of its own, so an
         epoch passes over the data that many times.
+    balance_classes
+        Give every class equally many samples an epoch, up to one, and as many in all as without (Task 1b's balancing by
+        resampling). A class goes on in the next epoch where it stopped in its shuffled clips, and is shuffled anew when
+        all were heard: after any number of epochs the clips of a class were heard equally often, up to one.
     seed
         The run's stream for this purpose.
     workers
@@ -85,7 +88,8 @@ class TrainingBatches(_StoreBatches):
 
     Notes
     -----
-    What is left over at the end of a shuffle, less than a batch, is dropped; another shuffle drops others.
+    Without balancing, what is left over at the end of a shuffle, less than a batch, is dropped; another shuffle drops
+    others.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class TrainingBatches(_StoreBatches):
         *,
         batch_size: int = 32,
         augmentation: Pipeline | None = None,
+        balance_classes: bool = False,
         seed: int | np.random.SeedSequence = 0,
         workers: int = 2,
     ) -> None:
@@ -104,8 +109,9 @@ class TrainingBatches(_StoreBatches):
         self._batch_size = min(batch_size, len(self._indices))
         self._augmentation = augmentation or Pipeline()
         self._seed = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        self._clips_of_class = _clips_of_class(self._one_hot) if balance_classes else None
         self._epoch = 0
-        self._of_thread = threading.local()
+        self._known_order: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return len(self._indices) // self._batch_size
@@ -126,38 +132,68 @@ class TrainingBatches(_StoreBatches):
 
     def __getitem__(self, step: int) -> tuple[FloatArray, FloatArray]:
         epoch = self._epoch
-        batch = slice(step * self._batch_size, (step + 1) * self._batch_size)
-        passes = range(self._augmentation.clips_per_sample)
-        positions = np.stack([self._order(epoch, number)[batch] for number in passes])
+        positions = self._order(epoch)[:, step * self._batch_size : (step + 1) * self._batch_size]
         rng = self._generator(_AUGMENTATION, epoch, step)
-        features = np.empty(0, np.float32)
         one_hot = np.empty((self._batch_size, self._one_hot.shape[1]), np.float32)
+        # Clips are loaded into the memory of the batch itself, from where their samples belong onwards: augmentations
+        # that work in place leave the samples there. What lies behind them is overwritten by the next clips.
+        clip_size = sample_size = math.prod(self.input_shape)
+        memory = self._memory(clip_size)
+        batch = np.empty(0, np.float32)
         for start in range(0, self._batch_size, _SAMPLES_AT_A_TIME):
             samples = slice(start, start + _SAMPLES_AT_A_TIME)
             chosen = positions[:, samples].ravel()
-            clips = self._scratch(len(chosen))
+            clips = memory[start * sample_size :][: len(chosen) * clip_size].reshape(len(chosen), *self.input_shape)
             self._load(chosen, clips)
             augmented, one_hot[samples] = self._augmentation(clips, self._one_hot[chosen], rng)
             if start == 0:  # only now is it known how long augmented clips are
-                features = np.empty((self._batch_size, *augmented.shape[1:]), np.float32)
-            features[samples] = augmented
-        return features, one_hot
+                sample_shape = augmented.shape[1:]
+                sample_size = math.prod(sample_shape)
+                if sample_size > clip_size:
+                    memory = self._memory(sample_size)
+                batch = memory[: self._batch_size * sample_size].reshape(self._batch_size, *sample_shape)
+            place = batch[samples]
+            if (augmented.ctypes.data, augmented.strides) != (place.ctypes.data, place.strides):
+                place[...] = augmented
+        return batch, one_hot
 
-    def _order(self, epoch: int, pass_: int) -> npt.NDArray[np.int64]:
-        return self._generator(_ORDER, epoch, pass_).permutation(len(self._indices))
+    def _memory(self, size: int) -> FloatArray:
+        """Room for the samples of a batch, and behind them for the other clips that the last of them are made from."""
+        others = self._augmentation.clips_per_sample - 1
+        return np.empty((self._batch_size + _SAMPLES_AT_A_TIME * others) * size, np.float32)
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Positions in the list of clips, (passes, samples): the same for all steps of an epoch, so it is kept."""
+        known = self._known_order
+        if known is None or known[0] != epoch:
+            passes = range(self._augmentation.clips_per_sample)
+            known = epoch, np.stack([self._order_of_pass(epoch, number) for number in passes])
+            self._known_order = known
+        return known[1]
+
+    def _order_of_pass(self, epoch: int, pass_: int) -> npt.NDArray[np.int64]:
+        rng = self._generator(_ORDER, epoch, pass_)
+        if self._clips_of_class is None:
+            return rng.permutation(len(self._indices))
+        # Sample i of all samples since the first epoch belongs to class i % classes.
+        samples, classes = len(self) * self._batch_size, len(self._clips_of_class)
+        chosen = []
+        for number, clips in enumerate(self._clips_of_class):
+            start, stop = (math.ceil((first - number) / classes) for first in (epoch * samples, (epoch + 1) * samples))
+            if start == stop:
+                continue
+            shuffles = range(start // len(clips), math.ceil(stop / len(clips)))
+            endless = [
+                self._generator(_ORDER_IN_CLASS, pass_, number, shuffle).permutation(clips) for shuffle in shuffles
+            ]
+            skipped = start - shuffles.start * len(clips)
+            chosen.append(np.concatenate(endless)[skipped : skipped + stop - start])
+        return rng.permutation(np.concatenate(chosen))
 
     def _generator(self, *key: int) -> np.random.Generator:
         # Not SeedSequence((seed, epoch, step)): that pads with zeros, so (seed, epoch) would equal (seed, epoch, 0).
         parent = self._seed
         return np.random.default_rng(np.random.SeedSequence(parent.entropy, spawn_key=(*parent.spawn_key, *key)))
-
-    def _scratch(self, clips: int) -> FloatArray:
-        """Memory of this thread for whole clips on their way to a batch."""
-        if not hasattr(self._of_thread, "clips"):
-            most = _SAMPLES_AT_A_TIME * self._augmentation.clips_per_sample
-            self._of_thread.clips = np.empty((most, *self.input_shape), np.float32)
-        scratch: FloatArray = self._of_thread.clips[:clips]
-        return scratch
 
 
 class EvaluationBatches(_StoreBatches):
@@ -193,3 +229,9 @@ def _one_row_a_clip(one_hot: npt.ArrayLike, indices: npt.NDArray[np.integer[Any]
     if len(labels) != len(indices):
         raise InputError(f"labels must have one row a clip, got {len(labels)} rows for {len(indices)} clips")
     return labels
+
+
+def _clips_of_class(one_hot: FloatArray) -> list[npt.NDArray[np.int64]]:
+    """Positions of the clips of each class that has any."""
+    number = one_hot.argmax(axis=1)
+    return [np.flatnonzero(number == present) for present in np.unique(number)]

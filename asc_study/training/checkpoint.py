@@ -23,20 +23,21 @@ class TrainingState:
     ----------
     history
         One mapping of epoch metrics for each finished epoch.
-    best_epoch
-        Index (from 0) of the epoch whose weights ``best_weights`` are; -1 before the first.
+    kept
+        Index (from 0) of an epoch -> the model's weights after it, for the epochs that may be chosen.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = -1
-    best_weights: Arrays = field(default_factory=list)
+    kept: dict[int, Arrays] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, model: keras.Model, state: TrainingState) -> None:
     """Write the variables of model (random states too) and optimiser, and ``state``; a kill leaves the old file."""
     arrays = {f"variable_{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(_variables(model))}
-    arrays |= {f"best_{i}": array for i, array in enumerate(state.best_weights)}
-    text = json.dumps({"history": state.history, "best_epoch": state.best_epoch})
+    for epoch, weights in state.kept.items():
+        arrays |= {f"kept_{epoch}_{i}": array for i, array in enumerate(weights)}
+    kept = {epoch: len(weights) for epoch, weights in state.kept.items()}
+    text = json.dumps({"history": state.history, "kept": list(kept.items())})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
@@ -54,8 +55,8 @@ def load_checkpoint(path: Path, model: keras.Model) -> TrainingState:
     try:
         with np.load(path) as saved:
             values = [saved[f"variable_{i}"] for i in range(len(_variables(model)))]
-            best = [saved[f"best_{i}"] for i in range(sum(name.startswith("best_") for name in saved.files))]
             text = json.loads(str(saved["state"]))
+            kept = {epoch: [saved[f"kept_{epoch}_{i}"] for i in range(count)] for epoch, count in text["kept"]}
     except FileNotFoundError:
         return TrainingState()
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
@@ -63,7 +64,7 @@ def load_checkpoint(path: Path, model: keras.Model) -> TrainingState:
         return TrainingState()
     for variable, value in zip(_variables(model), values, strict=True):
         variable.assign(value)
-    return TrainingState(text["history"], text["best_epoch"], best)
+    return TrainingState(text["history"], kept)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.augmentation import compose
-from asc_study.config import RunConfig
+from asc_study.config import RunConfig, TrainingConfig
 from asc_study.errors import TrainingFailure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
 from asc_study.models import build_model
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
-from asc_study.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from asc_study.training.schedule import WarmRestarts
+from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
+from asc_study.training.schedule import WarmRestarts, minima
 
 #: Called after every epoch with its index (from 0) and its metrics.
 EpochReport = Callable[[int, dict[str, float]], None]
@@ -28,15 +28,16 @@ EpochReport = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A trained model (not compiled, weights of the chosen epoch) and its predictions by split.
+    """A trained model (not compiled, weights of the chosen epochs) and its predictions by split.
 
+    ``chosen_epochs`` are counted from 0; if there are several, the model gives the mean of their models' outputs.
     ``input_shape`` is that of a whole clip: (frequency, time, channel).
     """
 
     model: keras.Model
     predictions: dict[str, pd.DataFrame]
     history: list[dict[str, float]]
-    chosen_epoch: int
+    chosen_epochs: tuple[int, ...]
     input_shape: tuple[int, int, int]
 
 
@@ -49,7 +50,7 @@ def train(
     checkpoint: Path,
     on_epoch: EpochReport = lambda epoch, metrics: None,
 ) -> TrainingResult:
-    """Train one model, or go on from its checkpoint, and predict validation and test.
+    """Train one model, or go on from its checkpoint, and predict validation and test as far as there are any.
 
     Parameters
     ----------
@@ -84,13 +85,19 @@ def train(
         batch_size=settings.batch_size,
         augmentation=compose(config.batch_augmentation),
         seed=batches_seed,
+        balance_classes=settings.balance_classes,
     )
-    model = _build(config, batches.input_shape)
     schedule = WarmRestarts(
         steps_per_epoch=len(batches),
         **settings.model_dump(include={"epochs", "lr_max", "lr_min", "first_cycle_epochs", "cycle_multiplier"}),
     )
-    model.compile(keras.optimizers.SGD(schedule, momentum=settings.momentum), loss="categorical_crossentropy")
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        model = _build(config, batches.input_shape)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    optimizer = keras.optimizers.SGD(schedule, momentum=settings.momentum)
+    model.compile(optimizer, loss="categorical_crossentropy", jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
     state = load_checkpoint(checkpoint, model)
 
@@ -103,16 +110,15 @@ def train(
                 "validation_loss": measured["validation/log_loss"],
             }
         state.history.append(metrics)
-        _keep_best(state, model, settings.select_epoch)
+        _keep(state, model, settings)
         on_epoch(epoch, metrics)  # first: an epoch that a checkpoint counts has been told
         save_checkpoint(checkpoint, model, state)
 
-    final = _build(config, batches.input_shape)  # without optimiser: what is saved is only what predicts
-    final.set_weights(state.best_weights)
+    final = _final_model(config, batches.input_shape, list(state.kept.values()))
     predictions = {
         name: _predict(final, split[name], store, config) for name in ("validation", "test") if len(split[name])
     }
-    return TrainingResult(final, predictions, state.history, state.best_epoch, batches.input_shape)
+    return TrainingResult(final, predictions, state.history, tuple(state.kept), batches.input_shape)
 
 
 class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
@@ -154,15 +160,35 @@ def _train_epoch(model: keras.Model, batches: TrainingBatches, schedule: WarmRes
     return {"train_loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
 
 
-def _keep_best(state: TrainingState, model: keras.Model, select: str) -> None:
-    """Remember the weights of the epoch to be kept: the last, or the best on validation (never on test)."""
+def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig) -> None:
+    """Remember the weights if the newest epoch is to be kept; never is an epoch chosen on test."""
     newest = len(state.history) - 1
+    if settings.select_epoch == "snapshots":
+        lowest = minima(settings.epochs, settings.first_cycle_epochs, settings.cycle_multiplier)
+        if newest in lowest[-settings.snapshots :]:
+            state.kept[newest] = model.get_weights()
+        return
     accuracy = [metrics.get("validation_acc") for metrics in state.history]
-    if select == "best" and accuracy[newest] is not None and state.best_epoch >= 0:
-        best = accuracy[state.best_epoch]
+    if settings.select_epoch == "best" and accuracy[newest] is not None:
+        best = max((accuracy[epoch] for epoch in state.kept), default=None)  # type: ignore[type-var]
         if best is not None and accuracy[newest] < best:  # type: ignore[operator]
             return
-    state.best_epoch, state.best_weights = newest, model.get_weights()
+    state.kept = {newest: model.get_weights()}
+
+
+def _final_model(config: RunConfig, clip_shape: tuple[int, int, int], kept: Sequence[Arrays]) -> keras.Model:
+    """The model that predicts: without an optimiser, in float32; the mean of several if several were kept."""
+    models = []
+    for weights in kept:
+        models.append(_build(config, clip_shape))
+        models[-1].set_weights(weights)
+    if len(models) == 1:
+        return models[0]
+    for number, model in enumerate(models, 1):
+        model.name = f"snapshot_{number}"
+    inputs = keras.Input(models[0].input_shape[1:], name="features")
+    mean = keras.layers.Average(name="probabilities")([model(inputs) for model in models])
+    return keras.Model(inputs, mean, name=f"{config.architecture}_snapshots")
 
 
 def _predict(model: keras.Model, clips: pd.DataFrame, store: FeatureStore, config: RunConfig) -> pd.DataFrame:

@@ -51,6 +51,70 @@ class TestSpecAugment:
         masked, _ = SpecAugment(frequency_mask_ratio=0, time_mask_ratio=0)(*ones(), np.random.default_rng(3))
         assert masked.all()
 
+    def test_fixed_widths_replace_the_ratios(self) -> None:
+        settings = SpecAugment(frequency_mask_bands=4, time_mask_frames=7)
+        masked, _ = settings(*ones(clips=300), np.random.default_rng(0))
+        hidden = masked == 0
+        # U{0..4} of 20 bands, U{0..7} of 30 frames, both ends reached
+        assert set(np.unique(hidden.all(axis=2).sum(axis=1))) == set(range(5))
+        assert set(np.unique(hidden.all(axis=1).sum(axis=1))) == set(range(8))
+
+    def test_a_fixed_width_and_a_ratio_of_the_same_size_give_the_same_masks(self) -> None:
+        by_ratio, _ = SpecAugment(frequency_mask_ratio=0.2, time_mask_ratio=0.3)(*ones(), np.random.default_rng(6))
+        by_width, _ = SpecAugment(frequency_mask_bands=4, time_mask_frames=9)(*ones(), np.random.default_rng(6))
+        mixed, _ = SpecAugment(frequency_mask_bands=4, time_mask_ratio=0.3)(*ones(), np.random.default_rng(6))
+        np.testing.assert_array_equal(by_width, by_ratio)
+        np.testing.assert_array_equal(mixed, by_ratio)
+
+    def test_a_mask_may_be_as_wide_as_the_axis_and_width_zero_masks_nothing(self) -> None:
+        masked, _ = SpecAugment(frequency_mask_bands=20, time_mask_frames=0)(*ones(300), np.random.default_rng(7))
+        whole = (masked == 0).all(axis=(1, 2))
+        assert whole.any()
+        assert not whole.all()
+
+    @pytest.mark.parametrize(
+        ("widths", "line"),
+        [
+            (
+                {"frequency_mask_bands": 21},
+                r"spec_augment\.frequency_mask_bands must be at most the 20 bands .* got 21",
+            ),
+            (
+                {"time_mask_frames": 31},
+                r"spec_augment\.time_mask_frames must be at most the 30 frames .* got 31: lower",
+            ),
+        ],
+    )
+    def test_a_width_above_the_axis_is_refused(self, widths: dict, line: str) -> None:
+        with pytest.raises(InputError, match=line):
+            SpecAugment(**widths)(*ones(), np.random.default_rng(0))
+
+    @pytest.mark.parametrize(
+        ("settings", "line"),
+        [
+            (
+                {"frequency_mask_ratio": 0.2, "frequency_mask_bands": 12},
+                r"spec_augment\.frequency_mask_bands replaces spec_augment\.frequency_mask_ratio, "
+                r"got both, 12 and 0\.2: leave one of them out",
+            ),
+            (
+                {"time_mask_ratio": 0.0, "time_mask_frames": 0},
+                r"spec_augment\.time_mask_frames replaces spec_augment\.time_mask_ratio, got both, 0 and 0\.0",
+            ),
+            ({"time_mask_ratio": None}, "needs one of time_mask_ratio and time_mask_frames, got neither: give"),
+            ({"frequency_mask_bands": -1}, "`spec_augment.frequency_mask_bands` must be at least 0, got -1"),
+            ({"time_mask_frames": 1.5}, "`spec_augment.time_mask_frames` must be a whole number, got 1.5"),
+        ],
+    )
+    def test_widths_that_contradict_are_refused(self, settings: dict, line: str) -> None:
+        with pytest.raises(InputError, match=line):
+            compose({"spec_augment": settings})
+
+    def test_settings_with_all_defaults_written_out_mean_the_same(self) -> None:
+        for settings in (SpecAugment(), SpecAugment(frequency_mask_bands=12, time_mask_frames=39)):
+            assert compose({"spec_augment": settings.model_dump()}).steps == (settings,)
+        assert SpecAugment(time_mask_frames=39).time_mask_ratio is None
+
     def test_it_works_in_place(self) -> None:
         features, one_hot = ones()
         masked, _ = SpecAugment()(features, one_hot, np.random.default_rng(4))
@@ -76,6 +140,21 @@ class TestRandomCrop:
         for clip, original in zip(cropped, whole, strict=True):
             assert any(np.array_equal(clip, original[:, start : start + 4]) for start in range(4))
 
+    def test_it_needs_no_memory_and_leaves_no_gaps(self) -> None:
+        features = counting(6, 2, 7, 3)
+        cropped, _ = RandomCrop(frames=4)(features, np.ones((6, 1), np.float32), np.random.default_rng(0))
+        assert cropped.ctypes.data == features.ctypes.data
+        assert cropped.flags.c_contiguous
+
+    @pytest.mark.parametrize("frames", [1, 2, 40, 98, 99])
+    def test_rows_that_overlap_their_new_place_are_moved_whole(self, frames: int) -> None:
+        features = counting(5, 30, 99, 2)
+        whole = features.copy()
+        cropped, _ = RandomCrop(frames=frames)(features, np.ones((5, 1), np.float32), np.random.default_rng(1))
+        for clip, original in zip(cropped, whole, strict=True):
+            start = int(clip[0, 0, 0] - original[0, 0, 0]) // 2
+            np.testing.assert_array_equal(clip, original[:, start : start + frames])
+
     def test_all_frames_leave_the_clip_as_it_is(self) -> None:
         features = counting(3, 2, 7, 1)
         cropped, _ = RandomCrop(frames=7)(features.copy(), np.ones((3, 1), np.float32), np.random.default_rng(0))
@@ -97,6 +176,14 @@ class TestMixup:
             mixed, np.broadcast_to((3 - 2 * weight)[:, None, None, None], mixed.shape), rtol=1e-6
         )
         np.testing.assert_allclose(labels, np.stack([weight, 1 - weight], axis=1), rtol=1e-6)
+
+    def test_a_batch_with_gaps_is_mixed_as_well(self) -> None:
+        features = np.random.default_rng(1).random((4, 3, 9, 2), np.float32)
+        one_hot = np.eye(4, dtype=np.float32)
+        first, second = features[:2, :, 2:7].copy(), features[2:, :, 2:7].copy()
+        mixed, labels = Mixup()(features[:, :, 2:7], one_hot, np.random.default_rng(3))
+        weight = labels[:, :2].sum(axis=1).reshape(2, 1, 1, 1)
+        np.testing.assert_allclose(mixed, weight * first + (1 - weight) * second, rtol=1e-5)
 
     def test_the_weights_follow_the_beta_distribution(self) -> None:
         features, one_hot = ones(clips=8000, bands=1, frames=1, channels=1)
@@ -156,7 +243,7 @@ class TestCompose:
     @pytest.mark.parametrize(
         ("settings", "line"),
         [
-            ({"mixip": {}}, "unknown augmentation 'mixip': did you mean 'mixup'?"),
+            ({"mixip": {}}, "unknown batch_augmentation 'mixip': did you mean 'mixup'?"),
             ({"mixup": {"alfa": 1}}, "unknown key 'mixup.alfa'"),
             ({"mixup": {"alpha": 0}}, "`mixup.alpha` must be above .* got 0"),
             ({"mixup": {"alpha": float("nan")}}, "`mixup.alpha` must be a finite number, got nan"),

@@ -1,6 +1,7 @@
 """What every registered batch augmentation has to hold."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from subprocess import run
 
 import numpy as np
@@ -79,7 +80,15 @@ def test_the_result_depends_on_values_not_on_memory_order(augment) -> None:
     np.testing.assert_array_equal(result, expected)
 
 
+def test_threads_do_not_disturb_each_other(augment) -> None:
+    expected, _ = augment(*batch(), np.random.default_rng(6))
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(lambda _: augment(*batch(), np.random.default_rng(6))[0], range(40)))
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_the_registry_is_light() -> None:
-    heavy = {"keras", "tensorflow", "librosa", "pandas"}
+    heavy = {"keras", "tensorflow", "librosa", "pandas", "scipy", "numba"}
     code = f"import asc_study.augmentation, sys; print(sorted({heavy} & set(sys.modules)))"
     assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from asc_study.data.dataset import CLIP_COLUMNS, cut_validation, describe
+from asc_study.data.dataset import CLIP_COLUMNS, cut_validation, describe, paired_clips
 from asc_study.errors import InputError
 from asc_study.taxonomy import GROUP_OF_SCENE
 
@@ -171,3 +171,23 @@ def test_describe_counts_by_split_scene_and_device():
     assert list(counts.columns) == ["a", "b", "s4", "total"]
     assert counts.index.tolist() == [("train", "bus"), ("train", "tram"), ("test", "tram")]
     assert counts.to_numpy().tolist() == [[2, 1, 0, 3], [3, 0, 0, 3], [1, 0, 2, 3]]
+
+
+def test_pairs_are_the_sounds_that_two_devices_recorded():
+    clips = pd.DataFrame(
+        [
+            ("bus-oslo-1-7-s1", "s1"),
+            ("bus-oslo-1-7-a", "a"),
+            ("bus-oslo-1-7-b", "b"),
+            ("bus-oslo-1-8-b", "b"),
+            ("bus-oslo-1-9-a", "a"),
+            ("bus-oslo-1-9-b", "b"),
+            ("bus-oslo-2-7-s1", "s1"),
+        ],
+        columns=["clip_id", "device"],
+        index=range(7, 0, -1),
+    )
+    assert paired_clips(clips, "b").tolist() == [[1, 2], [4, 5]]
+    assert paired_clips(clips, "s1").tolist() == [[1, 0]]
+    assert paired_clips(clips, "s1", reference="b").tolist() == [[2, 0]]
+    assert paired_clips(clips, "s3").shape == (0, 2)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from asc_study.errors import InputError
-from asc_study.features.logmel import LogMelSettings, deltas, log_mel, widen, with_deltas
+from asc_study.features.logmel import LogMelSettings, compiled, deltas, log_mel, widen, with_deltas
 
 
 def librosa_log_mel(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -111,6 +111,26 @@ def test_settings_out_of_range_are_refused(setting: str, value: object, rule: st
         LogMelSettings(44_100, **{setting: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:n_fft=512 is too large for input signal")
+@pytest.mark.parametrize("hop_length", [100, 512, 700])
+@pytest.mark.parametrize("samples", [1, 300, 511, 512, 16_384, 20_001])
+def test_any_length_and_hop_gives_the_frames_of_librosa(samples: int, hop_length: int) -> None:
+    waveform = np.random.default_rng(samples).standard_normal(samples)
+    settings = LogMelSettings(16_000, n_fft=512, hop_length=hop_length, n_mels=20, scale="none")
+    mel = librosa.feature.melspectrogram(
+        y=waveform, sr=16_000, n_fft=512, hop_length=hop_length, n_mels=20, htk=True, norm=None
+    )
+    expected = np.log(mel + 1e-8)
+    np.testing.assert_allclose(log_mel(waveform, settings)[..., 0], expected, rtol=0, atol=1e-5)
+
+
+def test_samples_may_be_of_any_real_type() -> None:
+    waveform = np.round(np.random.default_rng(2).standard_normal(9000) * 64).clip(-127, 127) / 128
+    expected = log_mel(waveform, LogMelSettings(16_000))
+    for dtype in (np.float16, np.float32):  # both hold multiples of 1/128 exactly
+        np.testing.assert_array_equal(log_mel(waveform.astype(dtype), LogMelSettings(16_000)), expected)
+
+
 def test_delta_of_a_straight_line_is_its_slope_and_of_a_parabola_twice_the_place() -> None:
     time = np.arange(9, dtype=np.float32)[np.newaxis, :, np.newaxis]
     # (2 slope) / 10 + (4 slope) / 5: the authors' weights give the slope itself.
@@ -140,6 +160,32 @@ def test_deltas_match_the_formula_on_noise_and_are_written_in_place() -> None:
     assert np.shares_memory(with_deltas(static, out=batch[1]), batch)
     np.testing.assert_allclose(batch[1], np.concatenate([x[:, 4:-4], first[:, 2:-2], second], axis=-1), atol=1e-6)
     assert np.isnan(batch[0]).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_stored_types_and_layouts_give_the_same_deltas(dtype: type, channels: int) -> None:
+    static = np.random.default_rng(4).standard_normal((6, 30, channels)).astype(np.float16)
+    expected = with_deltas(static)
+    first = deltas(static.astype(np.float32))
+    np.testing.assert_array_equal(expected[..., :channels], static[:, 4:-4])
+    np.testing.assert_array_equal(expected[..., channels : 2 * channels], first[:, 2:-2])
+    np.testing.assert_allclose(expected[..., 2 * channels :], deltas(first), atol=1e-6)
+    locked = static.astype(dtype)
+    locked.flags.writeable = False
+    for stored in (locked, np.asfortranarray(locked), np.repeat(locked, 2, axis=1)[:, ::2]):
+        np.testing.assert_array_equal(with_deltas(stored), expected)
+
+
+def test_loops_work_where_no_folder_can_keep_their_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def total(values: np.ndarray) -> None:
+        for index in range(1, len(values)):
+            values[index] += values[index - 1]
+
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    values = np.arange(5)
+    compiled(total)(values)
+    assert values.tolist() == [0, 1, 3, 6, 10]
 
 
 def test_too_few_frames_for_deltas_are_refused() -> None:

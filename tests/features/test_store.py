@@ -3,7 +3,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,16 @@ import soundfile
 
 from asc_study.errors import InputError
 from asc_study.features import store as store_module
+from asc_study.features.audio import Recording, read_audio
 from asc_study.features.logmel import LogMelSettings, log_mel
 from asc_study.features.store import FeatureStore, entry_key, extract
 
 SETTINGS = LogMelSettings(8000, n_fft=256, hop_length=128, n_mels=16)
 SAMPLES = 4000
+
+
+def recordings(paths: list[Path], digests: list[str]) -> list[Recording]:
+    return [Recording(path, digest) for path, digest in zip(paths, digests, strict=True)]
 
 
 def write_clips(folder: Path, count: int) -> tuple[list[Path], list[str]]:
@@ -46,11 +51,11 @@ def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_clip_is_read_back_in_the_callers_order(tmp_path: Path, jobs: int) -> None:
     paths, digests = write_clips(tmp_path / "audio", 12)
-    store = extract(paths, digests, SETTINGS, tmp_path / "cache", jobs=jobs, progress=False)
+    store = extract(recordings(paths, digests), SETTINGS, tmp_path / "features", jobs=jobs, progress=False)
     assert len(store) == 12
     assert store.shape == (16, 32, 1)
     assert store.dtype == np.float16
-    assert 2 <= len(packs(tmp_path / "cache")) <= 12
+    assert 2 <= len(packs(tmp_path / "features")) <= 12
     for index, path in enumerate(paths):
         np.testing.assert_allclose(store[index], expected(path), atol=2.5e-4)
     out = np.empty((16, 32, 1), np.float32)
@@ -63,36 +68,40 @@ def test_every_clip_is_read_back_in_the_callers_order(tmp_path: Path, jobs: int)
 def test_float32_features_are_kept_exactly(tmp_path: Path) -> None:
     paths, digests = write_clips(tmp_path / "audio", 1)
     exact = replace(SETTINGS, dtype="float32")
-    store = extract(paths, digests, exact, tmp_path / "cache", progress=False)
+    store = extract(recordings(paths, digests), exact, tmp_path / "features", progress=False)
     np.testing.assert_array_equal(store[0], expected(paths[0]))
 
 
 def test_nothing_is_computed_twice_and_the_audio_is_not_even_opened(tmp_path: Path) -> None:
     paths, digests = write_clips(tmp_path / "audio", 3)
-    first = extract(paths, digests, SETTINGS, tmp_path / "cache", progress=False)
+    first = extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
     for path in paths:
         path.unlink()
-    again = extract(paths[::-1], digests[::-1], SETTINGS, tmp_path / "cache", progress=False)
+    again = extract(recordings(paths[::-1], digests[::-1]), SETTINGS, tmp_path / "features", progress=False)
     np.testing.assert_array_equal(again[0], first[2])
 
 
 def test_equal_audio_is_stored_once(tmp_path: Path) -> None:
     paths, _ = write_clips(tmp_path / "audio", 2)
-    store = extract([paths[0], paths[1], paths[0]], ["a", "b", "a"], SETTINGS, tmp_path / "cache", progress=False)
-    (file,) = (tmp_path / "cache").glob("*.npy")
+    store = extract(
+        recordings([paths[0], paths[1], paths[0]], ["a", "b", "a"]), SETTINGS, tmp_path / "features", progress=False
+    )
+    (file,) = (tmp_path / "features").glob("*.npy")
     assert np.load(file).shape == (2, 16, 32, 1)
     np.testing.assert_array_equal(store[0], store[2])
 
 
 def test_changed_content_or_settings_never_read_a_stale_feature(tmp_path: Path) -> None:
     paths, digests = write_clips(tmp_path / "audio", 1)
-    old = np.array(extract(paths, digests, SETTINGS, tmp_path / "cache", progress=False)[0])
+    old = np.array(extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)[0])
     plain = replace(SETTINGS, scale="none")
     np.testing.assert_allclose(
-        extract(paths, digests, plain, tmp_path / "cache", progress=False)[0], expected(paths[0], plain), atol=8e-3
+        extract(recordings(paths, digests), plain, tmp_path / "features", progress=False)[0],
+        expected(paths[0], plain),
+        atol=8e-3,
     )
     soundfile.write(paths[0], np.linspace(-1, 1, SAMPLES), 8000)
-    new = extract(paths, ["new digest"], SETTINGS, tmp_path / "cache", progress=False)[0]
+    new = extract(recordings(paths, ["new digest"]), SETTINGS, tmp_path / "features", progress=False)[0]
     np.testing.assert_allclose(new, expected(paths[0]), atol=2.5e-4)
     assert np.abs(new - old).max() > 0.1
 
@@ -108,18 +117,75 @@ def test_every_part_of_the_identity_changes_the_key(monkeypatch: pytest.MonkeyPa
         replace(SETTINGS, dtype="float32"),
     ]
     keys = [entry_key("a", settings) for settings in variants]
-    keys += [entry_key("b", SETTINGS), entry_key("a", SETTINGS, augmentation="noise"), entry_key("a", SETTINGS, seed=1)]
+    keys += [entry_key("b", SETTINGS), entry_key("a", SETTINGS, "noise"), entry_key("a", SETTINGS, "noise 1")]
     monkeypatch.setattr(store_module, "FEATURE_VERSION", store_module.FEATURE_VERSION + 1)
     keys.append(entry_key("a", SETTINGS))
     assert len(set(keys)) == len(keys) == 11
 
 
 @pytest.mark.usefixtures("small_packs")
+def test_clips_are_found_among_other_clips_too(tmp_path: Path) -> None:
+    cache = tmp_path / "features"
+    paths, digests = write_clips(tmp_path / "audio", 12)
+    clips = recordings(paths, digests)
+    extract(clips[:9], SETTINGS, cache, progress=False)
+    before = packs(cache)
+    store = extract(clips[4:], SETTINGS, cache, progress=False)
+    after = packs(cache)
+    assert {name: after[name] for name in before} == before
+    assert sum(len(np.load(cache / name)) for name in after) == 12
+    for index, path in enumerate(paths[4:]):
+        np.testing.assert_allclose(store[index], expected(path), atol=2.5e-4)
+
+
+@dataclass(frozen=True)
+class Quieter:
+    """A treated copy, which fails where its file's name says so."""
+
+    path: Path
+    digest: str
+    treatment: str = "quieter"
+
+    def load(self, sample_rate: int) -> np.ndarray:
+        if "-1" in self.path.name:
+            raise ValueError("no such\nlevel")
+        return read_audio(self.path, sample_rate) * np.float32(0.5)
+
+
+def test_a_broken_sound_is_left_out_and_reported_if_that_is_asked_for(tmp_path: Path) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 3)
+    sounds = [Quieter(path, digest) for path, digest in zip(paths, digests, strict=True)]
+    for _ in range(2):  # the second one reads what the first one wrote
+        store = extract(sounds, SETTINGS, tmp_path / "features", progress=False, leave_out_broken=True)
+        assert store.broken == {1: "no such level"}
+        assert not store[1].any()
+        np.testing.assert_allclose(store[2], expected(paths[2]), atol=2.5e-4)
+    with pytest.raises(ValueError, match="no such"):
+        extract(sounds, SETTINGS, tmp_path / "other", progress=False)
+
+
+def test_stores_are_joined(tmp_path: Path) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 5)
+    clips = recordings(paths, digests)
+    first = extract(clips[:3], SETTINGS, tmp_path / "features", progress=False)
+    sounds = [Quieter(clip.path, clip.digest) for clip in clips[:2]]
+    second = extract(sounds, SETTINGS, tmp_path / "features", progress=False, leave_out_broken=True)
+    both = first + second
+    assert len(both) == 5
+    assert both.broken == {4: "no such level"}
+    np.testing.assert_array_equal(both[2], first[2])
+    np.testing.assert_array_equal(both[3], second[0])
+    wider = extract(clips[:1], replace(SETTINGS, dtype="float32"), tmp_path / "features", progress=False)
+    with pytest.raises(InputError, match="extract both with the same settings"):
+        first + wider
+
+
+@pytest.mark.usefixtures("small_packs")
 @pytest.mark.parametrize("damage", ["cut short", "empty", "not an array", "missing"])
 def test_a_damaged_pack_is_rebuilt_and_the_others_are_kept(tmp_path: Path, damage: str) -> None:
     paths, digests = write_clips(tmp_path / "audio", 10)
-    cache = tmp_path / "cache"
-    extract(paths, digests, SETTINGS, cache, progress=False)
+    cache = tmp_path / "features"
+    extract(recordings(paths, digests), SETTINGS, cache, progress=False)
     before = packs(cache)
     victim = cache / min(before)
     content = victim.read_bytes()
@@ -127,7 +193,7 @@ def test_a_damaged_pack_is_rebuilt_and_the_others_are_kept(tmp_path: Path, damag
         victim.unlink()
     else:
         victim.write_bytes({"cut short": content[:-1], "empty": b"", "not an array": b"x" * len(content)}[damage])
-    store = extract(paths, digests, SETTINGS, cache, progress=False)
+    store = extract(recordings(paths, digests), SETTINGS, cache, progress=False)
     after = packs(cache)
     assert {name for name in after if after[name] != before[name]} == {victim.name}
     assert victim.read_bytes() == content
@@ -138,25 +204,27 @@ def test_a_damaged_pack_is_rebuilt_and_the_others_are_kept(tmp_path: Path, damag
 @pytest.mark.usefixtures("small_packs")
 def test_what_a_killed_extraction_left_behind_is_tidied_up(tmp_path: Path) -> None:
     paths, digests = write_clips(tmp_path / "audio", 1)
-    cache = tmp_path / "cache"
-    extract(paths, digests, SETTINGS, cache, progress=False)
+    cache = tmp_path / "features"
+    extract(recordings(paths, digests), SETTINGS, cache, progress=False)
     (file,) = cache.glob("*.npy")
-    file.rename(cache / f".{file.stem}.killed.tmp")
-    extract(paths, digests, SETTINGS, cache, progress=False)
-    assert [entry.name for entry in cache.iterdir()] == [file.name]
+    file.rename(cache / f".{file.name}.killed.tmp")
+    extract(recordings(paths, digests), SETTINGS, cache, progress=False)
+    assert sorted(entry.name for entry in cache.iterdir()) == [f"{file.stem}.json", file.name]
 
 
 EXTRACT = """
 import sys
 from pathlib import Path
 import asc_study.features.store as store
+from asc_study.features.audio import Recording
 from asc_study.features.logmel import LogMelSettings
 
 store._CLIPS_PER_PACK = 2
 audio, cache = map(Path, sys.argv[1:3])
 paths = sorted(audio.glob("*.wav"))
 settings = LogMelSettings(8000, n_fft=256, hop_length=128, n_mels=16)
-found = store.extract(paths, [path.name for path in paths], settings, cache, progress=False)
+sounds = [Recording(path, path.name) for path in paths]
+found = store.extract(sounds, settings, cache, progress=False)
 print(len(found), float(sum(found[index].sum(dtype="float64") for index in range(len(found)))))
 """
 
@@ -173,18 +241,18 @@ def start_extraction(audio: Path, cache: Path) -> "subprocess.Popen[str]":
 @pytest.mark.slow
 def test_two_processes_that_extract_the_same_both_end_well(tmp_path: Path) -> None:
     write_clips(tmp_path / "audio", 40)
-    processes = [start_extraction(tmp_path / "audio", tmp_path / "cache") for _ in range(2)]
+    processes = [start_extraction(tmp_path / "audio", tmp_path / "features") for _ in range(2)]
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
     assert outputs[0][0].startswith("40 ")
-    assert not list((tmp_path / "cache").glob(".*.tmp"))
+    assert not list((tmp_path / "features").glob(".*.tmp"))
 
 
 @pytest.mark.slow
 def test_a_killed_extraction_goes_on_where_it_stopped(tmp_path: Path) -> None:
     write_clips(tmp_path / "audio", 400)
-    cache = tmp_path / "cache"
+    cache = tmp_path / "features"
     process = start_extraction(tmp_path / "audio", cache)
     while process.poll() is None and len(packs(cache)) < 5:
         time.sleep(0.005)
@@ -204,8 +272,8 @@ def test_a_wrong_sample_rate_names_the_file(tmp_path: Path) -> None:
     paths, digests = write_clips(tmp_path / "audio", 3)
     soundfile.write(paths[1], np.zeros(SAMPLES), 16_000)
     with pytest.raises(InputError, match=r"8000 Hz, got 16000 Hz in .*clip-1\.wav: run asc-study data check"):
-        extract(paths, digests, SETTINGS, tmp_path / "cache", progress=False)
-    assert not list((tmp_path / "cache").iterdir())
+        extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
+    assert not list((tmp_path / "features").iterdir())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"RIFF no sound in here"])
@@ -216,7 +284,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, vict
     if content is not None:
         paths[victim].write_bytes(content)
     with pytest.raises(InputError, match=rf"readable, got .*clip-{victim}\.wav .*run asc-study data check") as caught:
-        extract(paths, digests, SETTINGS, tmp_path / "cache", progress=False)
+        extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
     assert "\n" not in str(caught.value)
 
 
@@ -225,31 +293,26 @@ def test_a_clip_unlike_its_neighbours_is_refused(tmp_path: Path, samples: int | 
     paths, digests = write_clips(tmp_path / "audio", 4)
     soundfile.write(paths[2], np.zeros(samples), 8000)
     with pytest.raises(InputError, match="equally long with equally many channels"):
-        extract(paths, digests, SETTINGS, tmp_path / "cache", progress=False)
+        extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
 
 
-@pytest.mark.usefixtures("small_packs")
-def test_packs_of_another_length_from_an_earlier_extraction_are_refused(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
+def test_features_of_another_length_from_an_earlier_extraction_are_refused(tmp_path: Path) -> None:
+    cache = tmp_path / "features"
     paths, digests = write_clips(tmp_path / "audio", 8)
-    plan = store_module._plan(dict(zip([entry_key(d, SETTINGS) for d in digests], paths, strict=True)), cache)
-    longer = plan[-1]
-    for path in longer.paths:
-        soundfile.write(path, np.zeros(SAMPLES + 500), 8000)
-    cache.mkdir()
-    store_module._build(longer, SETTINGS, (16, 36, 1))
-    with pytest.raises(InputError, match=r"36 frames x 1 channels where the rest has 32 x 1"):
-        extract(paths, digests, SETTINGS, cache, progress=False)
+    soundfile.write(paths[5], np.zeros(SAMPLES + 500), 8000)
+    extract(recordings(paths[5:6], digests[5:6]), SETTINGS, cache, progress=False)
+    with pytest.raises(InputError, match=r"clip-5\.wav with 36 frames x 1 channels where the rest has 32 x 1"):
+        extract(recordings(paths, digests), SETTINGS, cache, progress=False)
 
 
 def test_no_clips_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one clip"):
-        extract([], [], SETTINGS, tmp_path, progress=False)
+        extract([], SETTINGS, tmp_path, progress=False)
 
 
 def test_a_big_data_set_needs_no_more_than_256_files(tmp_path: Path) -> None:
-    path_of_key = {entry_key(str(index), SETTINGS): tmp_path / str(index) for index in range(40_000)}
-    plan = store_module._plan(path_of_key, tmp_path)
+    sound = Recording(tmp_path / "clip.wav", "")
+    plan = store_module._plan({entry_key(str(index), SETTINGS): sound for index in range(40_000)}, tmp_path)
     assert len(plan) == 256
     assert sum(len(pack.keys) for pack in plan) == 40_000
     assert max(len(pack.keys) for pack in plan) < 2 * 40_000 / 256
@@ -257,7 +320,7 @@ def test_a_big_data_set_needs_no_more_than_256_files(tmp_path: Path) -> None:
 
 def test_progress_is_counted_in_clips_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths, digests = write_clips(tmp_path / "audio", 3)
-    extract(paths, digests, SETTINGS, tmp_path / "cache")
+    extract(recordings(paths, digests), SETTINGS, tmp_path / "features")
     output = capsys.readouterr()
     assert output.out == ""
     assert "3/3" in output.err

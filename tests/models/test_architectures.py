@@ -1,3 +1,4 @@
+import math
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -7,38 +8,47 @@ import numpy as np
 import pytest
 
 from asc_study.errors import InputError
-from asc_study.models import build_model
+from asc_study.models import ARCHITECTURES, build_model
 from asc_study.models.blocks import add_zero_channels, channel_attention, frequency_halves
 from asc_study.models.cost import count_macs, model_cost
 
 
-# Parameter counts and multiply-accumulates of the authors' models, read from their code and published weights.
-@pytest.mark.parametrize(
-    ("architecture", "num_classes", "trainable", "other", "giga_macs_of_crop", "giga_macs_of_clip"),
-    [
-        ("fcnn", 10, 11_780_329, 6_382, 14.472, 15.340),
-        ("fcnn", 3, 11_776_192, 6_354, 14.471, 15.340),
-        ("resnet", 10, 3_246_108, 7_040, 7.547, 8.084),
-        ("resnet", 3, 3_240_732, 7_026, 7.530, 8.065),
-    ],
-)
-def test_size_and_cost_are_those_of_the_paper_s_models(
-    architecture: str, num_classes: int, trainable: int, other: int, giga_macs_of_crop: float, giga_macs_of_clip: float
-) -> None:
-    model = build_model(architecture, input_shape=(128, None, 3), num_classes=num_classes)
-    cost = model_cost(model, (128, 400, 3))
-    assert cost.trainable_parameters == trainable
-    assert cost.parameters - cost.trainable_parameters == other
-    assert cost.weight_bytes == 4 * cost.parameters
-    assert cost.macs / 1e9 == pytest.approx(giga_macs_of_crop, abs=6e-4)
-    assert count_macs(model, (128, 423, 3)) / 1e9 == pytest.approx(giga_macs_of_clip, abs=6e-4)
+def test_multiply_accumulates_of_the_fsfcnn_by_hand() -> None:
+    model = build_model("fsfcnn", input_shape=(128, None, 3), num_classes=10, width=1.0)
+    convolutions = [  # bands, frames of the output; kernel; channels in and out
+        (128, 200, 25, 3, 48),
+        (128, 200, 9, 48, 48),
+        (64, 100, 9, 48, 96),
+        (64, 100, 9, 96, 96),
+        (32, 50, 9, 96, 512),
+        (32, 50, 9, 512, 512),
+        (32, 25, 9, 512, 512),
+        (32, 25, 9, 512, 512),
+        (32, 13, 9, 512, 768),
+        (32, 13, 9, 768, 768),
+        (32, 13, 1, 768, 10),
+    ]
+    attention = 2 * (10 * 5 + 5 * 10)
+    assert count_macs(model, (128, 400, 3)) == sum(map(math.prod, convolutions)) + attention
 
 
-def test_resnet_of_double_width_is_the_resnet_d() -> None:
-    model = build_model("resnet", input_shape=(128, None, 3), num_classes=10, width=2.0)
-    cost = model_cost(model, (128, 400, 3))
-    assert (cost.trainable_parameters, cost.parameters - cost.trainable_parameters) == (12_966_444, 14_048)
-    assert round(cost.macs / 1e9, 3) == 30.104
+def test_multiply_accumulates_of_the_resnet_by_hand() -> None:
+    path = 64 * 200 * 9 * 3 * 24
+    path += 4 * 64 * 200 * 9 * 24 * 24
+    for filters, frames in ((48, 100), (96, 50), (192, 25)):
+        path += 64 * frames * 9 * (filters // 2 * filters + 3 * filters * filters)
+    joined = 128 * 25 * (192 * 768 + 768 * 3)
+    model = build_model("resnet", input_shape=(128, None, 3), num_classes=3)
+    assert count_macs(model, (128, 400, 3)) == 2 * path + joined
+
+
+def test_resnet_d_is_the_resnet_of_double_width() -> None:
+    double, named = (
+        build_model(architecture, input_shape=(64, None, 3), num_classes=10, width=width)
+        for architecture, width in (("resnet", 0.25), ("resnet_d", 0.125))
+    )
+    assert [weight.shape for weight in double.weights] == [weight.shape for weight in named.weights]
+    assert named.name == "resnet_d"
 
 
 def test_cost_by_hand() -> None:
@@ -71,12 +81,95 @@ def test_resnet_has_two_paths_of_seventeen_convolutions_with_weight_decay() -> N
     assert len(scaled) == 2  # the stems only
 
 
-def test_attention_can_be_left_out() -> None:
-    with_attention, without = (
-        build_model("fcnn", input_shape=(64, None, 3), num_classes=10, width=0.05, attention=attention)
-        for attention in (True, False)
+@pytest.mark.parametrize(
+    ("architecture", "default"),
+    [
+        ("fcnn", True),
+        ("fsfcnn", True),
+        ("fsfcnn_s", True),
+        ("small_fcnn", True),
+        ("resnet", False),
+        ("resnet_d", False),
+    ],
+)
+def test_attention_is_an_option(architecture: str, default: bool) -> None:
+    with_attention, without, unsaid = (
+        build_model(architecture, input_shape=(64, None, 3), num_classes=10, width=0.05, **options).count_params()
+        for options in ({"attention": True}, {"attention": False}, {})
     )
-    assert with_attention.count_params() - without.count_params() == 10 * 5 + 5 + 5 * 10 + 10
+    assert with_attention - without == 10 * 5 + 5 + 5 * 10 + 10
+    assert unsaid == (with_attention if default else without)
+
+
+def test_fsfcnn_has_eleven_convolutions_two_dropouts_and_subsamples_time_by_32_and_frequency_by_4() -> None:
+    model = build_model("fsfcnn", input_shape=(128, 400, 3), num_classes=10, width=0.05)
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.kernel_size[0] for layer in convolutions] == [5] + 9 * [3] + [1]
+    assert convolutions[-1].output.shape == (None, 32, 13, 10)
+    names = [type(layer).__name__ for layer in model.layers if not layer.weights]
+    pools_and_dropouts = [name for name in names if name in {"MaxPooling2D", "Dropout"}]
+    assert pools_and_dropouts == 4 * ["MaxPooling2D"] + 2 * ["Dropout"]
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.5, 0.5]
+
+
+def test_fsfcnn_s_is_two_fsfcnns_joined_before_two_convolutions() -> None:
+    one = build_model("fsfcnn", input_shape=(64, 100, 3), num_classes=10, width=0.05)
+    two = build_model("fsfcnn_s", input_shape=(128, 100, 3), num_classes=10, width=0.05)
+    filters = 38  # of 768
+    classifier = filters * 10 + 4 * 10 + (10 * 5 + 5 + 5 * 10 + 10)
+    path = one.count_params() - classifier
+    assert two.count_params() == 2 * path + filters * filters + 4 * filters + classifier
+    joined = next(layer for layer in two.layers if isinstance(layer, keras.layers.Concatenate))
+    assert [tensor.shape for tensor in joined.input] == 2 * [(None, 16, 4, filters)]
+    assert joined.output.shape == (None, 32, 4, filters)
+
+
+def test_small_fcnn_has_seven_convolutions_one_dropout_and_filters_of_choice() -> None:
+    model = build_model(
+        "small_fcnn", input_shape=(128, None, 6), num_classes=3, block_filters=[3, 5, 7], width=2.0, dropout=0.1
+    )
+    convolutions = [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert convolutions == [6, 6, 10, 10, 14, 14, 3]
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.1]
+
+
+def test_doubled_padding_lets_the_last_maps_grow_by_one_cell_on_each_side() -> None:
+    once, twice = (
+        build_model("small_fcnn", input_shape=(128, 461, 6), num_classes=3, doubled_padding=doubled)
+        for doubled in (False, True)
+    )
+    shapes = [
+        [layer.output.shape[1:3] for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+        for model in (once, twice)
+    ]
+    assert shapes[0][:5] == shapes[1][:5]
+    assert shapes[0][5:] == [(16, 57), (8, 28)]
+    assert shapes[1][5:] == [(18, 59), (9, 29)]
+    assert [weight.shape for weight in once.weights] == [weight.shape for weight in twice.weights]
+
+
+def test_mobnet_has_two_paths_of_nine_inverted_residuals() -> None:
+    model = build_model("mobnet", input_shape=(128, 461, 6), num_classes=3, dropout=0.1, l2=0.01)
+    depthwise = [layer for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    strides = [layer.strides for layer in depthwise]
+    assert strides == 3 * (2 * [(2, 2)] + 4 * [(1, 1)])
+    assert sum(isinstance(layer, keras.layers.Add) for layer in model.layers) == 2 * 6
+    assert [layer.kernel.shape[2] for layer in depthwise[::2]] == [64, 64, 64, 64, 80, 80, 80, 96, 96]
+    decayed = [layer.filters for layer in model.layers if getattr(layer, "kernel_regularizer", None)]
+    assert decayed == [48, 3]
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.1]
+    joined = next(layer for layer in model.layers if isinstance(layer, keras.layers.Concatenate))
+    assert joined.output.shape == (None, 8, 29, 56)
+
+
+@pytest.mark.parametrize("architecture", ["fcnn", "small_fcnn"])
+@pytest.mark.parametrize("shape", [(14, 15, 3), (15, 14, 3)])
+def test_less_than_the_smallest_input_leaves_nothing_of_the_fcnn(
+    architecture: str, shape: tuple[int, int, int]
+) -> None:
+    assert ARCHITECTURES[architecture].smallest_input == (15, 15)
+    with pytest.raises(ValueError, match="zero or negative"):
+        build_model(architecture, input_shape=shape, num_classes=3, width=0.05)
 
 
 def test_width_rounds_to_the_nearest_filter_and_keeps_at_least_one() -> None:
@@ -88,7 +181,7 @@ def test_width_rounds_to_the_nearest_filter_and_keeps_at_least_one() -> None:
     assert filters(0.001) == [1, 1, 1, 1, 1, 1, 1, 1, 10]
 
 
-@pytest.mark.parametrize("architecture", ["fcnn", "resnet"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_odd_numbers_of_bands_and_stereo_are_taken(architecture: str) -> None:
     model = build_model(architecture, input_shape=(41, None, 6), num_classes=3, width=0.05)
     assert model(np.zeros((1, 41, 50, 6), np.float32)).shape == (1, 3)
@@ -131,6 +224,20 @@ def test_frequency_halves_and_zero_channels() -> None:
         ("fcnn", {"l2": 0.1}, "unknown key 'fcnn.l2': known: attention, batch_norm_momentum, dropout, width"),
         ("fcnn", {"width": 0}, "`fcnn.width` must be above .* got 0"),
         ("fcnn", {"dropout": 1.0}, "`fcnn.dropout` must be .* got 1.0"),
+        ("fsfcnn", {"dropout": -0.1}, "`fsfcnn.dropout` must be .* got -0.1"),
+        ("small_fcnn", {"block_filters": [48, 84]}, r"`block_filters` must be three whole .* got \[48, 84\]: give"),
+        ("small_fcnn", {"block_filters": [48, 0, 1]}, r"`block_filters` must be three whole .* got \[48, 0, 1\]: give"),
+        (
+            "small_fcnn",
+            {"block_filters": [48, 84, 1.5]},
+            "`small_fcnn.block_filters.2` must be a whole number, got 1.5",
+        ),
+        ("small_fcnn", {"block_filters": 48}, "`small_fcnn.block_filters` must be a list, got 48"),
+        (
+            "mobnet",
+            {"attention": True},
+            "unknown key 'mobnet.attention': known: batch_norm_momentum, dropout, l2, width",
+        ),
         ("resnet", {"width": -1.0}, "`resnet.width` must be above .* got -1.0"),
         ("resnet", {"l2": -1.0}, "`resnet.l2` must be .* got -1.0"),
     ],

@@ -1,5 +1,6 @@
 import os
 import threading
+from typing import ClassVar
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -7,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from asc_study.augmentation import compose
+from asc_study.augmentation import Pipeline, compose
+from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.errors import InputError
 from asc_study.features.logmel import with_deltas
 from asc_study.features.store import FeatureStore
@@ -32,9 +34,12 @@ def clips_in(features: np.ndarray) -> list[int]:
     return [int(clip) - 1 for clip in features[:, 0, 0, 0]]
 
 
-def make(augmentation: dict | None = None, **options: object) -> TrainingBatches:
+def make(
+    augmentation: dict | None = None, steps: tuple[BatchAugmentation, ...] = (), **options: object
+) -> TrainingBatches:
     options = {"batch_size": 6, "seed": 1, **options}
-    return TrainingBatches(make_store(), range(CLIPS), labels(), augmentation=compose(augmentation or {}), **options)  # type: ignore[arg-type]
+    pipeline = Pipeline(steps) if steps else compose(augmentation or {})
+    return TrainingBatches(make_store(), range(CLIPS), labels(), augmentation=pipeline, **options)  # type: ignore[arg-type]
 
 
 def assert_equal_batches(first: tuple[np.ndarray, ...], second: tuple[np.ndarray, ...]) -> None:
@@ -62,6 +67,60 @@ class TestTrainingBatches:
         seen = [clip for step in range(3) for clip in clips_in(batches[step][0])]
         assert len(seen) == len(set(seen)) == 18
         assert seen != sorted(seen)
+
+    def test_the_order_of_an_epoch_is_a_stream_of_the_seed_the_epoch_and_the_pass(self) -> None:
+        batches = TrainingBatches(make_store(), range(CLIPS), labels(), batch_size=20, seed=8)
+        for epoch in range(2):
+            batches.set_epoch(epoch)
+            stream = np.random.default_rng(np.random.SeedSequence(8, spawn_key=(0, epoch, 0)))
+            assert clips_in(batches[0][0]) == stream.permutation(CLIPS).tolist()
+
+    @pytest.mark.parametrize("augmentation", [{"spec_augment": {"mask_value": -1.0}}, FULL])
+    def test_a_batch_is_what_its_pipeline_makes_of_two_samples_at_a_time(self, augmentation: dict) -> None:
+        store, pipeline = make_store(), compose(augmentation)
+        passes = pipeline.clips_per_sample
+        batches = TrainingBatches(store, range(CLIPS), labels(), batch_size=5, augmentation=pipeline, seed=8)
+        batches.set_epoch(3)
+        seed = np.random.SeedSequence
+        orders = [np.random.default_rng(seed(8, spawn_key=(0, 3, i))).permutation(CLIPS) for i in range(passes)]
+        for step in range(4):
+            rng = np.random.default_rng(seed(8, spawn_key=(1, 3, step)))
+            parts = []
+            for start in (0, 2, 4):  # the last sample is alone
+                within = slice(5 * step + start, 5 * step + min(start + 2, 5))
+                chosen = np.concatenate([order[within] for order in orders])
+                parts.append(pipeline(np.stack([with_deltas(store[i]) for i in chosen]), labels()[chosen], rng))
+            assert_equal_batches(batches[step], tuple(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def test_augmentations_need_not_work_in_place_and_may_lengthen_clips(self) -> None:
+        class Doubled(BatchAugmentation):
+            def __call__(
+                self, features: np.ndarray, one_hot: np.ndarray, rng: np.random.Generator
+            ) -> tuple[np.ndarray, np.ndarray]:
+                return np.concatenate([features, -features], axis=2).astype(np.float64), one_hot
+
+        class Shortened(Doubled):
+            def __call__(
+                self, features: np.ndarray, one_hot: np.ndarray, rng: np.random.Generator
+            ) -> tuple[np.ndarray, np.ndarray]:
+                return features[:, 1:, 1:3, ::-1], one_hot
+
+        plain = make()[1][0]
+        doubled, shortened = (make(steps=(kind(),))[1][0] for kind in (Doubled, Shortened))
+        np.testing.assert_array_equal(doubled, np.concatenate([plain, -plain], axis=2))
+        np.testing.assert_array_equal(shortened, plain[:, 1:, 1:3, ::-1])
+        assert doubled.dtype == np.float32
+
+    def test_augmentations_whose_samples_differ_in_shape_are_refused(self) -> None:
+        class Ragged(BatchAugmentation):
+            def __call__(
+                self, features: np.ndarray, one_hot: np.ndarray, rng: np.random.Generator
+            ) -> tuple[np.ndarray, np.ndarray]:
+                return features[:, :, : 2 + int(features[0, 0, 0, 0]) % 2], one_hot
+
+        batches = make(steps=(Ragged(),), batch_size=20)
+        with pytest.raises(ValueError, match="shape"):
+            batches[0]
 
     def test_epochs_differ_and_can_be_returned_to(self) -> None:
         batches = make(FULL)
@@ -168,6 +227,106 @@ class TestTrainingBatches:
             batches.set_epoch(epoch)
             losses += model.fit(batches, shuffle=False, verbose=0).history["loss"]
         np.testing.assert_allclose(losses, [501, 601, 701])
+
+
+#: Clips 0..11 are of class 0, 12..16 of class 1, 17..19 of class 2; class 3 has none.
+UNEVEN = np.eye(4, dtype=np.float32)[np.repeat([0, 1, 2], [12, 5, 3])]
+
+
+def balanced(batch_size: int = 5, **options: object) -> TrainingBatches:
+    options = {"seed": 1, "balance_classes": True, **options}
+    return TrainingBatches(make_store(), range(CLIPS), UNEVEN, batch_size=batch_size, **options)  # type: ignore[arg-type]
+
+
+def heard(batches: TrainingBatches, epoch: int) -> np.ndarray:
+    """How often each clip is in the batches of an epoch."""
+    batches.set_epoch(epoch)
+    clips = [clip for step in range(len(batches)) for clip in clips_in(batches[step][0])]
+    return np.bincount(clips, minlength=CLIPS)
+
+
+def by_class(counts: np.ndarray) -> list[int]:
+    return [int(part.sum()) for part in np.split(counts, [12, 17])]
+
+
+class TestBalancedClasses:
+    def test_every_class_is_equally_often_in_every_epoch(self) -> None:
+        batches = balanced(batch_size=6)
+        assert len(batches) == 3
+        for epoch in range(4):
+            assert by_class(heard(batches, epoch)) == [6, 6, 6]
+
+    def test_what_cannot_be_shared_evenly_goes_round(self) -> None:
+        batches = balanced()
+        # 20 samples an epoch go to classes 0, 1, 2, 0, 1, 2, ...: two more after six for each.
+        assert [by_class(heard(batches, epoch)) for epoch in range(4)] == [[7, 7, 6], [7, 6, 7], [6, 7, 7], [7, 7, 6]]
+
+    def test_labels_go_with_their_clips(self) -> None:
+        features, one_hot = balanced(batch_size=20)[0]
+        np.testing.assert_array_equal(one_hot, UNEVEN[clips_in(features)])
+
+    def test_clips_of_a_class_are_heard_equally_often_after_any_number_of_epochs(self) -> None:
+        batches = balanced()
+        total = np.zeros(CLIPS, int)
+        for epoch in range(9):
+            total += heard(batches, epoch)
+            for part in np.split(total, [12, 17]):
+                assert np.ptp(part) <= 1
+        # Nine epochs have 60 samples of each class: 5 for each of 12 clips, 12 for each of 5, 20 for each of 3.
+        assert total.tolist() == [5] * 12 + [12] * 5 + [20] * 3
+
+    def test_classes_are_mixed_and_epochs_differ(self) -> None:
+        batches = balanced(batch_size=20)
+        clips = clips_in(batches[0][0])
+        classes = UNEVEN[clips].argmax(axis=1)
+        assert (np.diff(classes) != 0).sum() > 5
+        batches.set_epoch(1)
+        assert clips_in(batches[0][0]) != clips
+
+    def test_a_resumed_run_gets_the_same_batches(self) -> None:
+        augmentation = compose(FULL)
+        uninterrupted = balanced(augmentation=augmentation)
+        epochs = []
+        for epoch in range(4):
+            uninterrupted.set_epoch(epoch)
+            epochs.append([uninterrupted[step] for step in range(4)])
+        for epoch in (3, 1):
+            resumed = balanced(augmentation=augmentation)
+            resumed.set_epoch(epoch)
+            for step in (2, 0, 3, 1):
+                assert_equal_batches(resumed[step], epochs[epoch][step])
+        assert not np.array_equal(balanced(augmentation=augmentation, seed=2)[0][0], epochs[0][0][0])
+
+    def test_each_pass_is_balanced_and_has_an_order_of_its_own(self) -> None:
+        class Both(BatchAugmentation):
+            clips_per_sample: ClassVar[int] = 2
+
+            def __call__(
+                self, features: np.ndarray, one_hot: np.ndarray, rng: np.random.Generator
+            ) -> tuple[np.ndarray, np.ndarray]:
+                half = len(features) // 2
+                return np.concatenate([features[:half], features[half:]], axis=2), one_hot[:half]
+
+        features, _ = balanced(batch_size=20, augmentation=Pipeline((Both(),)))[0]
+        first, second = clips_in(features), clips_in(features[:, :, 4:])
+        for clips in (first, second):
+            assert by_class(np.bincount(clips, minlength=CLIPS)) == [7, 7, 6]
+        assert first != second
+        assert sorted(first) != sorted(second)
+
+    def test_more_classes_than_samples_take_turns(self) -> None:
+        one_hot = np.eye(3, dtype=np.float32)
+        batches = TrainingBatches(make_store(), range(3), one_hot, batch_size=2, balance_classes=True)
+        seen = []
+        for epoch in range(3):
+            batches.set_epoch(epoch)
+            seen.append(sorted(clips_in(batches[0][0])))
+        assert seen == [[0, 1], [0, 2], [1, 2]]
+
+    def test_classes_of_equal_size_are_still_passed_over_whole(self) -> None:
+        even = np.eye(4, dtype=np.float32)[np.arange(CLIPS) % 4]
+        batches = TrainingBatches(make_store(), range(CLIPS), even, batch_size=5, balance_classes=True)
+        assert heard(batches, 0).tolist() == [1] * CLIPS
 
 
 class TestEvaluationBatches:

@@ -66,7 +66,7 @@ def test_result_has_predictions_of_validation_and_test(clips, store):
     assert result.input_shape == (32, 32, 3)
     assert not result.model.compiled
     best = max(metrics["validation_acc"] for _, metrics in seen)
-    assert result.history[result.chosen_epoch]["validation_acc"] == best
+    assert result.history[result.chosen_epochs[0]]["validation_acc"] == best
 
 
 def test_same_seed_repeats_and_another_differs(clips, store):
@@ -94,12 +94,12 @@ def test_interrupted_training_goes_on_to_the_same_result(clips, store):
 
 def test_last_epoch_can_be_kept(clips, store):
     result = train(config(select_epoch="last", epochs=2), clips, store, 0, checkpoint=Path("c.npz"))
-    assert result.chosen_epoch == 1
+    assert result.chosen_epochs == (1,)
 
 
 def test_without_validation_the_last_epoch_is_kept(clips, store):
     result = train(config(epochs=2), clips[clips["split"] != "validation"], store, 0, checkpoint=Path("c.npz"))
-    assert result.chosen_epoch == 1
+    assert result.chosen_epochs == (1,)
     assert set(result.predictions) == {"test"}
 
 
@@ -135,3 +135,39 @@ def test_model_is_saved_without_optimiser(clips, store):
     result.model.save("m.keras")
     again = keras.models.load_model("m.keras")
     assert not again.compiled
+
+
+def test_snapshots_are_averaged_and_survive_an_interruption(clips, store):
+    settings = config(epochs=4, first_cycle_epochs=1, cycle_multiplier=1, select_epoch="snapshots", snapshots=2)
+
+    def stop(epoch, metrics):
+        if epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(settings, clips, store, 5, checkpoint=Path("cut.npz"), on_epoch=stop)
+    resumed = train(settings, clips, store, 5, checkpoint=Path("cut.npz"))
+    assert resumed.chosen_epochs == (2, 3)
+    last = train(config(epochs=4, first_cycle_epochs=1, cycle_multiplier=1, select_epoch="last"), clips, store, 5,
+                 checkpoint=Path("last.npz"))  # fmt: skip
+    before = train(config(epochs=3, first_cycle_epochs=1, cycle_multiplier=1, select_epoch="last"), clips, store, 5,
+                   checkpoint=Path("before.npz"))  # fmt: skip
+    mean = (probabilities(last) + probabilities(before)) / 2
+    np.testing.assert_allclose(probabilities(resumed), mean, atol=1e-6)
+    resumed.model.save("snapshots.keras")
+    assert keras.models.load_model("snapshots.keras").count_params() == 2 * last.model.count_params()
+
+
+def test_all_development_data_leaves_nothing_to_predict(clips, store):
+    everything = clips.assign(split="train")
+    result = train(config(epochs=1, data="development"), everything, store, 0, checkpoint=Path("c.npz"))
+    assert result.predictions == {}
+    assert result.chosen_epochs == (0,)
+
+
+@pytest.mark.parametrize("options", [{"precision": "mixed_bfloat16"}, {"xla": True}, {"balance_classes": True}])
+def test_options_of_the_training_step(clips, store, options):
+    result = train(config(epochs=1, **options), clips, store, 0, checkpoint=Path("c.npz"))
+    assert np.isfinite(result.history[0]["train_loss"])
+    assert {str(weight.dtype) for weight in result.model.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"

@@ -1,0 +1,166 @@
+"""The catalogue: what each system of the paper is built from, how large it is and what one clip costs it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from asc_study.models import build_model
+
+
+@dataclass(frozen=True)
+class ReferenceSystem:
+    """One system of the paper, as its authors trained it.
+
+    Attributes
+    ----------
+    system
+        Name in the paper, with the number of classes where it has several.
+    architecture, options
+        What `build_model` builds it from; options that are not named have their defaults.
+    classes
+        Number of classes.
+    channels
+        Of the features: three (static, delta, delta-delta) for each channel of the audio.
+    crop_frames, clip_frames
+        Frames that it is trained on, and those of a whole clip.
+    """
+
+    system: str
+    architecture: str
+    classes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    channels: int = 3
+    crop_frames: int = 400
+    clip_frames: int = 423
+
+
+@dataclass(frozen=True)
+class CatalogueRow:
+    """A system of the paper with its size and its cost.
+
+    Attributes
+    ----------
+    system, architecture, options, classes
+        As in `ReferenceSystem`.
+    input_shape
+        Mel bands, frames and channels of a whole clip's features.
+    crop_frames
+        Frames of a training crop.
+    trainable_parameters, other_parameters
+        Values that training changes by gradients, and the running statistics of batch normalisation.
+    crop_macs, clip_macs
+        Multiply-accumulates for a training crop and for a whole clip.
+    float32_megabytes
+        All parameters in float32, in units of 10^6 bytes.
+    """
+
+    system: str
+    architecture: str
+    options: Mapping[str, Any]
+    classes: int
+    input_shape: tuple[int, int, int]
+    crop_frames: int
+    trainable_parameters: int
+    other_parameters: int
+    crop_macs: int
+    clip_macs: int
+    float32_megabytes: float
+
+
+#: Mel bands of all systems (section 5.1).
+_BANDS: Final = 128
+
+#: Task 1b: two audio channels, and no cropping (section 3).
+_TASK_1B: Final[Mapping[str, Any]] = {"classes": 3, "channels": 6, "crop_frames": 461, "clip_frames": 461}
+
+#: In the order of section 2.2; those of Task 1b last.
+SYSTEMS: Final = (
+    ReferenceSystem("FCNN, 10 classes", "fcnn", 10),
+    ReferenceSystem("FCNN, 3 classes", "fcnn", 3),
+    ReferenceSystem("fsFCNN", "fsfcnn", 10),
+    ReferenceSystem("fsFCNN-s", "fsfcnn_s", 10),
+    ReferenceSystem("Resnet, 10 classes", "resnet", 10),
+    ReferenceSystem("Resnet-d", "resnet_d", 10),
+    ReferenceSystem("Resnet, 3 classes", "resnet", 3),
+    ReferenceSystem("small-FCNN", "small_fcnn", **_TASK_1B),
+    ReferenceSystem(
+        "small-FCNN, published weights",
+        "small_fcnn",
+        options={"block_filters": [36, 72, 96], "doubled_padding": True},
+        **_TASK_1B,
+    ),
+    ReferenceSystem("MobNet", "mobnet", **_TASK_1B),
+)
+
+
+def catalogue(systems: Sequence[ReferenceSystem] = SYSTEMS) -> list[CatalogueRow]:
+    """Build every system with initial weights and measure it; starts Keras and takes some seconds."""
+    return [_measure(system) for system in systems]
+
+
+def render(rows: Sequence[CatalogueRow]) -> str:
+    """Lay the catalogue out as a text table."""
+    header = ("System", "Architecture", "Options", "Classes", "Input", "Trainable", "Other", "Crop", "Clip", "MB")
+    lines = [header, *(_cells(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    first_number = header.index("Classes")
+    text = [
+        "  ".join(
+            cell.ljust(width) if i < first_number else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    text.insert(1, "  ".join("-" * width for width in widths))
+    notes = [
+        "Input: mel bands x frames of a whole clip x channels; Other: running statistics of batch normalisation",
+        "Crop, Clip: 10^9 multiply-accumulates of a training crop, of a whole clip; MB: float32 parameters, 10^6 bytes",
+    ]
+    return "\n".join([line.rstrip() for line in text] + notes)
+
+
+def to_json(rows: Sequence[CatalogueRow]) -> str:
+    """The catalogue as JSON: one object a system, with the attributes of `CatalogueRow`."""
+    return json.dumps({"systems": [asdict(row) for row in rows]}, indent=2)
+
+
+def _measure(system: ReferenceSystem) -> CatalogueRow:
+    from asc_study.models.cost import count_macs, model_cost
+
+    clip = (_BANDS, system.clip_frames, system.channels)
+    model = build_model(
+        system.architecture,
+        input_shape=(_BANDS, None, system.channels),
+        num_classes=system.classes,
+        **system.options,
+    )
+    cost = model_cost(model, clip)
+    return CatalogueRow(
+        system=system.system,
+        architecture=system.architecture,
+        options=system.options,
+        classes=system.classes,
+        input_shape=clip,
+        crop_frames=system.crop_frames,
+        trainable_parameters=cost.trainable_parameters,
+        other_parameters=cost.parameters - cost.trainable_parameters,
+        crop_macs=count_macs(model, (_BANDS, system.crop_frames, system.channels)),
+        clip_macs=cost.macs,
+        float32_megabytes=4 * cost.parameters / 1e6,
+    )
+
+
+def _cells(row: CatalogueRow) -> tuple[str, ...]:
+    return (
+        row.system,
+        row.architecture,
+        ", ".join(f"{name}={json.dumps(value)}" for name, value in row.options.items()) or "-",
+        str(row.classes),
+        " x ".join(map(str, row.input_shape)),
+        f"{row.trainable_parameters:,}",
+        f"{row.other_parameters:,}",
+        f"{row.crop_macs / 1e9:.3f}",
+        f"{row.clip_macs / 1e9:.3f}",
+        f"{row.float32_megabytes:.3f}",
+    )
