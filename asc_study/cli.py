@@ -178,6 +178,63 @@ def _print_written(written: Any, as_json: bool) -> None:
         click.echo(f"  {split}: " + "  ".join(f"{device} {count}" for device, count in devices.items()))
 
 
+@cli.group()
+def models() -> None:
+    """List the systems of the paper and import the authors' weights.
+
+    \b
+    Example:
+      asc-study models list
+    """
+
+
+@models.command("list")
+@_json_option
+def models_list(as_json: bool) -> None:
+    """Print the parameters and multiply-accumulates of each system of the paper, counted on the models as built.
+
+    \b
+    Example:
+      asc-study models list
+    """
+    from asc_study.training.runtime import start_keras
+
+    start_keras(2)
+    from asc_study.models.catalogue import catalogue, render, to_json
+
+    rows = catalogue()
+    click.echo(to_json(rows) if as_json else render(rows))
+
+
+@models.command("import-weights")
+@click.argument("file", type=_FILE, metavar="FILE.hdf5")
+@click.option("--architecture", required=True, metavar="NAME", help="What the weights belong to, e.g. small_fcnn.")
+@click.option("--task", default="three_class", show_default=True, type=click.Choice(["ten_class", "three_class"]))
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the architecture; default: inferred.")
+@click.option("--out", type=_FILE, metavar="FILE.keras", help="Default: FILE.keras in the working directory.")
+@_json_option
+def models_import_weights(**arguments: Any) -> None:
+    """Make a Keras 3 model of weights that Keras 2 saved as HDF5, such as those that the authors published.
+
+    \b
+    Example:
+      asc-study models import-weights model.hdf5 --architecture small_fcnn
+    """
+    from asc_study.training.runtime import start_keras
+
+    start_keras(2)
+    from asc_study.models.import_weights import import_model
+
+    as_json = arguments.pop("as_json")
+    imported = import_model(arguments.pop("file"), **arguments)
+    if as_json:
+        click.echo(json.dumps(imported, indent=2))
+    else:
+        click.echo(
+            f"{imported['file']}: {imported['architecture']} {imported['options']}, {imported['parameters']:,} values"
+        )
+
+
 @cli.command()
 @click.argument("study_file", type=_FILE, metavar="STUDY.yaml")
 @_data_option

@@ -141,7 +141,7 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
     for key, value in own.items():
         if not isinstance(key, str):
             raise InputError(f"{where}: a key must be text, got {key!r}: put it in quotes")
-        head, _, rest = key.partition(".")
+        head, _, rest = (key, "", "") if ":" in key else key.partition(".")  # module:object names a part of one's own
         if rest:
             value = {rest: value}
         if isinstance(value, Mapping):

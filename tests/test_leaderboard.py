@@ -4,6 +4,7 @@ import math
 import pytest
 
 from asc_study.leaderboard import leaderboard, render, to_json
+from asc_study.published import parse_published
 from asc_study.tracking import Tracker
 
 
@@ -42,12 +43,12 @@ def test_text_has_the_columns_of_table_1(tracker):
     text = render(leaderboard(tracker, "s", order=["one", "two", "three"]), "s")
     header, line, *_ = text.splitlines()[1:]
     assert header.split()[:4] == ["Row", "System", "Augmentation", "Seeds"]
-    assert header.split()[4:] == ["A", "B&C", "s1-s3", "s4-s6", "log", "loss", "Avg", "acc."]
+    assert header.split()[4:] == ["A", "s4-s6", "log", "loss", "Avg", "acc."]  # what no run has is left out
     assert set(line) == {"-", " "}
     one = text.splitlines()[3]
     assert "82.0 ± 2.8" in one
     assert "72.0 ± 2.8" in one
-    assert text.splitlines()[5].split() == ["three", "-", "-", "0", "-", "-", "-", "-", "-", "-"]
+    assert text.splitlines()[5].split() == ["three", "-", "-", "0", "-", "-", "-", "-"]
 
 
 def test_another_data_set_is_told_apart(tracker):
@@ -72,3 +73,14 @@ def test_json_has_null_for_what_is_unknown(tracker):
 
 def test_unknown_study_is_empty(tracker):
     assert leaderboard(tracker, "nothing").empty
+
+
+def test_published_figures_stand_beside_ours_and_alone(tracker):
+    text = "row,source,acc_A,acc_avg\nzero,Paper 1,50,40\none,Paper 1,81.5,\n"
+    published = parse_published(text, "p")
+    board = leaderboard(tracker, "s", order=["one", "two"], published=published)
+    assert list(board["row"]) == ["zero", "one", "two"]
+    lines = render(board, "s").splitlines()
+    assert lines[3].split() == ["zero", "-", "0", "-", "[50.0]", "-", "[-]", "-", "[-]", "-", "[40.0]"]
+    assert "82.0 ± 2.8 [81.5]" in lines[4]
+    assert lines[-1] == "[ ]: published: Paper 1"

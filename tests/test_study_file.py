@@ -147,3 +147,38 @@ def test_shipped_studies_are_valid():
     assert files
     for path in files:
         assert load_study(path).rows
+
+
+def test_a_profile_overrides_rows_but_adds_no_augmentation(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "study: s\nrows:\n- {name: crop, batch_augmentation: {random_crop: {frames: 400}}, training: {epochs: 9}}\n"
+        "- {name: plain}\nprofiles:\n  small: {training.epochs: 2, batch_augmentation: {random_crop: {frames: 5}}}\n"
+    )
+    crop, plain = load_study(file, profile="small").rows
+    assert crop.config.batch_augmentation == {"random_crop": {"frames": 5}}
+    assert plain.config.batch_augmentation == {}
+    assert crop.config.training.epochs == plain.config.training.epochs == 2
+    assert load_study(file).rows[0].config.training.epochs == 9
+    with pytest.raises(InputError, match="has no profile 'smal': did you mean 'small'"):
+        load_study(file, profile="smal")
+
+
+def test_published_figures_are_read_from_beside_the_study_file(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text("study: s\npublished: p.csv\n")
+    with pytest.raises(InputError, match="must name a CSV file beside the study file"):
+        load_study(file)
+    (tmp_path / "p.csv").write_text("row,source,acc_avg\nbase,somebody,high\n")
+    with pytest.raises(InputError, match="acc_avg must hold numbers"):
+        load_study(file)
+    (tmp_path / "p.csv").write_text("row,source,acc_avg\nbase,somebody,50.5\n")
+    assert "50.5" in load_study(file).published
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "submissions", "ablation"])
+def test_shipped_studies_resolve_in_both_sizes(name):
+    path = Path(__file__).parents[1] / "studies" / f"{name}.yaml"
+    full, small = load_study(path), load_study(path, profile="small")
+    assert [row.name for row in full.rows] == [row.name for row in small.rows]
+    assert all(row.config.training.epochs <= 6 for row in small.rows)

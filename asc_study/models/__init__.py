@@ -28,8 +28,8 @@ class Architecture:
     options_model: type[BaseModel]
     #: Fewest frequency bands and frames that its pooling leaves something of.
     smallest_input: tuple[int, int]
-    #: Filters of the first convolution at width 1.
-    stem_filters: int
+    #: Filters of the first convolution at width 1, from which the width of imported weights is inferred.
+    stem_filters: int = 0
 
 
 #: Name -> architecture. A new one is one file and one line here.

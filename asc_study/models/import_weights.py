@@ -7,6 +7,7 @@ output, and those at the same distance by where a walk from the output back to t
 """
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -100,6 +101,58 @@ def load_weights_by_layer_order(model: "keras.Model", path: Path | str) -> None:
             )
     for layer, (_, arrays) in zip(layers, saved, strict=True):
         layer.set_weights(arrays)
+
+
+def import_model(
+    file: Path, *, architecture: str, task: str, options: Sequence[str] = (), out: Path | None = None
+) -> dict[str, Any]:
+    """Make a Keras model of a Keras 2 HDF5 file and save it as ``.keras``.
+
+    Parameters
+    ----------
+    file
+        The HDF5 file.
+    architecture, task
+        What the weights belong to.
+    options
+        ``KEY=VALUE`` options of the architecture that win over those inferred from the file; the value is YAML.
+    out
+        The file to write; by default in the working directory, named as ``file``.
+
+    Returns
+    -------
+    dict
+        ``file, architecture, options, parameters``, in the types of JSON.
+
+    Raises
+    ------
+    InputError
+        If the file does not fit the architecture, or the model cannot be written.
+    """
+    import yaml
+
+    from asc_study.models import build_model
+    from asc_study.taxonomy import CLASSES
+
+    target = out or Path(f"{file.stem}.keras")
+    if target.suffix != ".keras":
+        raise InputError(f"--out must end in .keras, got {str(target)!r}: rename it")
+    layers = read_hdf5_weights(file)
+    chosen = infer_options(architecture, layers)
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise InputError(f"--option takes KEY=VALUE, got {option!r}: for example --option width=0.5")
+        chosen[key] = yaml.safe_load(value)
+    channels = 3 if task == "ten_class" else 6
+    model = build_model(architecture, input_shape=(128, None, channels), num_classes=len(CLASSES[task]), **chosen)
+    load_weights_by_layer_order(model, file)
+    try:
+        model.save(target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written ({error}): name another file with --out") from None
+    shown = {"file": str(target), "architecture": architecture, "options": chosen}
+    return shown | {"parameters": model.count_params()}
 
 
 def infer_options(architecture: str, layers: list[LayerWeights]) -> dict[str, Any]:

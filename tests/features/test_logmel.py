@@ -175,6 +175,9 @@ def test_stored_types_and_layouts_give_the_same_deltas(dtype: type, channels: in
     locked.flags.writeable = False
     for stored in (locked, np.asfortranarray(locked), np.repeat(locked, 2, axis=1)[:, ::2]):
         np.testing.assert_array_equal(with_deltas(stored), expected)
+    with_gaps = np.zeros((12, 22, 3 * channels), np.float32)[::2]
+    np.testing.assert_array_equal(with_deltas(static, out=with_gaps), expected)
+    np.testing.assert_array_equal(with_gaps, expected)
 
 
 def test_loops_work_where_no_folder_can_keep_their_code(monkeypatch: pytest.MonkeyPatch) -> None:
