@@ -114,7 +114,8 @@ def render(board: pd.DataFrame, study: str) -> str:
             factor = COLUMNS[name][2]
             ours = _cell(row.get(name), row.get(f"{name}_sd"), factor)
             theirs = _cell(row.get(f"published_{name}"), None, factor)
-            cells.append(f"{ours} {f'[{theirs}]':>6}" if beside else ours)
+            bracket = "" if theirs == "-" else f"[{theirs}]"
+            cells.append(f"{ours} {bracket:>6}" if beside else ours)
         lines.append(cells)
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     text = [

@@ -92,6 +92,7 @@ class Tracker:
         os.environ.pop("MLFLOW_RUN_ID", None)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._database = Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
         if self._database:
             _require_sqlite(self._database)

@@ -81,6 +81,6 @@ def test_published_figures_stand_beside_ours_and_alone(tracker):
     board = leaderboard(tracker, "s", order=["one", "two"], published=published)
     assert list(board["row"]) == ["zero", "one", "two"]
     lines = render(board, "s").splitlines()
-    assert lines[3].split() == ["zero", "-", "0", "-", "[50.0]", "-", "[-]", "-", "[-]", "-", "[40.0]"]
+    assert lines[3].split() == ["zero", "-", "0", "-", "[50.0]", "-", "-", "-", "[40.0]"]
     assert "82.0 ± 2.8 [81.5]" in lines[4]
     assert lines[-1] == "[ ]: published: Paper 1"
