@@ -158,6 +158,11 @@ def test_killed_run_goes_on_from_its_checkpoint(simulated: Path, jobs: str):
         assert time.monotonic() < deadline, "the run never finished an epoch"
         assert process.poll() is None
         time.sleep(0.2)
+    from asc_study.cache import cache_dir
+
+    while not (cache_dir() / "checkpoints" / f"{run.run_id}.npz").exists():  # it follows the metrics of its epoch
+        assert time.monotonic() < deadline, "the run never wrote a checkpoint"
+        time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 30  # the worker notices that its parent is gone
