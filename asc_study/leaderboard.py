@@ -3,13 +3,16 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from asc_study.errors import InputError
-from asc_study.tracking import RunRecord, Tracker
+from asc_study.published import parse_published
+from asc_study.study_file import load_study
+from asc_study.tracking import RunRecord, Tracker, open_existing, tracking_uri
 
 #: Column -> (heading, metric, factor); accuracies are shown in per cent.
 COLUMNS: Final = {
@@ -20,6 +23,33 @@ COLUMNS: Final = {
     "log_loss": ("log loss", "test/log_loss", 1),
     "acc_avg": ("Avg acc.", "test/acc_avg", 100),
 }
+
+
+def study_leaderboard(study: str) -> tuple[str, pd.DataFrame]:
+    """The name and the leaderboard of a study in the store in use.
+
+    Parameters
+    ----------
+    study
+        A study's name (its rows stand as its newest launch had them), or its YAML file.
+
+    Raises
+    ------
+    InputError
+        If it has no finished runs.
+    """
+    order: list[str] = []
+    published, tracker = "", open_existing()
+    if study.endswith((".yaml", ".yml")):
+        loaded = load_study(Path(study))
+        study, order, published = loaded.name, [row.name for row in loaded.rows], loaded.published
+    elif tracker:
+        order, published = launched_table(tracker, study)
+    figures = parse_published(published, f"the published figures of {study}") if published else None
+    board = leaderboard(tracker, study, order=order, published=figures) if tracker else None
+    if board is None or board.empty or not board["seeds"].any():
+        raise InputError(f"study {study!r} has no finished runs in {tracking_uri()}: run it, or name another one")
+    return study, board
 
 
 def launched_table(tracker: Tracker, study: str) -> tuple[list[str], str]:

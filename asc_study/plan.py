@@ -127,3 +127,14 @@ def describe_plan(study: Study, plan: Plan) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items() if count)
     size = f"{len(study.rows)} rows x {len(study.seeds)} seeds" if len(study.seeds) > 1 else f"{len(study.rows)} rows"
     return f"study {study.name}: {size}: {counts}"
+
+
+def render_plan(study: Study, plan: Plan) -> str:
+    """The plan as a text table: one line a run, then what each status means."""
+    rows = plan.to_rows()
+    width = max(len(row["row"]) for row in rows)
+    lines = [describe_plan(study, plan)]
+    for row in rows:
+        cells = [f"{row['row']:<{width}}", f"seed {row['seed']}", f"{row['status']:<11}", row["signature"]]
+        lines.append("  " + "  ".join([*cells, row["reason"]]).rstrip())
+    return "\n".join(lines + [f"{status}: {STATUSES[status]}" for status, count in plan.counts.items() if count])

@@ -2,15 +2,17 @@
 
 Conventions. Accuracies are shares in [0, 1], the decision is the class of the highest probability (the first one on a
 tie). ``acc_avg`` is the share of all clips that are right ("Avg acc." of Table 1: the test fold holds every device
-equally); ``acc_macro`` is the mean of the per-class recalls (the DCASE convention). ``log_loss`` is the mean of
--ln p(true class) in nats, with p clipped at 1e-7 ("val loss" of Table 1). The four device subsets are those of
-section 5.3. A metric without clips (a subset that the data lacks) is left out, never NaN.
+equally); ``acc_macro`` is the mean of the per-class recalls (the DCASE convention) and ``acc_device_macro`` the mean of
+the accuracies of the devices, so that validation, three quarters of which are device A, can stand for the test fold.
+``log_loss`` is the mean of -ln p(true class) in nats, with p clipped at 1e-7 ("val loss" of Table 1). The four device
+subsets are those of section 5.3. A metric without clips (a subset that the data lacks) is left out, never NaN.
 
 Names: MLflow groups charts by the part before the slash. For the test split: ``test/...``, ``device/...``,
 ``scene/...``, ``gap/...``; for validation everything stands under ``validation/``. ``<metric>_lo`` and ``<metric>_hi``
 are the ends of a 95 % bootstrap interval that resamples locations, because clips of one location are not independent.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -20,6 +22,7 @@ import pandas as pd
 
 from asc_study.errors import InputError
 from asc_study.evaluation.predictions import classes_of
+from asc_study.schema import did_you_mean
 from asc_study.taxonomy import DEVICE_SUBSETS, DEVICES
 
 Direction = Literal["maximize", "minimize"]
@@ -29,7 +32,13 @@ Weights = npt.NDArray[np.float64]
 LOG_LOSS_FLOOR: Final = 1e-7
 
 #: The first of these words in a metric's name tells which way is better.
-_DIRECTIONS: Final[dict[str, Direction]] = {"acc": "maximize", "log": "minimize", "gap": "minimize", "cost": "minimize"}
+_DIRECTIONS: Final[dict[str, Direction]] = {
+    "acc": "maximize",
+    "log": "minimize",
+    "ece": "minimize",
+    "gap": "minimize",
+    "cost": "minimize",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class _Clips:
     device: npt.NDArray[np.str_]
     location: npt.NDArray[np.int_]
     classes: tuple[str, ...]
+    groups: dict[str, npt.NDArray[np.bool_]]
 
 
 def direction(metric: str) -> Direction:
@@ -100,19 +110,126 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(index=list(classes), columns=list(classes), fill_value=0)
 
 
+def groups(context: pd.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which clips each of the averaged accuracies is of: ``acc_avg`` and the device subsets that have clips.
+
+    Parameters
+    ----------
+    context
+        A predictions table, or its context columns alone; n rows.
+
+    Returns
+    -------
+    dict
+        Name of the accuracy -> (n,) bool, ``acc_avg`` first, the subsets in the order of Table 1.
+    """
+    device = context["device"].to_numpy(str)
+    found = {"acc_avg": np.ones(len(context), bool)}
+    found |= {f"acc_{subset}": np.isin(device, devices) for subset, devices in DEVICE_SUBSETS.items()}
+    return {name: mask for name, mask in found.items() if mask.any()}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric as a weighted sum over n clips: of what is right (accuracies, gap) or of the losses (log loss).
+
+    Every metric of one split but the calibration error has this form, so one product scores many systems at once.
+    """
+
+    metric: str
+    of_loss: bool
+    weights: Weights
+    direction: Direction
+
+    @property
+    def sign(self) -> int:
+        """1 if a higher value is better, else -1."""
+        return 1 if self.direction == "maximize" else -1
+
+    def __call__(self, probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:
+        """The metric of each system.
+
+        Parameters
+        ----------
+        probabilities
+            (..., n, classes); need not be normalised for an accuracy, must be for the log loss.
+        label
+            (n,) column of each clip's true class.
+        """
+        if self.of_loss:
+            true = np.take_along_axis(probabilities, label.reshape(-1, 1), axis=-1)[..., 0].astype(np.float64)
+            values: Weights = -np.log(np.maximum(true, LOG_LOSS_FLOOR)) @ self.weights
+        else:
+            values = (probabilities.argmax(axis=-1) == label).astype(np.float64) @ self.weights
+        return values
+
+
+def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Objective:
+    """Make ``metric`` of the given clips ready to score systems with.
+
+    Parameters
+    ----------
+    metric
+        A metric's name without its split: ``acc_avg``, ``acc_device_macro``, ``acc_s4-s6``, ``log_loss``,
+        ``gap/A_to_unseen``, ``device/acc_s3``, ``scene/acc_tram`` ...
+    context
+        Context columns of the n clips (a predictions table will do).
+    classes
+        The class columns in order.
+
+    Raises
+    ------
+    InputError
+        If the metric is unknown, is one of the test split or of no split, or these clips do not have it.
+    """
+    name = metric.removeprefix("validation/")
+    if name.startswith("test/"):
+        raise InputError(f"nothing is chosen on the test split, got the objective {metric!r}: use {name[5:]!r}")
+    count = len(context)
+    everything = np.full(count, 1 / count)
+    device, scene = context["device"].to_numpy(str), context["scene"].to_numpy(str)
+    masks = groups(context)
+    masks |= {f"device/acc_{known}": device == known for known in DEVICES}
+    masks |= {f"scene/acc_{known}": scene == known for known in classes}
+    weights = {known: mask / max(mask.sum(), 1) for known, mask in masks.items() if mask.any()}
+    for macro, parts in (("acc_device_macro", "device/acc_"), ("acc_macro", "scene/acc_")):
+        weights[macro] = np.mean([part for known, part in weights.items() if known.startswith(parts)], axis=0)
+    if {"acc_A", "acc_s4-s6"} <= weights.keys():
+        weights["gap/A_to_unseen"] = weights["acc_A"] - weights["acc_s4-s6"]
+    if name == "log_loss":
+        return Objective(name, of_loss=True, weights=everything, direction="minimize")
+    if name not in weights:
+        possible = did_you_mean(name, ["log_loss", *weights])
+        raise InputError(f"the objective must be a metric of the clips at hand, got {metric!r}: {possible}")
+    return Objective(name, of_loss=False, weights=weights[name], direction=direction(name))
+
+
+def labels_of(context: pd.DataFrame, classes: Sequence[str]) -> npt.NDArray[np.int_]:
+    """The column of each clip's true class, (n,) int."""
+    label: npt.NDArray[np.int_] = pd.Index(classes).get_indexer(pd.Index(context["scene"]))
+    return label
+
+
+def places_of(context: pd.DataFrame) -> npt.NDArray[np.int_]:
+    """A number for each clip's location (city and location identifier), (n,) int from 0, in alphabetical order."""
+    place = context["city"].astype(str) + "-" + context["location"].astype(str)
+    number: npt.NDArray[np.int_] = pd.factorize(place, sort=True)[0]
+    return number
+
+
 def _arrays(predictions: pd.DataFrame) -> _Clips:
     classes = classes_of(predictions)
     probabilities = predictions[list(classes)].to_numpy(np.float64)
-    label = pd.Index(classes).get_indexer(pd.Index(predictions["scene"]))
+    label = labels_of(predictions, classes)
     true_probability = probabilities[np.arange(len(label)), label]
-    place = predictions["city"].astype(str) + "-" + predictions["location"].astype(str)
     return _Clips(
         correct=(probabilities.argmax(axis=1) == label).astype(np.float64),
         loss=-np.log(np.maximum(true_probability, LOG_LOSS_FLOOR)),
         label=label,
         device=predictions["device"].to_numpy(str),
-        location=pd.factorize(place)[0],
+        location=places_of(predictions),
         classes=classes,
+        groups=groups(predictions),
     )
 
 
@@ -130,18 +247,21 @@ def _mean(clips: _Clips, values: Weights, chosen: npt.NDArray[np.bool_], draws: 
 
 def _averages(clips: _Clips, draws: Weights) -> dict[str, Weights]:
     """The metrics that get an interval, one value a draw."""
-    everything = np.ones(len(clips.label), bool)
-    values = {
-        "acc_avg": _mean(clips, clips.correct, everything, draws),
-        "log_loss": _mean(clips, clips.loss, everything, draws),
-    }
-    for subset, devices in DEVICE_SUBSETS.items():
-        values[f"acc_{subset}"] = _mean(clips, clips.correct, np.isin(clips.device, devices), draws)
-    recalls = np.stack([_mean(clips, clips.correct, clips.label == k, draws) for k in range(len(clips.classes))])
-    known = np.isfinite(recalls)  # a class without clips has no recall
-    values["acc_macro"] = np.where(known, recalls, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    values["gap/A_to_unseen"] = values["acc_A"] - values["acc_s4-s6"]
+    values = {name: _mean(clips, clips.correct, mask, draws) for name, mask in clips.groups.items()}
+    values["log_loss"] = _mean(clips, clips.loss, clips.groups["acc_avg"], draws)
+    values["acc_macro"] = _macro(clips, [clips.label == k for k in range(len(clips.classes))], draws)
+    values["acc_device_macro"] = _macro(clips, [clips.device == name for name in DEVICES], draws)
+    if {"acc_A", "acc_s4-s6"} <= values.keys():
+        values["gap/A_to_unseen"] = values["acc_A"] - values["acc_s4-s6"]
     return values
+
+
+def _macro(clips: _Clips, masks: Sequence[npt.NDArray[np.bool_]], draws: Weights) -> Weights:
+    """Mean of the accuracies of several groups of clips; a group without clips does not count."""
+    shares = np.stack([_mean(clips, clips.correct, mask, draws) for mask in masks])
+    known = np.isfinite(shares)
+    mean: Weights = np.where(known, shares, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return mean
 
 
 def _details(clips: _Clips, draws: Weights) -> dict[str, Weights]:

@@ -1,0 +1,52 @@
+"""The command line: parse, call, print. Heavy imports are inside the commands, so that ``--help`` is instant."""
+
+import sys
+
+import click
+
+from asc_study import __version__
+from asc_study.cli.data import data
+from asc_study.cli.models import models
+from asc_study.cli.studies import demo, leaderboard, plan, run
+from asc_study.errors import InputError
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on stderr and exit code 2."""
+    try:
+        status = cli.main(prog_name="asc-study", standalone_mode=False)
+    except InputError as error:
+        _fail(str(error), 2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "asc-study"
+        _fail(f"{error.format_message().rstrip('.')}: see `{command} --help`", 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted: the same command goes on from here", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"asc-study: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="asc-study")
+def cli() -> None:
+    """Acoustic scene classification studies, tracked as MLflow runs with accuracy per device subset.
+
+    \b
+    Example:
+      asc-study demo
+      asc-study run studies/demo.yaml --data TAU-urban-acoustic-scenes-2020-mobile-development
+      asc-study leaderboard demo
+    """
+
+
+for command in (data, models, plan, run, leaderboard, demo):
+    cli.add_command(command)

@@ -1,0 +1,118 @@
+"""Commands on data sets."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asc_study.cli.options import FOLDER, jobs_option, json_option
+from asc_study.errors import InputError
+
+
+@click.group()
+def data() -> None:
+    """Check, download and simulate data sets in the layout of TAU Urban Acoustic Scenes 2020.
+
+    \b
+    Example:
+      asc-study data check DIR
+    """
+
+
+@data.command("check")
+@click.argument("directory", type=FOLDER, metavar="DIR")
+@click.option("--task", type=click.Choice(["ten_class", "three_class"]), help="Default: told by the labels.")
+@click.option("--jobs", default=4, show_default=True, metavar="N", help="Audio files opened at the same time.")
+@json_option
+def data_check(directory: Path, task: str | None, jobs: int, as_json: bool) -> int:
+    """Count the clips of DIR by split, scene and device, and report every problem at once.
+
+    Exit code 1 if there are problems.
+
+    \b
+    Example:
+      asc-study data check TAU-urban-acoustic-scenes-2020-mobile-development
+    """
+    from asc_study.data.check import check
+
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of files to open at the same time")
+    report = check(directory, task, jobs)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.render())
+    return 0 if report.ok else 1
+
+
+@data.command("download")
+@click.argument("name", metavar="NAME")
+@click.argument("directory", type=FOLDER, metavar="DIR")
+@click.option("--base-url", metavar="URL", help="A mirror to fetch the files from; default: Zenodo.")
+@click.option("--keep-zips", is_flag=True, help="Keep the zip files after they are unpacked.")
+@json_option
+def data_download(name: str, directory: Path, base_url: str | None, keep_zips: bool, as_json: bool) -> None:
+    """Download the data set NAME (tau2020-mobile or tau2020-3class) to DIR; run again to go on after a cut.
+
+    \b
+    Example:
+      asc-study data download tau2020-mobile tau-mobile
+    """
+    from asc_study.data.download import download
+
+    unpacked = download(name, directory, base_url=base_url, keep_zips=keep_zips)
+    if as_json:
+        click.echo(json.dumps({"name": name, "root": str(directory), "unpacked": unpacked}, indent=2))
+    else:
+        click.echo(f"{len(unpacked)} zips unpacked" if unpacked else "already complete")
+        click.echo(f"next: asc-study data check {directory}")
+
+
+@data.command("simulate")
+@click.argument("directory", type=FOLDER, metavar="DIR")
+@click.option("--task", default="ten_class", show_default=True, type=click.Choice(["ten_class", "three_class"]))
+@click.option("--clips-per-scene", default=60, show_default=True, metavar="N", help="Training segments of each scene.")
+@click.option("--seconds", default=10.0, show_default=True, metavar="S", help="Length of a clip in seconds.")
+@click.option("--seed", default=0, show_default=True, metavar="K")
+@jobs_option
+@json_option
+def data_simulate(**options: Any) -> None:
+    """Write a simulated data set in TAU layout to DIR: ten scenes, nine devices.
+
+    \b
+    Example:
+      asc-study data simulate sim --clips-per-scene 60 --seconds 3
+    """
+    from asc_study.data.simulate import simulate
+
+    as_json = options.pop("as_json")
+    _print_written(simulate(options.pop("directory"), **options), as_json)
+
+
+@data.command("add-devices")
+@click.argument("source", type=FOLDER, metavar="IN")
+@click.argument("target", type=FOLDER, metavar="OUT")
+@click.option("--impulse-responses", type=FOLDER, metavar="DIR", help="WAVs for s1-s6; default: simulated ones.")
+@click.option("--seed", default=0, show_default=True, metavar="K")
+@jobs_option
+@json_option
+def data_add_devices(**options: Any) -> None:
+    """Copy IN, a data set of device a only, to OUT and add the eight other devices (simulated).
+
+    \b
+    Example:
+      asc-study data add-devices my-recordings my-benchmark
+    """
+    from asc_study.data.add_devices import add_devices
+
+    as_json = options.pop("as_json")
+    _print_written(add_devices(options.pop("source"), options.pop("target"), **options), as_json)
+
+
+def _print_written(written: Any, as_json: bool) -> None:
+    if as_json:
+        shown = {"root": str(written.root), "written": written.written, "clips": written.clips}
+        click.echo(json.dumps(shown, indent=2))
+        return
+    total = sum(sum(devices.values()) for devices in written.clips.values())
+    click.echo(f"{written.root}: {total} clips ({written.written} written now)")
+    for split, devices in written.clips.items():
+        click.echo(f"  {split}: " + "  ".join(f"{device} {count}" for device, count in devices.items()))

@@ -1,0 +1,167 @@
+"""Commands on studies: plan, run, leaderboard, demo."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from asc_study.cli.options import FILE, FOLDER, data_option, jobs_option, json_option, profile_option, set_option
+from asc_study.errors import InputError
+
+if TYPE_CHECKING:
+    from asc_study.execution import Outcome
+
+
+@click.command()
+@click.argument("study_file", type=FILE, metavar="STUDY.yaml")
+@data_option
+@profile_option
+@set_option
+@json_option
+def plan(study_file: Path, data_dir: Path, profile: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show which runs of a study are new, done, failed, running, interrupted or orphaned; runs nothing.
+
+    \b
+    Example:
+      asc-study plan studies/demo.yaml --data DIR
+    """
+    from asc_study.plan import make_plan, render_plan
+    from asc_study.preflight import check_fit
+    from asc_study.study import identify
+    from asc_study.study_file import load_study
+    from asc_study.tracking import open_existing
+
+    load_study(study_file, overrides=overrides, profile=profile)  # before the data are read: the quick errors first
+    identified = identify(data_dir)
+    study = load_study(study_file, overrides=overrides, profile=profile, default_task=identified.dataset.task)
+    check_fit(study, identified.dataset)
+    made = make_plan(study, identified.digest, open_existing())
+    if as_json:
+        click.echo(json.dumps({"study": study.name, "counts": made.counts, "runs": made.to_rows()}, indent=2))
+        return
+    click.echo(render_plan(study, made))
+
+
+@click.command()
+@click.argument("study_file", type=FILE, metavar="STUDY.yaml")
+@data_option
+@jobs_option
+@click.option("--only", multiple=True, metavar="ROW", help="Run this row only; repeatable.")
+@click.option("--retry-failed", is_flag=True, help="Try runs that failed again.")
+@profile_option
+@set_option
+@json_option
+def run(
+    study_file: Path,
+    data_dir: Path,
+    jobs: int,
+    only: tuple[str, ...],
+    retry_failed: bool,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Train the runs of a study that are not done yet; each row and seed becomes an MLflow run.
+
+    Runs that are done are skipped, interrupted ones go on. Exit code 1 if a run failed.
+
+    \b
+    Example:
+      asc-study run studies/demo.yaml --data DIR --jobs 2 --set training.epochs=6
+    """
+    outcomes = _run(
+        study_file,
+        data_dir,
+        jobs,
+        only=only,
+        retry_failed=retry_failed,
+        profile=profile,
+        overrides=overrides,
+        say=lambda line: click.echo(line, err=as_json),
+    )
+    if as_json:
+        click.echo(json.dumps({"runs": [outcome.to_dict() for outcome in outcomes]}, indent=2))
+    else:
+        click.echo(f"next: asc-study leaderboard {study_file}")
+    return _exit_status(outcomes)
+
+
+def _run(
+    study_file: Path,
+    data_dir: Path,
+    jobs: int,
+    *,
+    say: Callable[[str], None],
+    only: tuple[str, ...] = (),
+    retry_failed: bool = False,
+    profile: str | None = None,
+    overrides: tuple[str, ...] = (),
+) -> "list[Outcome]":
+    from asc_study.study import identify, run_study
+    from asc_study.study_file import load_study
+
+    # Before the data set is read: the quick errors first.
+    load_study(study_file, overrides=overrides, profile=profile).only(only)
+    identified = identify(data_dir)
+    study = load_study(study_file, overrides=overrides, profile=profile, default_task=identified.dataset.task)
+    return run_study(study, identified, jobs=jobs, only=only, retry_failed=retry_failed, say=say)
+
+
+def _exit_status(outcomes: "list[Outcome]") -> int:
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+@click.command()
+@click.argument("study", metavar="STUDY")
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")
+def leaderboard(study: str, as_json: bool, as_csv: bool) -> None:
+    """Print the finished runs of STUDY (a name, or its YAML file) in the form of the paper's Table 1.
+
+    Where the study names published figures, they stand in brackets behind ours.
+
+    \b
+    Example:
+      asc-study leaderboard demo --csv > demo.csv
+    """
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other, got both: choose one")
+    click.echo(_leaderboard(study, as_json=as_json, as_csv=as_csv))
+
+
+def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> str:
+    from asc_study.leaderboard import render, study_leaderboard, to_json
+
+    name, board = study_leaderboard(study)
+    if as_json:
+        return to_json(board, name)
+    return str(board.to_csv(index=False)).rstrip("\n") if as_csv else render(board, name)
+
+
+@click.command()
+@click.option("--data", "data_dir", default="demo-data", show_default=True, type=FOLDER, metavar="DIR")
+@click.option("--study", "study_file", type=FILE, metavar="STUDY.yaml", help="Default: studies/demo.yaml.")
+@click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes at the same time.")
+@json_option
+def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> int:
+    """Simulate a small data set, run the study studies/demo.yaml on it and print the table.
+
+    \b
+    Example:
+      asc-study demo
+    """
+    from asc_study.demo import demo_study, next_steps, simulate_demo_data
+    from asc_study.study_file import load_study
+
+    study_file = study_file or demo_study()
+    load_study(study_file)  # its errors before the data are made
+    simulate_demo_data(data_dir, jobs)
+    outcomes = _run(study_file, data_dir, jobs, say=lambda line: click.echo(line, err=as_json))
+    if as_json:
+        click.echo(_leaderboard(str(study_file), as_json=True))
+    else:
+        click.echo("\n" + _leaderboard(str(study_file)))
+        click.echo("\n" + next_steps(study_file, data_dir))
+    return _exit_status(outcomes)
