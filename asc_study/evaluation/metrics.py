@@ -157,7 +157,7 @@ class Objective:
             (n,) column of each clip's true class.
         """
         if self.of_loss:
-            true = np.take_along_axis(probabilities, label.reshape(-1, 1), axis=-1)[..., 0].astype(np.float64)
+            true = probabilities[..., np.arange(len(label)), label].astype(np.float64)
             values: Weights = -np.log(np.maximum(true, LOG_LOSS_FLOOR)) @ self.weights
         else:
             values = (probabilities.argmax(axis=-1) == label).astype(np.float64) @ self.weights

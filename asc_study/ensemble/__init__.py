@@ -1,0 +1,1 @@
+"""Ensembles: which systems to combine, and how; everything is computed from predictions tables."""

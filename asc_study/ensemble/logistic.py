@@ -1,0 +1,85 @@
+"""Multinomial logistic regression on log-probabilities, as stacking uses it."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asc_study.ensemble.crossfit import location_folds
+from asc_study.ensemble.stack import Probabilities
+from asc_study.errors import InputError
+from asc_study.evaluation.metrics import LOG_LOSS_FLOOR
+
+Features = npt.NDArray[np.float64]
+
+#: Inverse strengths of the L2 penalty (scikit-learn's C) that are tried.
+STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
+
+
+def log_probabilities(probabilities: npt.NDArray[np.floating]) -> Features:
+    """Natural logarithms, not below ln(1e-7)."""
+    logs: Features = np.log(np.maximum(probabilities, LOG_LOSS_FLOOR))
+    return logs
+
+
+def fit_logistic(
+    features: Features, label: npt.NDArray[np.int_], context: pd.DataFrame, classes: int
+) -> tuple[Callable[[Features], Probabilities], float]:
+    """Fit scikit-learn's logistic regression; the penalty is chosen by cross-validation over locations.
+
+    Parameters
+    ----------
+    features
+        (n, f).
+    label
+        (n,) class of each clip, in [0, classes).
+    context
+        The clips' context columns, for their locations.
+    classes
+        How many classes there are; one that does not occur gets the probability 1e-7.
+
+    Returns
+    -------
+    (predict, strength)
+        ``predict`` turns (k, f) features into (k, classes) probabilities; the chosen C.
+
+    Raises
+    ------
+    InputError
+        If all clips are of one class or one location.
+    """
+    if len(np.unique(label)) < 2:
+        raise InputError("logistic regression needs clips of at least 2 classes, got 1: use a rule that learns nothing")
+    fold = location_folds(context)
+    losses = dict.fromkeys(STRENGTHS, 0.0)
+    for held_out in (fold == k for k in range(int(fold.max()) + 1)):
+        if len(np.unique(label[~held_out])) < 2:
+            continue
+        for strength in STRENGTHS:
+            model = _fit(features[~held_out], label[~held_out], strength)
+            output = _predict(model, features[held_out], classes)
+            true = output[np.arange(len(output)), label[held_out]]
+            losses[strength] += float(-np.log(np.maximum(true, LOG_LOSS_FLOOR)).sum())
+    best = min(STRENGTHS, key=lambda strength: losses[strength])  # on a tie the stronger penalty
+    model = _fit(features, label, best)
+    return lambda new: _predict(model, new, classes), best
+
+
+def _fit(features: Features, label: npt.NDArray[np.int_], strength: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300, tol=1e-3))
+    with threadpool_limits(1):  # the matrices are small: more threads are several times slower
+        return model.fit(features, label)
+
+
+def _predict(model: Any, features: Features, classes: int) -> Probabilities:
+    output = np.full((len(features), classes), LOG_LOSS_FLOOR)
+    output[:, model.classes_] = np.maximum(model.predict_proba(features), LOG_LOSS_FLOOR)
+    result: Probabilities = output / output.sum(axis=1, keepdims=True)
+    return result

@@ -1,0 +1,164 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from asc_study.ensemble.crossfit import fuse_splits
+from asc_study.ensemble.fuse import FUSIONS
+from asc_study.ensemble.select import METHODS, SelectionRule, prefix_mean, select
+from asc_study.ensemble.stack import Stack, stack
+from asc_study.errors import InputError
+from asc_study.evaluation.metrics import evaluate
+from asc_study.taxonomy import SCENES
+
+
+def accuracy(sample: Stack, weights: dict[str, float]) -> float:
+    """Accuracy of a weighted mean, computed without the code under test."""
+    fused = sum(weight * sample.probabilities[sample.names.index(name)] for name, weight in weights.items())
+    return float((fused.argmax(axis=1) == sample.label).mean())
+
+
+@pytest.fixture
+def candidates(make_table):
+    return stack({f"system{i}": make_table(i, skill=0.6 + 0.2 * i, split="validation") for i in range(6)})
+
+
+@pytest.fixture
+def by_hand(tiny_table):
+    """Five clips, one location each. x: 4 right. y: 3 right, alike but for clip 3. z: 3 right, sure where x errs."""
+    truth = ["indoor", "outdoor", "indoor", "outdoor", "indoor"]
+
+    def system(*indoor: float):
+        rows = [(scene, "a", str(i), p, 1 - p, 0.0) for i, (scene, p) in enumerate(zip(truth, indoor, strict=True))]
+        return tiny_table(*rows)
+
+    return stack(
+        {
+            "x": system(0.8, 0.2, 0.8, 0.2, 0.4),  # errs on 4
+            "y": system(0.8, 0.2, 0.8, 0.7, 0.4),  # errs on 3 and 4
+            "z": system(0.45, 0.2, 0.45, 0.2, 0.9),  # errs on 0 and 2, a little
+        }
+    )
+
+
+def test_greedy_by_hand(by_hand):
+    selection = select(by_hand, method="greedy", metric="acc_avg")
+    assert [step.added for step in selection.path] == ["x", "z"]
+    assert [step.score for step in selection.path] == pytest.approx([0.8, 1.0])
+    assert np.isnan(selection.path[0].overlap)
+    assert selection.path[1].overlap == pytest.approx(2 / 5)  # alike on clips 1 and 3
+    assert selection.ended.startswith("no other member helps: the best, y, would give")
+
+
+def test_overlap_method_by_hand(by_hand):
+    # the overlap of x and y is 4/5, that of x and z 2/5, of y and z 1/5
+    assert [step.added for step in select(by_hand, method="overlap", metric="acc_avg", max_overlap=0.8).path] == [
+        "x",
+        "y",
+        "z",
+    ]
+    strict = select(by_hand, method="overlap", metric="acc_avg", max_overlap=0.5)
+    assert [step.added for step in strict.path] == ["x", "z"]
+    assert "by more than 0.5, by 0.800 at least" in strict.ended
+
+
+def test_greedy_takes_the_lower_overlap_on_a_tie(tiny_table):
+    def system(*indoor: float):
+        return tiny_table(*(("indoor", "a", str(i), p, 1 - p, 0.0) for i, p in enumerate(indoor)))
+
+    # Either of b and c makes everything right with a; b decides like a on two of four clips, c on one.
+    sample = stack(
+        {"a": system(0.9, 0.9, 0.9, 0.4), "b": system(0.45, 0.9, 0.9, 0.9), "c": system(0.45, 0.45, 0.9, 0.9)}
+    )
+    path = select(sample, method="greedy", metric="acc_avg").path
+    assert [(step.added, step.score) for step in path] == [("a", 0.75), ("c", 1.0)]
+    assert path[1].overlap == 0.25
+
+
+def test_exhaustive_finds_the_best_subset_of_all(candidates):
+    selection = select(candidates, method="exhaustive", metric="acc_avg", max_members=4)
+    subsets = [c for size in range(1, 5) for c in itertools.combinations(candidates.names, size)]
+    best = max(accuracy(candidates, dict.fromkeys(names, 1.0)) for names in subsets)
+    assert accuracy(candidates, selection.weights()) == pytest.approx(best)
+    assert selection.path[-1].score == pytest.approx(best)
+    assert len(selection.path) <= 4
+
+
+def test_caruana_weights_by_draws(candidates):
+    selection = select(candidates, method="caruana", metric="log_loss", max_members=3)
+    weights = selection.weights()
+    assert len(weights) <= 3
+    assert sum(weights.values()) == pytest.approx(1)
+    draws = [step.added for step in selection.path]
+    assert weights[draws[0]] == pytest.approx(draws.count(draws[0]) / len(draws))
+    scores = [step.score for step in selection.path]
+    assert scores[-1] == min(scores)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_score_of_a_path_is_the_metric_of_its_prefix(method, candidates):
+    options = {"method": method, "metric": "acc_s4-s6", "max_overlap": 0.99}
+    selection = SelectionRule(options).fit(candidates).selection
+    for count, step in enumerate(selection.path, 1):
+        fused = pd.DataFrame(prefix_mean(selection, count)(candidates), columns=list(SCENES))
+        metrics = evaluate(candidates.context.join(fused), intervals=False)
+        assert metrics["validation/acc_s4-s6"] == pytest.approx(step.score)
+
+
+def test_log_loss_is_lowered(candidates):
+    scores = [step.score for step in select(candidates, metric="log_loss").path]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) > 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_test_labels_have_no_influence_on_the_members(method, make_table):
+    validation = stack({f"s{i}": make_table(i, split="validation") for i in range(5)})
+    rule = SelectionRule({"method": method, "metric": "acc_avg", "max_overlap": 0.99}, FUSIONS["weighted"])
+    results = []
+    for shift in (0, 1):
+        tables = {f"s{i}": make_table(i + 10) for i in range(5)}
+        tables = {name: table.assign(scene=np.roll(table["scene"], shift)) for name, table in tables.items()}
+        results.append(fuse_splits(rule, {"validation": validation, "test": stack(tables)}))
+    assert results[0].basis == "validation"
+    assert results[0].learned == results[1].learned
+    classes = list(SCENES)
+    assert results[0].tables["test"][classes].equals(results[1].tables["test"][classes])
+
+
+def test_cross_fitted_selection_does_not_look_at_a_locations_own_labels(make_table):
+    rule = SelectionRule({"method": "greedy", "metric": "acc_avg"})
+    outputs, here = [], None
+    for shift in (0, 1):
+        tables = {}
+        for i in range(8):
+            table = make_table(i, clips=120)
+            here = ((table["city"] == "lisbon") & (table["location"] == "4")).to_numpy()
+            scene = table["scene"].to_numpy(copy=True)
+            scene[here] = np.roll(scene[here], shift)
+            tables[f"s{i}"] = table.assign(scene=scene)
+        outputs.append(fuse_splits(rule, {"test": stack(tables)}))
+    assert outputs[0].basis == "cross-fitted"
+    classes = list(SCENES)
+    first, second = (output.tables["test"][classes].to_numpy() for output in outputs)
+    assert here.sum() == 10
+    np.testing.assert_array_equal(first[here], second[here])
+
+
+def test_bad_options(candidates, make_table):
+    with pytest.raises(InputError, match="unknown method 'gredy': did you mean 'greedy'"):
+        select(candidates, method="gredy")
+    with pytest.raises(InputError, match="--max-members must be at least 1, got 0"):
+        select(candidates, max_members=0)
+    with pytest.raises(InputError, match=r"--max-overlap must be in \(0, 1\], got 1.5"):
+        select(candidates, method="overlap", max_overlap=1.5)
+    with pytest.raises(InputError, match="nothing is chosen on the test split, got the objective 'test/acc_avg'"):
+        select(candidates, metric="test/acc_avg")
+    with pytest.raises(
+        InputError, match="must be a metric of the clips at hand, got 'acc_agv': did you mean 'acc_avg'"
+    ):
+        select(candidates, metric="acc_agv")
+    many = stack({f"s{i:02d}": make_table(i, clips=20) for i in range(17)})
+    with pytest.raises(InputError, match="at most 16 candidates, got 17"):
+        select(many, method="exhaustive")

@@ -1,0 +1,21 @@
+import numpy as np
+import pytest
+
+from asc_study.evaluation.overlap import overlap
+
+
+def one_hot(decisions: list[list[int]]) -> np.ndarray:
+    return np.eye(3)[np.array(decisions)]
+
+
+def test_overlap_by_hand():
+    label = np.array([0, 1, 2, 0, 1])
+    first = [0, 1, 2, 1, 2]  # errors on clips 3 and 4
+    second = [0, 1, 0, 1, 0]  # errors on 2, 3 and 4; clip 3 alike
+    found = overlap(one_hot([first, second]), label)
+    np.testing.assert_allclose(found.decisions, [[1, 3 / 5], [3 / 5, 1]])
+    np.testing.assert_allclose(found.errors, [[2 / 5, 1 / 5], [1 / 5, 3 / 5]])
+    frame = found.to_frame(["a", "b"])
+    assert frame.to_dict("records") == [
+        {"first": "a", "second": "b", "equal_decisions": pytest.approx(0.6), "equal_errors": pytest.approx(0.2)}
+    ]
