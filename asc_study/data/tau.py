@@ -90,9 +90,7 @@ def read_dataset(root: Path, task: str | None = None) -> Dataset:
     """
     reading = read_lists(root, task)
     if reading.problems:
-        more = len(reading.problems) - 1
-        others = f" (and {more:,} more problem{'s' if more > 1 else ''})" if more else ""
-        raise InputError(f"{reading.problems[0]}{others}: `asc-study data check {reading.root}` lists all")
+        raise InputError(f"{_first_of(reading.problems)}: `asc-study data check {reading.root}` lists all")
     sample_rate, channels = AUDIO_FORMAT[reading.task]
     return Dataset(reading.root, reading.task, sample_rate, channels, reading.clips)
 
@@ -132,6 +130,50 @@ def read_lists(root: Path, task: str | None = None) -> Reading:
     clips = clips[list(CLIP_COLUMNS)].sort_values("clip_id", ignore_index=True)
     unused = len(set(meta["filename"]).difference(listed["filename"]))
     return Reading(root, task, clips, unused, problems)
+
+
+def read_labelled_list(path: Path) -> tuple[str, pd.DataFrame]:
+    """Read one list with labels, without the data set around it; no audio file is looked for.
+
+    Parameters
+    ----------
+    path
+        A list with the columns ``filename`` and ``scene_label``: ``fold1_evaluate.csv``, ``fold1_train.csv`` or
+        ``meta.csv``.
+
+    Returns
+    -------
+    tuple
+        The task that the labels are made for (``ten_class`` or ``three_class``), and the clips in the order of the
+        list, with the columns ``clip_id``, ``scene``, ``scene_group``, ``city``, ``location`` and ``device``.
+
+    Raises
+    ------
+    InputError
+        If the list has no labels or breaks the layout: the first problem and how many more there are.
+    """
+    problems: list[Problem] = []
+    rows = _read_list(path, str(path), ("filename", "scene_label"), problems)
+    if rows.empty and len(_read_list(path, str(path), ("filename",), [])):
+        raise InputError(
+            f"labels are needed, but {path} has no column scene_label: name a list that has it, such as "
+            f"{FOLD_LISTS['test']}"
+        )
+    task = _recognise_task(rows["scene_label"]) or "ten_class"
+    clips = _check_rows(rows, task, problems)
+    if problems:
+        raise InputError(
+            f"{_first_of(problems)}: name a TAU list with the columns filename and scene_label, such as "
+            f"{FOLD_LISTS['test']}"
+        )
+    columns = [column for column in CLIP_COLUMNS if column not in ("path", "split")]
+    return task, clips[columns].reset_index(drop=True)
+
+
+def _first_of(problems: list[Problem]) -> str:
+    """The first problem, and how many more there are."""
+    more = len(problems) - 1
+    return f"{problems[0]}" + (f" (and {more:,} more problem{'s' if more > 1 else ''})" if more else "")
 
 
 def _recognise_task(labels: "pd.Series[str]") -> str | None:

@@ -1,7 +1,8 @@
 """The predictions table: the one currency of everything after training.
 
 One row a clip: `CONTEXT_COLUMNS`, then one probability column a class in the task's class order; the probabilities of a
-row sum to 1. ``scene`` is the true label and one of the class columns (for a three-class run it is the scene group).
+row sum to 1. ``scene`` is the true label and one of the class columns (for a three-class run it is the scene group);
+clips of the split ``evaluation``, whose labels are not public, may have an empty one.
 """
 
 from pathlib import Path
@@ -58,7 +59,8 @@ def check_predictions(predictions: pd.DataFrame) -> None:
     if predictions["clip_id"].duplicated().any():
         clip = predictions.loc[predictions["clip_id"].duplicated(), "clip_id"].iloc[0]
         raise InputError(f"clip {clip!r} stands twice in the predictions: keep one row a clip")
-    unknown = set(predictions["scene"]) - set(classes)
+    unlabelled = (predictions["split"] == "evaluation") & (predictions["scene"] == "")
+    unknown = set(predictions.loc[~unlabelled, "scene"]) - set(classes)
     if unknown:
         raise InputError(f"the true label must be one of the classes, got {sorted(unknown)}: check the task")
     values = predictions[list(classes)].to_numpy(np.float64)
@@ -94,3 +96,11 @@ def read_predictions(path: Path) -> pd.DataFrame:
         ) from None
     check_predictions(predictions)
     return predictions
+
+
+def as_float32(probabilities: npt.NDArray[np.float64], decisions: npt.NDArray[np.int_]) -> npt.NDArray[np.float32]:
+    """Round (n, classes) to float32 without changing a decision: rounding can make the two highest equal."""
+    rounded = probabilities.astype(np.float32)
+    tied = np.flatnonzero(rounded.argmax(axis=1) != decisions)
+    rounded[tied, decisions[tied]] = np.nextafter(rounded[tied].max(axis=1), np.float32(2))
+    return rounded

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from asc_study.data.dataset import CLIP_COLUMNS, require_audio
-from asc_study.data.tau import read_dataset, read_lists
+from asc_study.data.tau import read_dataset, read_labelled_list, read_lists
 from asc_study.errors import InputError
 
 THREE_CLASS = (
@@ -193,3 +193,27 @@ def test_a_relative_folder_gives_absolute_paths(write_layout, monkeypatch):
     dataset = read_dataset(Path(root.name))
     assert dataset.root == root
     assert all(Path(path).is_absolute() for path in dataset.clips["path"])
+
+
+@pytest.mark.parametrize("task", ["ten_class", "three_class"])
+def test_one_labelled_list_is_read_in_its_own_order(tmp_path, write_layout, edit, task):
+    path = write_layout(THREE_CLASS[::-1], task=task, audio=False) / "meta.csv"
+    found, clips = read_labelled_list(path)
+    assert found == task
+    assert list(clips.columns) == ["clip_id", "scene", "scene_group", "city", "location", "device"]
+    assert clips.to_numpy().tolist() == [
+        ["metro_station-milan-9-14-a", "metro_station", "indoor", "milan", "9", "a"],
+        ["park-paris-7-13-a", "park", "outdoor", "paris", "7", "a"],
+        ["bus-vienna-5-12-a", "bus", "transportation", "vienna", "5", "a"],
+    ]
+    unlabelled = path.parent / "evaluation_setup" / "fold1_test.csv"
+    with pytest.raises(InputError, match=r"labels are needed, but .*fold1_test\.csv has no .* such as fold1_evaluate"):
+        read_labelled_list(unlabelled)
+    with pytest.raises(InputError, match=r"unreadable list: .*directory: name a TAU list"):
+        read_labelled_list(path.parent)
+    with pytest.raises(InputError, match=r"missing list: .*there is no such file: name a TAU list"):
+        read_labelled_list(tmp_path / "nowhere.csv")
+    edit(path, "paris-7\ta", "paris-8\tb")
+    with pytest.raises(InputError, match=r"meta\.csv line 3: .*'paris-8' \(and 1 more problem\): name") as caught:
+        read_labelled_list(path)
+    assert "\n" not in str(caught.value)
