@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from asc_study.augmentation import AUGMENTATIONS, WAVEFORM_AUGMENTATIONS, batch_settings, waveform_settings
 from asc_study.errors import InputError
@@ -43,6 +43,7 @@ class TrainingConfig(Strict):
     and 2 are the authors' code; the text names no lengths, a multiplier of 1 restarts regularly.
 
     ``data: development`` trains on all development data, the test split included: there is no validation and no test.
+    ``clip_fraction`` trains on that share of the train clips, drawn by scene and device: a search tries settings on it.
     ``select_epoch`` keeps the best epoch on validation, the last one, or the mean output of the models at the last
     ``snapshots`` learning-rate minima (section 5.2, the final submission).
     ``threads`` is the number of TensorFlow threads of the run: its results depend on it, so it is a setting and never
@@ -50,6 +51,7 @@ class TrainingConfig(Strict):
     """
 
     data: Literal["train", "development"] = "train"
+    clip_fraction: float = Field(1, gt=0, le=1)
     batch_size: int = Field(32, ge=1, le=65536)
     balance_classes: bool = False
     epochs: int = Field(254, ge=1, le=100_000)
@@ -63,6 +65,14 @@ class TrainingConfig(Strict):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     xla: bool | Literal["auto"] = "auto"
     threads: int = Field(2, ge=1, le=1024)
+
+    @model_serializer(mode="wrap")
+    def _without_default_fraction(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Younger than the runs that are in the stores: without it the signatures of whole data stay as they are.
+        settings: dict[str, Any] = serialize(self)
+        if self.clip_fraction == 1:
+            settings.pop("clip_fraction", None)
+        return settings
 
     @model_validator(mode="after")
     def _check_learning_rate(self) -> Self:

@@ -7,7 +7,7 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -128,10 +128,8 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
         if tracker and run_id:
             tracker.finish(run_id, "KILLED")  # its checkpoint stays: the next launch goes on from it
         raise
-    except Exception as error:  # whatever a library throws: one run's failure must not end the others
-        reason = " ".join(str(error).split()) or "no reason given"
-        if not isinstance(error, TrainingFailure | InputError):
-            reason = f"{type(error).__name__}: {reason}"
+    except Exception as error:  # Keras', MLflow's or the disk's: no run's failure may end the others
+        reason = failure_reason(error)
         if tracker and run_id:
             tracker.finish(run_id, "FAILED", failure=reason)
             (cache_dir() / "checkpoints" / f"{run_id}.npz").unlink(missing_ok=True)
@@ -140,42 +138,76 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
     return Outcome(spec, "done", time.perf_counter() - start, metrics)
 
 
+def failure_reason(error: Exception) -> str:
+    """Why a training failed, in one line."""
+    reason = " ".join(str(error).split()) or "no reason given"
+    return reason if isinstance(error, TrainingFailure | InputError) else f"{type(error).__name__}: {reason}"
+
+
 def _train_and_log(
     spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, checkpoint: Path
 ) -> Mapping[str, float]:
+    def on_epoch(epoch: int, measured: Mapping[str, float]) -> None:
+        tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
+
+    data = run_data(spec.config, launch.dataset, launch.audio_digests)
+    result = train_run(spec, data, checkpoint, on_epoch, alone=launch.jobs == 1)
+    return _log_result(spec, launch, tracker, run_id, result, data)
+
+
+def train_run(
+    spec: RunSpec,
+    data: RunData,
+    checkpoint: Path,
+    on_epoch: Callable[[int, dict[str, float]], None],
+    *,
+    watch: Collection[str] = (),
+    alone: bool = False,
+) -> "TrainingResult":
+    """Train the model of one run in this process and show its progress; logs nothing.
+
+    Parameters
+    ----------
+    spec, data
+        What to train, and on what.
+    checkpoint, on_epoch, watch
+        See `asc_study.training.fit.train`.
+    alone
+        Whether no other run is trained beside it: its progress is a bar.
+    """
     config = spec.config
     start_keras(config.training.threads)
     from asc_study.training.fit import train
 
-    progress = _EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1)
+    progress = _EpochProgress(spec.label, config.training.epochs, alone=alone)
 
-    def on_epoch(epoch: int, measured: dict[str, float]) -> None:
-        tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
+    def report(epoch: int, measured: dict[str, float]) -> None:
+        on_epoch(epoch, measured)
         progress(epoch, measured)
 
     with progress:
-        data = run_data(config, launch.dataset, launch.audio_digests)
-        result = train(config, data.clips, data.store, spec.seed, checkpoint=checkpoint, on_epoch=on_epoch)
-    return _log_result(spec, launch, tracker, run_id, result, data)
+        return train(config, data.clips, data.store, spec.seed, checkpoint=checkpoint, on_epoch=report, watch=watch)
+
+
+def metrics_of(result: "TrainingResult") -> dict[str, float]:
+    """All metrics of a trained model: of the splits that it predicted, its cost and its chosen epoch."""
+    from asc_study.evaluation.measure import measure
+
+    metrics = measure(result.predictions) | cost_metrics(result.model, result.input_shape)
+    return metrics | {"epoch/chosen": max(result.chosen_epochs) + 1}
 
 
 def _log_result(
     spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, result: "TrainingResult", data: RunData
 ) -> Mapping[str, float]:
     from asc_study.evaluation.figures import summary_page
-    from asc_study.evaluation.metrics import evaluate
     from asc_study.evaluation.predictions import write_predictions
 
-    metrics: dict[str, float] = {}
-    for predictions in result.predictions.values():
-        metrics |= evaluate(predictions)
-    metrics |= cost_metrics(result.model, result.input_shape)
-    metrics["epoch/chosen"] = max(result.chosen_epochs) + 1
+    metrics = metrics_of(result)
     with tracker.artifacts(run_id) as folder:
         for split, predictions in result.predictions.items():
             write_predictions(predictions, folder / "predictions" / f"{split}.parquet")
-        test = result.predictions.get("test")
-        page = summary_page(spec.label, test, metrics, result.history, plotlyjs=launch.figures)
+        page = summary_page(spec.label, result.predictions, metrics, result.history, plotlyjs=launch.figures)
         (folder / "figures").mkdir()
         (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
         settings = {"row": spec.row, "seed": spec.seed, **spec.config.model_dump()}

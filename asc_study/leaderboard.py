@@ -4,25 +4,18 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from asc_study.accuracy_table import COLUMNS, cell
 from asc_study.errors import InputError
 from asc_study.published import parse_published
 from asc_study.study_file import load_study
+from asc_study.systems.references import finished_systems
+from asc_study.text_table import text_table
 from asc_study.tracking import RunRecord, Tracker, open_existing, tracking_uri
-
-#: Column -> (heading, metric, factor); accuracies are shown in per cent.
-COLUMNS: Final = {
-    "acc_A": ("A", "test/acc_A", 100),
-    "acc_BC": ("B&C", "test/acc_BC", 100),
-    "acc_s1-s3": ("s1-s3", "test/acc_s1-s3", 100),
-    "acc_s4-s6": ("s4-s6", "test/acc_s4-s6", 100),
-    "log_loss": ("log loss", "test/log_loss", 1),
-    "acc_avg": ("Avg acc.", "test/acc_avg", 100),
-}
 
 
 def study_leaderboard(study: str) -> tuple[str, pd.DataFrame]:
@@ -42,7 +35,7 @@ def study_leaderboard(study: str) -> tuple[str, pd.DataFrame]:
     published, tracker = "", open_existing()
     if study.endswith((".yaml", ".yml")):
         loaded = load_study(Path(study))
-        study, order, published = loaded.name, [row.name for row in loaded.rows], loaded.published
+        study, order, published = loaded.name, loaded.names, loaded.published
     elif tracker:
         order, published = launched_table(tracker, study)
     figures = parse_published(published, f"the published figures of {study}") if published else None
@@ -67,7 +60,7 @@ def launched_table(tracker: Tracker, study: str) -> tuple[list[str], str]:
 def leaderboard(
     tracker: Tracker, study: str, *, order: Sequence[str] = (), published: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Gather the finished training runs of a study, one row a combination, the repeats averaged.
+    """Gather the finished systems of a study (trained, imported, combined), one row a combination, repeats averaged.
 
     Parameters
     ----------
@@ -88,9 +81,8 @@ def leaderboard(
         published figures also ``source`` and ``published_<column>``.
     """
     groups: dict[str, list[RunRecord]] = {}
-    for record in tracker.runs(study, kind="train"):
-        if record.status == "FINISHED":
-            groups.setdefault(record.tags["asc.combination"], []).append(record)
+    for record in finished_systems(tracker, study):
+        groups.setdefault(record.tags["asc.combination"], []).append(record)
     rows = [_summary(records) for records in groups.values()]
     rows += [{"row": name, "seeds": 0} for name in order if name not in {row["row"] for row in rows}]
     if published is not None:
@@ -142,21 +134,16 @@ def render(board: pd.DataFrame, study: str) -> str:
         cells.append(str(row["seeds"]))
         for name in shown:
             factor = COLUMNS[name][2]
-            ours = _cell(row.get(name), row.get(f"{name}_sd"), factor)
-            theirs = _cell(row.get(f"published_{name}"), None, factor)
+            ours = cell(row.get(name), factor, row.get(f"{name}_sd"))
+            theirs = cell(row.get(f"published_{name}"), factor)
             bracket = "" if theirs == "-" else f"[{theirs}]"
             cells.append(f"{ours} {bracket:>6}" if beside else ours)
         lines.append(cells)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    text = [
-        "  ".join(_align(cell, width, i, header) for i, (cell, width) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    ]
-    text.insert(1, "  ".join("-" * width for width in widths))
+    table = text_table(lines, left=range(header.index("Seeds")))
     notes = ["accuracy in %; ± is the standard deviation over seeds; log loss in nats"]
     if beside:
         notes.append(f"[ ]: published: {'; '.join(board['source'].dropna().unique())}")
-    return "\n".join([f"Study {study} (test split)", *(line.rstrip() for line in text), *notes])
+    return "\n".join([f"Study {study} (test split)", table, *notes])
 
 
 def _has_figures(board: pd.DataFrame, name: str) -> bool:
@@ -181,15 +168,15 @@ def to_json(board: pd.DataFrame, study: str) -> str:
 
 def _summary(records: Sequence[RunRecord]) -> dict[str, Any]:
     newest = max(records, key=lambda record: record.start_seconds)
-    by_seed = {record.tags["asc.seed"]: record for record in sorted(records, key=lambda record: record.start_seconds)}
+    by_seed = {record.seed: record for record in sorted(records, key=lambda record: record.start_seconds)}
     augmentation = sorted({key.split(".")[1] for key in newest.params if "_augmentation." in key})
     summary: dict[str, Any] = {
         "row": newest.tags["asc.row"],
-        "architecture": newest.params.get("architecture", ""),
-        "augmentation": " + ".join(augmentation) or "none",
+        "architecture": newest.tags.get("asc.system", newest.params.get("architecture", "")),
+        "augmentation": " + ".join(augmentation) or ("none" if newest.tags["asc.kind"] == "train" else ""),
         "task": newest.tags["asc.task"],
-        "dataset": newest.tags["asc.dataset"],
-        "dataset_digest": newest.tags["asc.dataset_digest"],
+        "dataset": newest.tags.get("asc.dataset", ""),
+        "dataset_digest": newest.tags.get("asc.dataset_digest", ""),
         "combination": newest.tags["asc.combination"],
         "seeds": len(by_seed),
         "first_start": min(record.start_seconds for record in records),
@@ -201,24 +188,8 @@ def _summary(records: Sequence[RunRecord]) -> dict[str, Any]:
     return summary
 
 
-def _cell(value: Any, spread: Any, factor: int) -> str:
-    if value is None or not np.isfinite(value):
-        return "-"
-    digits = 1 if factor == 100 else 2
-    shown = f"{value:.{digits}f}"
-    return shown if spread is None or not np.isfinite(spread) else f"{shown} ± {spread:.{digits}f}"
-
-
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "-"
-
-
-def _align(cell: str, width: int, column: int, header: Sequence[str]) -> str:
-    return (
-        cell.rjust(width)
-        if header[column] in {"Seeds", *(heading for heading, _, _ in COLUMNS.values())}
-        else cell.ljust(width)
-    )
+    return value if isinstance(value, str) and value else "-"
 
 
 def _plain(value: Any) -> Any:

@@ -53,7 +53,26 @@ def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
         clips = cut_validation(
             clips, share=validation.share, seed=validation.seed, holdout_devices=validation.holdout_devices
         )
+    if config.training.clip_fraction < 1:
+        clips = _share_of_train(clips, dataset, config)
     return clips.set_index(Index(dataset.clips["clip_id"]).get_indexer(clips["clip_id"]))
+
+
+def _share_of_train(clips: "pd.DataFrame", dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
+    """Keep a share of the train clips of each scene and device, at least one; ``validation.seed`` draws them.
+
+    Each clip has one rank in the draw, so a smaller share is a part of a larger one, whatever devices are held out.
+    """
+    import numpy as np
+    from pandas import Series
+
+    names = sorted(dataset.clips["clip_id"])
+    ranks = Series(np.random.default_rng(config.validation.seed).permutation(len(names)), index=names)
+    train = clips[clips["split"] == "train"]
+    groups = ranks.loc[train["clip_id"]].set_axis(train.index).groupby([train["scene"], train["device"]])
+    wanted = (config.training.clip_fraction * groups.transform("size")).round().clip(lower=1)
+    left_out = train.index[groups.rank() > wanted]
+    return clips.drop(index=left_out)
 
 
 def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:
@@ -135,7 +154,7 @@ def _with_copies(
 def data_key(config: RunConfig) -> str:
     """Equal for runs that are trained on the same data, so that these are made once for all of them."""
     keys: dict[str, Any] = config.model_dump(include={"features", "waveform_augmentation", "validation"})
-    return canonical_json(keys | {"data": config.training.data})
+    return canonical_json(keys | {"data": config.training.data, "clip_fraction": config.training.clip_fraction})
 
 
 def describe_left_out(left_out: Sequence[str]) -> str:

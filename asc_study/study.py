@@ -3,14 +3,12 @@
 import json
 import os
 import socket
-import subprocess
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from asc_study import __version__
+from asc_study.accuracy_table import accuracies
 from asc_study.cache import cache_dir
 from asc_study.claims import run_lock, settle_abandoned
 from asc_study.data.dataset import Dataset, require_audio
@@ -23,14 +21,16 @@ from asc_study.execution import (
     RunSpec,
     execute_run,
 )
-from asc_study.leaderboard import COLUMNS, leaderboard, render, unique_names
+from asc_study.leaderboard import leaderboard, render, unique_names
 from asc_study.parallel import run_parallel
 from asc_study.plan import describe_plan, make_plan
 from asc_study.preflight import check_fit
 from asc_study.published import parse_published
 from asc_study.run_data import data_key, describe_left_out, run_data
 from asc_study.study_file import Study
+from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.tracking import Tracker
+from asc_study.versions import git_commit
 
 Say = Callable[[str], None]
 
@@ -67,8 +67,8 @@ def run_study(
     only: Sequence[str] = (),
     retry_failed: bool = False,
     say: Say = lambda line: None,
-) -> list[Outcome]:
-    """Run what is new or was cut off, each as an MLflow run under one parent run.
+) -> list[Outcome | EnsembleOutcome]:
+    """Run what is new or was cut off, each as an MLflow run under one parent run; then make the ensembles.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def run_study(
 
     Returns
     -------
-    list of Outcome
-        One for each run that was started now.
+    list of Outcome and EnsembleOutcome
+        One for each run that was started now and each ensemble that was made or could not be.
 
     Raises
     ------
@@ -105,19 +105,37 @@ def run_study(
             tracker.set_tags(run.run_id, {"asc.row": run.spec.row, "mlflow.runName": run.spec.label})
     wanted = {"new", "interrupted"} | ({"failed"} if retry_failed else set())
     chosen = {row.name for row in study.only(only).rows}
+
+    def combine() -> list[EnsembleOutcome]:
+        rows = study.only(only).ensembles
+        if not rows:
+            return []
+        finished = {
+            (run.spec.row, run.spec.seed): run.run_id
+            for run in make_plan(study, data.digest, tracker).runs
+            if run.status == "done"
+        }
+        return make_ensembles(tracker, study.name, study.ensembles, rows, study.seeds, finished, say)
+
     pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
     if not pending:
-        return []
+        return list(combine())
     for config in {data_key(spec.config): spec.config for spec in pending}.values():
         made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
         if made.left_out:
             say(describe_left_out(made.left_out))
-    return _run_pending(study, data, tracker, pending, jobs, say)
+    return _run_pending(study, data, tracker, pending, jobs, say, combine)
 
 
 def _run_pending(
-    study: Study, data: IdentifiedDataset, tracker: Tracker, pending: Sequence[RunSpec], jobs: int, say: Say
-) -> list[Outcome]:
+    study: Study,
+    data: IdentifiedDataset,
+    tracker: Tracker,
+    pending: Sequence[RunSpec],
+    jobs: int,
+    say: Say,
+    combine: Callable[[], list[EnsembleOutcome]],
+) -> list[Outcome | EnsembleOutcome]:
     commit, launch_id = git_commit(), uuid.uuid4().hex
     tags = {
         "asc.study": study.name,
@@ -128,7 +146,7 @@ def _run_pending(
         "asc.git_commit": commit,
         "asc.host": socket.gethostname(),
     }
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome | EnsembleOutcome] = []
     status = "KILLED"
     with run_lock(tracker.uri, study.name, launch_id):
         parent = tracker.create_run(study.name, f"{study.name}: {len(pending)} runs", tags, {})
@@ -146,13 +164,14 @@ def _run_pending(
         try:
             with tracker.artifacts(parent) as folder:
                 (folder / "study.yaml").write_text(study.source, encoding="utf-8")
-                table = {"rows": [row.name for row in study.rows], "published": bool(study.published)}
+                table = {"rows": study.names, "published": bool(study.published)}
                 (folder / "rows.json").write_text(json.dumps(table), encoding="utf-8")
                 if study.published:
                     (folder / "published.csv").write_text(study.published, encoding="utf-8")
             for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
                 outcomes.append(outcome)
                 say(_outcome_line(outcome, len(outcomes), len(pending)))
+            outcomes += combine()
             _log_comparison(study, tracker, parent)
             status = "FAILED" if any(outcome.status == "failed" for outcome in outcomes) else "FINISHED"
         finally:
@@ -167,7 +186,7 @@ def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
     from asc_study.evaluation.figures import page, study_figure
 
     published = parse_published(study.published, "published figures") if study.published else None
-    board = leaderboard(tracker, study.name, order=[row.name for row in study.rows], published=published)
+    board = leaderboard(tracker, study.name, order=study.names, published=published)
     if not board["seeds"].any():
         return
     with tracker.artifacts(parent) as folder:
@@ -183,33 +202,10 @@ def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
         (folder / "figures" / "summary.html").write_text(summary, encoding="utf-8")
 
 
-def git_commit() -> str:
-    """The commit of the code in use (``-dirty`` if it was changed since), or the package's version outside git."""
-    folder = Path(__file__).resolve().parent
-    with suppress(OSError, subprocess.CalledProcessError):
-        described = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        tracked = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
-            capture_output=True,
-            check=False,
-        )
-        if tracked.returncode == 0:  # else the package is installed inside somebody else's repository
-            return described.stdout.strip()
-    return f"asc-study {__version__}"
-
-
 def _outcome_line(outcome: Outcome, number: int, total: int) -> str:
     head = f"[{number}/{total}] {outcome.spec.label}"
     if outcome.status == "elsewhere":
         return f"{head}: taken by another process"
     if outcome.status == "failed":
         return f"{head}: FAILED: {outcome.reason}"
-    metrics = outcome.metrics or {}
-    shown = [(heading, metric) for heading, metric, factor in COLUMNS.values() if factor == 100 and metric in metrics]
-    figures = "  ".join(f"{heading} {100 * metrics[metric]:.1f}" for heading, metric in shown)
-    return f"{head}: {figures}  ({outcome.seconds:.0f} s)"
+    return f"{head}: {accuracies(outcome.metrics or {})}  ({outcome.seconds:.0f} s)"

@@ -19,6 +19,7 @@ import yaml
 from pydantic import Field
 
 from asc_study.config import RunConfig, canonical_json, resolve
+from asc_study.ensemble_rows import EnsembleRow, read_ensembles
 from asc_study.errors import InputError
 from asc_study.schema import Strict, did_you_mean, validate
 
@@ -34,6 +35,7 @@ class StudyFile(Strict):
     base: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     grid: dict[str, list[Any] | dict[str, Any]] = {}
+    ensembles: list[dict[str, Any]] = []
     seeds: list[int] = Field([0], min_length=1)
     profiles: dict[str, dict[str, Any]] = {}
     published: str = ""
@@ -59,21 +61,27 @@ class Study:
     figures: str
     source: str
     published: str = ""
+    ensembles: tuple[EnsembleRow, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all rows, those of the ensembles last."""
+        return [row.name for row in self.rows] + [row.name for row in self.ensembles]
 
     def only(self, names: Sequence[str]) -> "Study":
-        """The study with the named rows alone; all rows if no name is given.
+        """The study with the named rows and ensembles alone; all if no name is given.
 
         Raises
         ------
         InputError
             If a name is not a row of the study.
         """
-        known = {row.name: row for row in self.rows}
         for name in names:
-            if name not in known:
-                raise InputError(f"study {self.name!r} has no row {name!r}: {did_you_mean(name, known)}")
+            if name not in self.names:
+                raise InputError(f"study {self.name!r} has no row {name!r}: {did_you_mean(name, self.names)}")
         rows = tuple(row for row in self.rows if not names or row.name in names)
-        return replace(self, rows=rows)
+        ensembles = tuple(row for row in self.ensembles if not names or row.name in names)
+        return replace(self, rows=rows, ensembles=ensembles)
 
 
 def load_study(
@@ -98,13 +106,10 @@ def load_study(
     InputError
         One line: file, row, rule, value received and remedy.
     """
-    raw = _read_yaml(path)
+    raw = read_yaml(path)
     study = validate(StudyFile, raw, where=str(path))
-    if not _STUDY_NAME.fullmatch(study.study):
-        raise InputError(
-            f"{path}: `study` must be at most 100 letters, digits, '.', '_' or '-', got {study.study!r:.80}: rename it"
-        )
-    settings = [_parse_override(override) for override in overrides]
+    require_name("study", study.study, path)
+    settings = [parse_override(override) for override in overrides]
     seeds = next((value for key, value in reversed(settings) if key == "seeds"), study.seeds)
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise InputError(
@@ -121,7 +126,7 @@ def load_study(
     for name, own in _table(study, path):
         merged = merge(base, own, where=f"{path}: row {name!r}")
         if profile is not None:
-            merged = _apply_profile(merged, study.profiles[profile], where=f"{path}: profile {profile!r}")
+            merged = apply_profile(merged, study.profiles[profile], where=f"{path}: profile {profile!r}")
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
@@ -129,7 +134,33 @@ def load_study(
     _check_rows(rows, path)
     source = path.read_text(encoding="utf-8")
     published = _read_published(path.parent / study.published) if study.published else ""
-    return Study(study.study, study.description, tuple(rows), tuple(seeds), study.figures, source, published)
+    ensembles = read_ensembles(study.ensembles, {row.name: row.config.task for row in rows}, where=str(path))
+    return Study(
+        study.study,
+        study.description,
+        tuple(rows),
+        tuple(seeds),
+        study.figures,
+        source,
+        published,
+        tuple(ensembles),
+    )
+
+
+def require_name(key: str, name: str, path: Path) -> None:
+    """Raise `InputError` if ``name`` cannot be an experiment's name in every store."""
+    if not _STUDY_NAME.fullmatch(name):
+        raise InputError(
+            f"{path}: `{key}` must be at most 100 letters, digits, '.', '_' or '-', got {name!r:.80}: rename it"
+        )
+
+
+def require_study_name(name: str, *, where: str = "") -> None:
+    """Raise `InputError` unless ``name`` can be a study's, and with it an experiment's and a folder's."""
+    if not _STUDY_NAME.fullmatch(name):
+        raise InputError(
+            f"{where}`study` must be at most 100 letters, digits, '.', '_' or '-', got {name!r:.80}: rename it"
+        )
 
 
 def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
@@ -152,7 +183,7 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
     return result
 
 
-def _apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+def apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """Merge a profile into a row; the settings of an augmentation that the row does not use are left out."""
     nested = merge({}, profile, where=where)
     for key in ("batch_augmentation", "waveform_augmentation"):
@@ -226,7 +257,8 @@ def _check_rows(rows: Sequence[Row], path: Path) -> None:
         )
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, Any]:
+    """Take ``KEY=VALUE`` apart; the value is YAML."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--set takes KEY=VALUE, got {text!r}: for example --set training.epochs=2")
@@ -255,7 +287,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a study or search file; whatever is wrong with it is an `InputError` of one line."""
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         json.dumps(raw, default=str)  # a mapping that holds itself (an anchor inside its own value) ends here

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from asc_study.errors import InputError
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
     from mlflow.entities import Run
 
 _SQLITE: Final = "sqlite:///"
@@ -35,6 +36,7 @@ class RunRecord:
     """What the platform reads back of a run; ``status`` is MLflow's (RUNNING, FINISHED, FAILED, KILLED)."""
 
     run_id: str
+    experiment_id: str
     status: str
     tags: Mapping[str, str]
     params: Mapping[str, str]
@@ -50,6 +52,17 @@ class RunRecord:
     def identity(self) -> str:
         """What the process that works on the run locks: its signature, or the launch that a parent run stands for."""
         return self.signature or self.tags.get("asc.launch", self.run_id)
+
+    @property
+    def seed(self) -> str:
+        """The run's seed as text; empty for what has none."""
+        return self.tags.get("asc.seed", "")
+
+    @property
+    def label(self) -> str:
+        """Row and seed, as shown to people."""
+        row = self.tags.get("asc.row", self.run_id)
+        return f"{row} seed {self.seed}" if self.seed else row
 
     @property
     def failure(self) -> str:
@@ -155,6 +168,31 @@ class Tracker:
             if not token:
                 return found
 
+    def run(self, run_id: str) -> RunRecord | None:
+        """One run by its id; None if there is none, or it was deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException:
+            return None
+        return _record(run) if run.info.lifecycle_stage == "active" else None
+
+    def predictions(self, run_id: str) -> "dict[str, pd.DataFrame]":
+        """The predictions tables of a run by split; empty if it has none.
+
+        Raises
+        ------
+        InputError
+            If a table cannot be read.
+        """
+        from asc_study.evaluation.predictions import read_predictions
+
+        if not self.client.list_artifacts(run_id, "predictions"):
+            return {}
+        folder = self.artifact(run_id, "predictions")
+        return {path.stem: read_predictions(path) for path in sorted(folder.glob("*.parquet"))}
+
     def create_run(self, study: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
         """Create a run in the state RUNNING and return its id."""
         from mlflow.entities import Param
@@ -171,6 +209,14 @@ class Tracker:
         from mlflow.entities import RunTag
 
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_path(self, run_id: str, steps: Sequence[Mapping[str, float]]) -> None:
+        """Log metrics that change from step to step (counted from 1) in one request."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [Metric(name, value, now, n) for n, step in enumerate(steps, 1) for name, value in step.items()]
+        self.client.log_batch(run_id, metrics=entries)
 
     def log_metrics(
         self, run_id: str, metrics: Mapping[str, float], step: int = 0, *, model_id: str | None = None
@@ -209,6 +255,22 @@ class Tracker:
         finally:
             mlflow.end_run("RUNNING")  # the run is not over: `finish` ends it
         return str(info.model_id)
+
+    def load_keras_model(self, run_id: str) -> "keras.Model":
+        """The Keras model that a run logged.
+
+        Raises
+        ------
+        InputError
+            If the run has none.
+        """
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return mlflow.keras.load_model(f"runs:/{run_id}/model")
+        except (MlflowException, OSError) as error:
+            raise InputError(f"run {run_id} has no model ({' '.join(str(error).split())}): was it deleted?") from None
 
     def finish(self, run_id: str, status: str = "FINISHED", *, failure: str = "") -> None:
         """End a run; a failure's reason becomes the tag ``asc.failure``."""
@@ -271,6 +333,7 @@ def _cannot_open(uri: str, error: Exception) -> InputError:
 def _record(run: "Run") -> RunRecord:
     return RunRecord(
         run_id=run.info.run_id,
+        experiment_id=str(run.info.experiment_id),
         status=run.info.status,
         tags=dict(run.data.tags),
         params=dict(run.data.params),

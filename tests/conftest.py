@@ -1,10 +1,18 @@
 """What all tests share: no test touches the user's cache, store or working directory."""
 
 import os
+import sqlite3
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from asc_study.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -31,6 +39,18 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking store without runs: MLflow takes seconds to create one, a copy takes none."""
+    from asc_study.tracking import Tracker
+
+    file = tmp_path_factory.mktemp("store") / "empty.db"
+    Tracker(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return file
+
+
+@pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny simulated ten-class data set: clips of one second, three training segments a scene."""
     from asc_study.data.simulate import simulate
@@ -38,3 +58,85 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("simulated") / "sim"
     simulate(root, clips_per_scene=3, seconds=1.0, seed=1)
     return root
+
+
+@pytest.fixture(scope="session")
+def to_tflite() -> Callable[..., bytes]:
+    """Convert a Keras model to TFLite; with ``quantised``, to dynamic range. Needs the TensorFlow backend."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    def convert(model: Any, *, quantised: bool) -> bytes:
+        signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
+        traced = tf.function(lambda features: model(features, training=False)).get_concrete_function(signature)
+        # Frozen first: the converter else goes through a SavedModel, which takes ten times as long.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(traced)])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT] if quantised else []
+        return bytes(converter.convert())
+
+    return convert
+
+
+@pytest.fixture(scope="session")
+def run_tflite() -> Callable[..., Any]:
+    """Compute the output of a TFLite model."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tensorflow import lite
+
+        Interpreter = lite.Interpreter
+
+    def run(model: bytes, features: Any) -> Any:
+        interpreter = Interpreter(model_content=model)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], features)
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def make_table():
+    """A function that makes the predictions table of a system of a given skill on simulated clips."""
+
+    def make(
+        seed: int, *, skill: float = 1.0, clips: int = 200, split: str = "test", task: str = "ten_class"
+    ) -> pd.DataFrame:
+        clip = np.arange(clips)
+        scene = np.array([SCENES[i % 10] for i in clip])
+        label = scene if task == "ten_class" else np.array([GROUP_OF_SCENE[name] for name in scene])
+        classes = CLASSES[task]
+        rng = np.random.default_rng([seed, clips])
+        logits = rng.normal(size=(clips, len(classes)))
+        logits[clip, [classes.index(name) for name in label]] += skill
+        logits += 0.3 * np.random.default_rng(99).normal(size=(clips, 1)) * logits  # clips differ in difficulty
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        context = pd.DataFrame(
+            {
+                "clip_id": [f"{split}-{i:05d}" for i in clip],
+                "scene": label,
+                "device": [DEVICES[i % 9] for i in clip],
+                "city": [("lisbon", "milan")[(i // 10) % 2] for i in clip],
+                "location": [str(i // 10 % 20) for i in clip],
+                "split": split,
+            }
+        )
+        return pd.concat([context, pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))], axis=1)
+
+    return make
+
+
+@pytest.fixture
+def tiny_table():
+    """A function that makes a three-class table of given rows: (scene, device, location, three probabilities)."""
+
+    def make(*rows: tuple, split: str = "validation") -> pd.DataFrame:
+        columns = ["scene", "device", "location", *CLASSES["three_class"]]
+        table = pd.DataFrame(rows, columns=columns)
+        table.insert(0, "clip_id", [f"clip{i}" for i in range(len(rows))])
+        table = table.assign(city="lisbon", split=split)
+        return table[["clip_id", "scene", "device", "city", "location", "split", *CLASSES["three_class"]]]
+
+    return make

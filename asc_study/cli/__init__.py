@@ -7,7 +7,9 @@ import click
 from asc_study import __version__
 from asc_study.cli.data import data
 from asc_study.cli.models import models
+from asc_study.cli.search import search
 from asc_study.cli.studies import demo, leaderboard, plan, run
+from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict
 from asc_study.errors import InputError
 
 
@@ -48,5 +50,5 @@ def cli() -> None:
     """
 
 
-for command in (data, models, plan, run, leaderboard, demo):
+for command in (data, models, plan, run, search, leaderboard, ensemble, fuse, compare, import_, predict, export, demo):
     cli.add_command(command)

@@ -12,6 +12,7 @@ from asc_study.errors import InputError
 
 if TYPE_CHECKING:
     from asc_study.execution import Outcome
+    from asc_study.systems.rows import EnsembleOutcome
 
 
 @click.command()
@@ -48,7 +49,7 @@ def plan(study_file: Path, data_dir: Path, profile: str | None, overrides: tuple
 @click.argument("study_file", type=FILE, metavar="STUDY.yaml")
 @data_option
 @jobs_option
-@click.option("--only", multiple=True, metavar="ROW", help="Run this row only; repeatable.")
+@click.option("--only", multiple=True, metavar="ROW", help="Run this row or ensemble only; repeatable.")
 @click.option("--retry-failed", is_flag=True, help="Try runs that failed again.")
 @profile_option
 @set_option
@@ -98,7 +99,7 @@ def _run(
     retry_failed: bool = False,
     profile: str | None = None,
     overrides: tuple[str, ...] = (),
-) -> "list[Outcome]":
+) -> "list[Outcome | EnsembleOutcome]":
     from asc_study.study import identify, run_study
     from asc_study.study_file import load_study
 
@@ -109,7 +110,7 @@ def _run(
     return run_study(study, identified, jobs=jobs, only=only, retry_failed=retry_failed, say=say)
 
 
-def _exit_status(outcomes: "list[Outcome]") -> int:
+def _exit_status(outcomes: "list[Outcome | EnsembleOutcome]") -> int:
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 

@@ -3,36 +3,59 @@
 import html
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from asc_study.evaluation.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    reliability_curve,
+    with_temperature,
+)
 from asc_study.evaluation.metrics import confusion
 from asc_study.taxonomy import DEVICE_SUBSETS, DEVICES
 
 #: One colour a device subset: seen (blue, green, amber), unseen (red); told apart by lightness as well as by hue.
 SUBSET_COLOURS = {"A": "#1f4e79", "BC": "#2a9d8f", "s1-s3": "#e9a23b", "s4-s6": "#c8443c"}
 SUBSET_NAMES = {"A": "A", "BC": "B&C", "s1-s3": "s1-s3 (seen)", "s4-s6": "s4-s6 (unseen)"}
-_LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 80, "b": 50}, "font": {"size": 13}}
+LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 80, "b": 50}, "font": {"size": 13}}
 
 
 def summary_page(
     title: str,
-    test: pd.DataFrame | None,
+    tables: Mapping[str, pd.DataFrame],
     metrics: Mapping[str, float],
-    history: Sequence[Mapping[str, float]],
+    history: Sequence[Mapping[str, float]] = (),
     *,
+    more: Sequence[go.Figure] = (),
     plotlyjs: str = "inline",
 ) -> str:
-    """Draw accuracy by device, confusion matrix and learning curve of a run; returns an HTML page.
+    """Draw a system: accuracy by device, confusion matrix, reliability, and how it was trained; returns an HTML page.
 
-    Without test predictions (a run trained on all development data) it shows the learning curve alone.
+    Parameters
+    ----------
+    title
+        The run's name.
+    tables
+        Predictions tables by split. Without test (a run trained on all development data) only training is shown.
+    metrics
+        The run's metrics.
+    history
+        Metrics of each epoch; empty for what was not trained here.
+    more
+        Figures of its own, shown after the accuracy by device.
+    plotlyjs
+        ``inline`` or ``cdn``, see `page`.
     """
-    if test is None:
-        lead = "Trained on all development data: there is no test accuracy."
-        return page(title, lead, [learning_figure(history)], plotlyjs)
-    figures = [device_figure(metrics), confusion_figure(test), learning_figure(history)]
+    trained = [learning_figure(history)] if history else []
+    if "test" not in tables:
+        lead = "There is no test accuracy: no test split was predicted (trained on all development data)."
+        return page(title, lead, [*more, *trained], plotlyjs)
+    test = tables["test"]
+    figures = [device_figure(metrics), *more, confusion_figure(test), reliability_figure(tables), *trained]
     lead = "  ".join(
         f"{name} {100 * metrics[f'test/acc_{subset}']:.1f} %"
         for subset, name in SUBSET_NAMES.items()
@@ -80,7 +103,7 @@ def device_figure(metrics: Mapping[str, float]) -> go.Figure:
         figure.add_trace(go.Bar(x=heard, y=values, marker_color=colour, text=text, showlegend=False), 1, 2)
     figure.update_xaxes(categoryorder="array", categoryarray=list(DEVICES), row=1, col=2)
     figure.update_yaxes(title="Test accuracy (%)", range=[0, 100], row=1, col=1)
-    return figure.update_layout(title="Robustness to the recording device", height=420, **_LAYOUT)
+    return figure.update_layout(title="Robustness to the recording device", height=420, **LAYOUT)
 
 
 def confusion_figure(test: pd.DataFrame) -> go.Figure:
@@ -98,9 +121,36 @@ def confusion_figure(test: pd.DataFrame) -> go.Figure:
         hovertemplate="true %{y}<br>decided %{x}<br>%{z:.1f} %<extra></extra>",
         colorbar={"title": "%"},
     )
-    figure = go.Figure(heat).update_layout(title="Confusion matrix (test, % of each true scene)", height=560, **_LAYOUT)
+    figure = go.Figure(heat).update_layout(title="Confusion matrix (test, % of each true scene)", height=560, **LAYOUT)
     figure.update_xaxes(title="decision").update_yaxes(title="true scene", autorange="reversed")
     return figure.update_layout(margin={"l": 140, "b": 130})
+
+
+def reliability_figure(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """Accuracy by confidence on test, before and after the temperature that was fitted on validation."""
+    figure = go.Figure()
+    ends = {"mode": "lines", "line": {"color": "#999", "dash": "dot"}, "name": "perfect"}
+    figure.add_trace(go.Scatter(x=[0, 100], y=[0, 100], **ends))
+    curves = {"as it is": tables["test"]}
+    if "validation" in tables:
+        temperature = fit_temperature(tables["validation"])
+        curves[f"with temperature {temperature:.2f}"] = with_temperature(tables["test"], temperature)
+    for (name, table), colour in zip(curves.items(), ("#1f4e79", "#e9a23b"), strict=False):
+        curve = reliability_curve(table)
+        error = 100 * expected_calibration_error(table)
+        trace = go.Scatter(
+            x=100 * curve["confidence"],
+            y=100 * curve["accuracy"],
+            customdata=curve["clips"],
+            mode="lines+markers",
+            marker={"color": colour, "size": 4 + 20 * np.sqrt(curve["clips"] / len(table))},
+            name=f"{name}: ECE {error:.1f} %",
+            hovertemplate="confidence %{x:.1f} %<br>accuracy %{y:.1f} %<br>%{customdata} clips<extra></extra>",
+        )
+        figure.add_trace(trace)
+    figure.update_xaxes(title="confidence (%)", range=[0, 101]).update_yaxes(title="accuracy (%)", range=[0, 101])
+    legend = {"x": 0.02, "y": 0.98}
+    return figure.update_layout(title="Reliability (test; marks grow with clips)", height=420, legend=legend, **LAYOUT)
 
 
 def learning_figure(history: Sequence[Mapping[str, float]]) -> go.Figure:
@@ -124,7 +174,7 @@ def learning_figure(history: Sequence[Mapping[str, float]]) -> go.Figure:
         secondary_y=True,
     )
     return figure.update_layout(
-        title="Training", height=380, legend={"orientation": "h", "y": 1.15, "x": 0.4}, **_LAYOUT
+        title="Training", height=380, legend={"orientation": "h", "y": 1.15, "x": 0.4}, **LAYOUT
     )
 
 
@@ -139,4 +189,4 @@ def study_figure(board: pd.DataFrame) -> go.Figure:
                 x=board["row"], y=board[column], name=name, marker_color=SUBSET_COLOURS[subset], error_y=spread
             )
     figure.update_yaxes(title="Test accuracy (%)", range=[0, 100])
-    return figure.update_layout(title="Accuracy by device subset", barmode="group", height=480, **_LAYOUT)
+    return figure.update_layout(title="Accuracy by device subset", barmode="group", height=480, **LAYOUT)

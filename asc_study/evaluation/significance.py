@@ -27,6 +27,7 @@ from asc_study.errors import InputError
 from asc_study.evaluation.metrics import LOG_LOSS_FLOOR, groups, labels_of, places_of
 from asc_study.evaluation.predictions import check_predictions, classes_of
 from asc_study.taxonomy import CLASSES
+from asc_study.text_table import text_table
 
 Values = npt.NDArray[np.float64]
 
@@ -212,15 +213,6 @@ def render(comparison: Comparison, first_name: str, second_name: str) -> str:
             "",
         ]
     )
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    text = [
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    text.insert(1, "  ".join("-" * width for width in widths))
     title = (
         f"{second_name} against {first_name} ({comparison.split} split, {comparison.clips} clips; "
         f"seeds: {comparison.seeds_second} against {comparison.seeds_first})"
@@ -229,7 +221,7 @@ def render(comparison: Comparison, first_name: str, second_name: str) -> str:
         "accuracy in %, log loss in nats; difference: second minus first, interval by location; *: it excludes 0",
         "McNemar takes the clips for independent, which those of one location are not: its p is too low",
     ]
-    return "\n".join([title, *text, *notes, _verdict(comparison.subsets[0], first_name, second_name)])
+    return "\n".join([title, text_table(lines), *notes, _verdict(comparison.subsets[0], first_name, second_name)])
 
 
 def _verdict(overall: SubsetComparison, first_name: str, second_name: str) -> str:

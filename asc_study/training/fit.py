@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,7 @@ def train(
     *,
     checkpoint: Path,
     on_epoch: EpochReport = lambda epoch, metrics: None,
+    watch: Collection[str] = (),
 ) -> TrainingResult:
     """Train one model, or go on from its checkpoint, and predict validation and test as far as there are any.
 
@@ -66,6 +67,8 @@ def train(
         File of the unfinished training; read if it exists, rewritten after every epoch.
     on_epoch
         Told the metrics of every finished epoch.
+    watch
+        Metrics of the validation split (``validation/...``) to tell ``on_epoch`` besides.
 
     Raises
     ------
@@ -73,15 +76,59 @@ def train(
         If the loss is not finite.
     """
     settings = config.training
+    split = {name: clips[clips["split"] == name] for name in ("train", "validation", "test")}
+    training = _set_up(config, split["train"], store, seed)
+    model, batches = training.model, training.batches
+    state = load_checkpoint(checkpoint, model)
+
+    for epoch in range(len(state.history), settings.epochs):
+        metrics = _train_epoch(training, epoch)
+        if len(split["validation"]):
+            measured = evaluate(_predict(model, split["validation"], store, config), intervals=False)
+            metrics |= {
+                "validation_acc": measured["validation/acc_avg"],
+                "validation_loss": measured["validation/log_loss"],
+            }
+            metrics |= {name: measured[name] for name in watch if name in measured}
+        state.history.append(metrics)
+        _keep(state, model, settings)
+        on_epoch(epoch, metrics)  # first: an epoch that a checkpoint counts has been told
+        save_checkpoint(checkpoint, model, state)
+
+    final = _final_model(config, batches.input_shape, list(state.kept.values()))
+    predictions = {
+        name: _predict(final, split[name], store, config) for name in ("validation", "test") if len(split[name])
+    }
+    return TrainingResult(final, predictions, state.history, tuple(state.kept), batches.input_shape)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What every epoch works with: the compiled model, its batches and its learning rate."""
+
+    model: keras.Model
+    batches: TrainingBatches
+    schedule: WarmRestarts
+
+
+class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
+    """End the epoch at once; Keras' own ``TerminateOnNaN`` does that too, but prints to standard output."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            self.model.stop_training = True
+
+
+def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: int) -> _Training:
+    """Make everything that the epochs need from the training clips; the run's random streams begin here."""
+    settings = config.training
     weights_seed, batches_seed = (int(part) for part in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.clear_session()
     keras.utils.set_random_seed(weights_seed)
-
-    split = {name: clips[clips["split"] == name] for name in ("train", "validation", "test")}
     batches = TrainingBatches(
         store,
-        split["train"].index.to_numpy(),
-        _one_hot(split["train"], config),
+        clips.index.to_numpy(),
+        _one_hot(clips, config),
         batch_size=settings.batch_size,
         augmentation=compose(config.batch_augmentation),
         seed=batches_seed,
@@ -99,34 +146,7 @@ def train(
     optimizer = keras.optimizers.SGD(schedule, momentum=settings.momentum)
     model.compile(optimizer, loss="categorical_crossentropy", jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
-    state = load_checkpoint(checkpoint, model)
-
-    for epoch in range(len(state.history), settings.epochs):
-        metrics = _train_epoch(model, batches, schedule, epoch)
-        if len(split["validation"]):
-            measured = evaluate(_predict(model, split["validation"], store, config), intervals=False)
-            metrics |= {
-                "validation_acc": measured["validation/acc_avg"],
-                "validation_loss": measured["validation/log_loss"],
-            }
-        state.history.append(metrics)
-        _keep(state, model, settings)
-        on_epoch(epoch, metrics)  # first: an epoch that a checkpoint counts has been told
-        save_checkpoint(checkpoint, model, state)
-
-    final = _final_model(config, batches.input_shape, list(state.kept.values()))
-    predictions = {
-        name: _predict(final, split[name], store, config) for name in ("validation", "test") if len(split[name])
-    }
-    return TrainingResult(final, predictions, state.history, tuple(state.kept), batches.input_shape)
-
-
-class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
-    """End the epoch at once; Keras' own ``TerminateOnNaN`` does that too, but prints to standard output."""
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self.model.stop_training = True
+    return _Training(model, batches, schedule)
 
 
 def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
@@ -139,11 +159,11 @@ def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
     )
 
 
-def _train_epoch(model: keras.Model, batches: TrainingBatches, schedule: WarmRestarts, epoch: int) -> dict[str, float]:
+def _train_epoch(training: _Training, epoch: int) -> dict[str, float]:
     start = time.perf_counter()
-    batches.set_epoch(epoch)
-    fitted = model.fit(
-        batches,
+    training.batches.set_epoch(epoch)
+    fitted = training.model.fit(
+        training.batches,
         epochs=epoch + 1,
         initial_epoch=epoch,
         shuffle=False,  # the batches shuffle themselves, from the run's seed
@@ -156,7 +176,7 @@ def _train_epoch(model: keras.Model, batches: TrainingBatches, schedule: WarmRes
             f"the loss became {loss} in epoch {epoch + 1}: lower training.lr_max or check the features"
         )
     # The optimiser's own value is already that of the next step, which may begin a new cycle.
-    rate = float(keras.ops.convert_to_numpy(schedule((epoch + 1) * len(batches) - 1)))
+    rate = float(keras.ops.convert_to_numpy(training.schedule((epoch + 1) * len(training.batches) - 1)))
     return {"train_loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
 
 
@@ -184,11 +204,12 @@ def _final_model(config: RunConfig, clip_shape: tuple[int, int, int], kept: Sequ
         models[-1].set_weights(weights)
     if len(models) == 1:
         return models[0]
+    name = f"{models[0].name}_snapshots"  # a dotted path's colon is not allowed in names
     for number, model in enumerate(models, 1):
         model.name = f"snapshot_{number}"
     inputs = keras.Input(models[0].input_shape[1:], name="features")
     mean = keras.layers.Average(name="probabilities")([model(inputs) for model in models])
-    return keras.Model(inputs, mean, name=f"{config.architecture}_snapshots")
+    return keras.Model(inputs, mean, name=name)
 
 
 def _predict(model: keras.Model, clips: pd.DataFrame, store: FeatureStore, config: RunConfig) -> pd.DataFrame:

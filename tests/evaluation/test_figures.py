@@ -18,9 +18,9 @@ HISTORY = [{"train_loss": 2.0, "learning_rate": 0.05}, {"train_loss": 1.0, "lear
 
 
 def test_summary_page_is_self_contained_with_one_copy_of_plotly():
-    text = summary_page("a <row>", table(), evaluate(table()), HISTORY)
+    text = summary_page("a <row>", {"test": table()}, evaluate(table()), HISTORY)
     assert "a &lt;row&gt;" in text
-    assert text.count("Plotly.newPlot") >= 3
+    assert text.count("Plotly.newPlot") >= 4
     assert "<script src=" not in text
     assert 3e6 < len(text) < 8e6
 

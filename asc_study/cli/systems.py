@@ -1,0 +1,268 @@
+"""Commands on systems after training: import, export, ensemble, fuse, compare."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asc_study.cli.options import FILE, FOLDER, jobs_option, json_option
+from asc_study.errors import InputError
+
+if TYPE_CHECKING:
+    from asc_study.tracking import Tracker
+
+_RUN_HELP = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id"
+
+_task_option = click.option("--task", type=click.Choice(["ten_class", "three_class"]))
+_fusion_option = click.option(
+    "--fusion",
+    default="average",
+    show_default=True,
+    type=click.Choice(["average", "weighted", "product", "logistic"]),
+    help="How systems of one task become one.",
+)
+
+
+class _ManyValues(click.Command):
+    """A command whose repeatable options take several values at once: ``--fine A B`` is ``--fine A --fine B``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        many = {name for p in self.params if isinstance(p, click.Option) and p.multiple for name in p.opts}
+        spread: list[str] = []
+        option = ""
+        for position, argument in enumerate(args):
+            if argument.startswith("-") and argument != "-":
+                option = argument if argument in many else ""
+            elif option and args[position - 1] != option:
+                spread.append(option)
+            spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+def _store() -> "Tracker":
+    """The existing store; an empty one has no runs to work on."""
+    from asc_study.tracking import open_existing, tracking_uri
+
+    tracker = open_existing()
+    if tracker is None:
+        raise InputError(f"there is no tracking store {tracking_uri()}: run a study here first, or import a system")
+    return tracker
+
+
+@click.command("import")
+@click.argument("scores", type=FILE, metavar="SCORES")
+@click.option("--labels", required=True, type=FILE, metavar="FILE", help="TAU list with labels of the scored clips.")
+@click.option("--name", required=True, metavar="NAME", help="Name of the row.")
+@click.option("--study", required=True, metavar="STUDY", help="Study (MLflow experiment) that it joins.")
+@_task_option
+@click.option(
+    "--validation",
+    nargs=2,
+    type=FILE,
+    metavar="SCORES FILE",
+    help="Scores of validation clips and the list with their labels: ensembles are then chosen on them.",
+)
+@json_option
+def import_(
+    scores: Path,
+    labels: Path,
+    name: str,
+    study: str,
+    task: str | None,
+    validation: tuple[Path, Path] | None,
+    as_json: bool,
+) -> None:
+    """Make a run of the SCORES of a system trained elsewhere, with all metrics.
+
+    SCORES is text separated by tabs, commas or spaces, with or without header and file names (rows are then in the
+    order of FILE), the DCASE 2020 output form, or parquet. FILE is a list of the data set such as
+    evaluation_setup/fold1_evaluate.csv, or meta.csv.
+
+    \b
+    Example:
+      asc-study import scores.txt --labels tau-mobile/evaluation_setup/fold1_evaluate.csv --name theirs --study demo
+    """
+    from asc_study.accuracy_table import accuracy_table
+    from asc_study.systems.exchange import import_system
+    from asc_study.tracking import Tracker
+
+    imported, logged = import_system(Tracker(), study, name, scores, labels, task=task, validation=validation)
+    if as_json:
+        shown = {"run_id": logged.run_id, "existed": logged.existed, "notes": imported.notes}
+        click.echo(json.dumps(shown | {"metrics": dict(logged.metrics)}, indent=2))
+        return
+    for note in imported.notes:
+        click.echo(f"note: {note}")
+    click.echo(accuracy_table({name: logged.metrics}))
+    _print_run(logged)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--data", "folder", required=True, type=FOLDER, metavar="DIR", help="Folder with audio/*.wav.")
+@jobs_option
+def predict(runs: tuple[str, ...], folder: Path, jobs: int) -> None:
+    """Predict the clips of DIR, which need no labels, with trained runs, so that `fuse` and `export` can.
+
+    The predictions become the runs' artifact predictions/evaluation.parquet.
+
+    \b
+    Example:
+      asc-study predict submissions/a-resnet_d submissions/a-fsfcnn_s --data tau-mobile-evaluation
+    """
+    from asc_study.systems.predict import predict_runs
+
+    predict_runs(_store(), runs, folder, jobs=jobs, say=click.echo)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--format", "form", required=True, type=click.Choice(["dcase2020", "csv", "parquet"]))
+@click.option("--out", required=True, type=FILE, metavar="FILE")
+@click.option(
+    "--split", type=click.Choice(["test", "validation", "evaluation"]), help="Default: evaluation, else test."
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+def export(run: str, form: str, out: Path, split: str | None, force: bool) -> None:
+    """Write the predictions of RUN (STUDY/ROW, STUDY/ROW@SEED or an MLflow run id) to FILE.
+
+    dcase2020 is the challenge's system output, csv and parquet are the whole predictions table.
+
+    \b
+    Example:
+      asc-study export demo/fcnn-plain --format dcase2020 --out fcnn-plain.tsv
+    """
+    from asc_study.systems.exchange import export_predictions
+
+    split, clips = export_predictions(_store(), run, out, form, split=split, overwrite=force)
+    click.echo(f"{out}: {clips} clips of the {split} split")
+
+
+@click.command(cls=_ManyValues)
+@click.argument("study", metavar="STUDY")
+@click.option(
+    "--method",
+    default="greedy",
+    show_default=True,
+    type=click.Choice(["greedy", "overlap", "exhaustive", "caruana"]),
+    help="greedy: best objective of the mean; overlap: best systems that differ; exhaustive: all subsets; "
+    "caruana: with replacement.",
+)
+@click.option("--max-members", default=5, show_default=True, metavar="K")
+@click.option("--max-overlap", default=0.8, show_default=True, metavar="X", help="Share of equal decisions (overlap).")
+@click.option(
+    "--objective",
+    "metric",
+    default="acc_device_macro",
+    show_default=True,
+    metavar="METRIC",
+    help="What is optimised, never on test: acc_device_macro, acc_avg, log_loss, acc_s4-s6, acc_macro ...",
+)
+@_fusion_option
+@_task_option
+@click.option("--run", "runs", multiple=True, metavar="RUN...", help=f"Candidates; default: all. {_RUN_HELP}.")
+@click.option("--name", metavar="NAME", help="Name of the row; default: ensemble-METHOD.")
+@json_option
+def ensemble(
+    study: str, task: str | None, runs: tuple[str, ...], name: str | None, as_json: bool, **options: Any
+) -> None:
+    """Choose members among the finished runs of STUDY, fuse them and log the result as a run.
+
+    Decides on the validation split; if a candidate has no validation predictions (imported systems), by cross-fitting
+    over locations.
+
+    \b
+    Example:
+      asc-study ensemble demo --method overlap --max-overlap 0.75
+    """
+    from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble, render, to_dict
+
+    tracker = _store()
+    members, notes = gather_candidates(tracker, study, references=runs, task=task)
+    chosen = choose(members, EnsembleOptions(**options), notes)
+    logged = log_ensemble(tracker, study, name or f"ensemble-{options['method']}", chosen)
+    if as_json:
+        click.echo(json.dumps({"run_id": logged.run_id, "existed": logged.existed, **to_dict(chosen)}, indent=2))
+        return
+    click.echo(render(chosen, study))
+    _print_run(logged)
+
+
+@click.command(cls=_ManyValues)
+@click.option("--fine", required=True, multiple=True, metavar="RUN...", help=f"Systems to fuse. {_RUN_HELP}.")
+@click.option("--coarse", multiple=True, metavar="RUN...", help="Three-class systems: two-stage fusion.")
+@_fusion_option
+@click.option(
+    "--rule",
+    "join",
+    default="product",
+    show_default=True,
+    type=click.Choice(["product", "learned"]),
+    help="How the stages are joined: the paper's product, or logistic regression.",
+)
+@click.option("--exponent", default="1", show_default=True, metavar="X|fit", help="On the coarse score of the product.")
+@click.option("--study", metavar="STUDY", help="Study that the result joins; default: that of the first run.")
+@click.option("--name", metavar="NAME", help="Name of the row; default: what was fused.")
+@json_option
+def fuse(
+    fine: tuple[str, ...],
+    coarse: tuple[str, ...],
+    fusion: str,
+    join: str,
+    exponent: str,
+    study: str | None,
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Fuse systems: those of --fine alone, or in two stages with the three-class systems of --coarse.
+
+    What learns (weighted, logistic, learned, --exponent fit) is fitted on validation; without validation predictions
+    it is cross-fitted over locations of test.
+
+    \b
+    Example:
+      asc-study fuse --fine demo/fcnn-plain demo/fcnn-mixup --coarse demo/three-class
+    """
+    from asc_study.systems.fusions import fuse_runs, log_fusion, render
+
+    tracker = _store()
+    fused = fuse_runs(tracker, fine, coarse, fusion=fusion, join=join, exponent=exponent)
+    name = name or fused.system.replace(" ", "-")
+    logged = log_fusion(tracker, study or fused.fine[0].record.tags["asc.study"], name, fused)
+    if as_json:
+        shown = {"run_id": logged.run_id, "existed": logged.existed, "basis": fused.basis, "learned": fused.learned}
+        click.echo(
+            json.dumps(shown | {"parts": fused.parts, "metrics": fused.metrics, "change": fused.change}, indent=2)
+        )
+        return
+    click.echo(render(fused, name))
+    _print_run(logged)
+
+
+@click.command()
+@click.argument("first", metavar="RUN_A")
+@click.argument("second", metavar="RUN_B")
+@click.option("--split", default="test", show_default=True, type=click.Choice(["test", "validation"]))
+@json_option
+def compare(first: str, second: str, split: str, as_json: bool) -> None:
+    """Tell whether RUN_B differs from RUN_A on the same clips, by device subset.
+
+    A run is STUDY/ROW (its seeds are averaged), STUDY/ROW@SEED or an MLflow run id. Intervals are from a bootstrap over
+    locations; McNemar's test is given beside them.
+
+    \b
+    Example:
+      asc-study compare demo/fcnn-plain demo/fcnn-mixup
+    """
+    from dataclasses import asdict
+
+    from asc_study.evaluation.significance import render
+    from asc_study.systems.comparisons import compare_runs
+
+    found = compare_runs(_store(), first, second, split=split)
+    click.echo(json.dumps(asdict(found), indent=2) if as_json else render(found, first, second))
+
+
+def _print_run(logged: Any) -> None:
+    click.echo(f"run {logged.run_id}" + (" (was there already)" if logged.existed else ""))

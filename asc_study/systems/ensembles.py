@@ -1,0 +1,283 @@
+"""Ensembles: choose members among the systems of a study, fuse them, log the result and how it came about."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from asc_study.accuracy_table import COLUMNS, cell
+from asc_study.ensemble.crossfit import Basis, cross_fit_parts, fuse_splits
+from asc_study.ensemble.fuse import find_fusion
+from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean
+from asc_study.ensemble.stack import Stack
+from asc_study.errors import InputError
+from asc_study.evaluation.ensemble_figures import overlap_figure, path_figure
+from asc_study.evaluation.metrics import evaluate, places_of
+from asc_study.evaluation.overlap import Overlap, overlap
+from asc_study.systems.derived import Derived, Logged, log_derived
+from asc_study.systems.members import Member, load_members, stacks, with_same_test_clips
+from asc_study.systems.references import find_runs, finished_systems
+from asc_study.text_table import text_table
+from asc_study.tracking import RunRecord, Tracker
+
+
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """How members are chosen and fused; see `asc_study.ensemble.select.select`."""
+
+    method: str = "greedy"
+    metric: str = "acc_device_macro"
+    max_members: int = 5
+    max_overlap: float = 0.8
+    fusion: str = "average"
+
+    def rule(self) -> SelectionRule:
+        """The options as a rule to be fitted.
+
+        Raises
+        ------
+        InputError
+            If the fusion rule is unknown.
+        """
+        options = asdict(self)
+        fusion = options.pop("fusion")
+        rule = find_fusion(fusion)
+        return SelectionRule(options, None if fusion == "average" else rule)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A chosen ensemble.
+
+    Attributes
+    ----------
+    options
+        How it was chosen.
+    candidates
+        What it was chosen from.
+    basis
+        ``validation``, or ``cross-fitted`` over the locations of test: then ``selection`` is the one on all clips, for
+        new data, and the figures are those of selections that did not see the labels of the clips they are for.
+    selection
+        The members and the path.
+    overlap
+        Of the candidates, in their order, on the split that decides.
+    prefixes
+        Test metrics of the mean of the members after each step.
+    tables
+        Predictions of the ensemble by split.
+    learned
+        What the fusion learned.
+    notes
+        What people should know.
+    """
+
+    options: EnsembleOptions
+    candidates: Sequence[Member]
+    basis: Basis
+    selection: Selection
+    overlap: Overlap
+    prefixes: Sequence[Mapping[str, float]]
+    tables: Mapping[str, pd.DataFrame]
+    learned: Mapping[str, Any]
+    clips: int
+    locations: int
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def members(self) -> list[Member]:
+        """The chosen systems, the first chosen first."""
+        by_name = {member.name: member for member in self.candidates}
+        return [by_name[name] for name in self.selection.weights()]
+
+
+def gather_candidates(
+    tracker: Tracker, study: str, *, references: Sequence[str] = (), task: str | None = None
+) -> tuple[list[Member], list[str]]:
+    """The systems that an ensemble of a study can be chosen from: trained and imported ones of one task and data set.
+
+    Parameters
+    ----------
+    tracker, study
+        The store and the study.
+    references
+        The runs to choose from, instead of all of the study.
+    task
+        ``ten_class`` or ``three_class``; by default ten-class if there are such runs.
+
+    Returns
+    -------
+    (members, notes)
+        ``notes`` says what was left out.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two.
+    """
+    if references:
+        records = [record for reference in references for record in find_runs(tracker, reference)]
+    else:
+        kinds = ("train", "imported")
+        records = [r for r in finished_systems(tracker, study) if r.tags["asc.kind"] in kinds and has_test(r)]
+    tasks = {record.tags["asc.task"] for record in records}
+    task = task or ("ten_class" if "ten_class" in tasks or not tasks else "three_class")
+    records = [record for record in records if record.tags["asc.task"] == task]
+    members, others = with_same_test_clips(load_members(tracker, records[::-1]))  # the first one logged first
+    if len(members) < 2:
+        raise InputError(
+            f"an ensemble is chosen from at least 2 finished {task} systems tested on the same clips, study {study!r} "
+            f"has {len(members)}: run or import more, or name runs with --run"
+        )
+    return members, [f"{others} runs were tested on other clips: left out"] if others else []
+
+
+def has_test(record: RunRecord) -> bool:
+    """Whether a run was tested."""
+    return "test/acc_avg" in record.metrics
+
+
+def choose(members: Sequence[Member], options: EnsembleOptions, notes: Sequence[str] = ()) -> Ensemble:
+    """Choose an ensemble on validation, or, where there is none, cross-fitted over the locations of test.
+
+    Raises
+    ------
+    InputError
+        If an option is wrong, or the systems do not go together.
+    """
+    samples, found = stacks(members)
+    basis: Basis = "validation" if "validation" in samples else "cross-fitted"
+    deciding = samples["validation" if basis == "validation" else "test"]
+    rule = options.rule()
+    fitted = rule.fit(deciding)
+    fused = fuse_splits(rule, samples)
+    return Ensemble(
+        options=options,
+        candidates=members,
+        basis=basis,
+        selection=fitted.selection,
+        overlap=overlap(deciding.probabilities, deciding.label),
+        prefixes=_prefix_metrics(rule, fitted, samples["test"], basis),
+        tables=fused.tables,
+        learned=fused.learned,
+        clips=len(deciding.context),
+        locations=len(np.unique(places_of(deciding.context))),
+        notes=(*notes, *found),
+    )
+
+
+def _prefix_metrics(rule: SelectionRule, fitted: FittedSelection, test: Stack, basis: Basis) -> list[dict[str, float]]:
+    """Test metrics of the mean after each step; cross-fitted, each fold's clips follow the path of the other folds."""
+    everything = np.ones(len(test.context), bool)
+    parts = [(everything, fitted)] if basis == "validation" else cross_fit_parts(rule, test)
+    metrics = []
+    for steps in range(1, len(fitted.selection.path) + 1):
+        fused = np.empty(test.probabilities.shape[1:])
+        for rows, part in parts:
+            fused[rows] = prefix_mean(part.selection, steps)(test.take(rows))  # type: ignore[attr-defined]
+        table = pd.concat([test.context, pd.DataFrame(fused, columns=list(test.classes))], axis=1)
+        metrics.append(evaluate(table, intervals=False))
+    return metrics
+
+
+def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) -> Logged:
+    """Log an ensemble as a run of kind ``ensemble``: members, path, overlap, predictions, figures."""
+    options, selection = ensemble.options, ensemble.selection
+    names = [member.name for member in ensemble.candidates]
+    path = path_frame(ensemble)
+    split = "validation" if ensemble.basis == "validation" else "test"
+    steps = [
+        {"path/score": step.score, **({} if np.isnan(step.overlap) else {"path/overlap": step.overlap})}
+        | {f"path/{metric.replace('/', '_')}": value for metric, value in metrics.items() if metric.startswith("test/")}
+        for step, metrics in zip(selection.path, ensemble.prefixes, strict=True)
+    ]
+    derived = Derived(
+        study=study,
+        name=name,
+        kind="ensemble",
+        task=ensemble.members[0].task,
+        system=f"{options.fusion} of {len(ensemble.members)}",
+        settings=asdict(options),
+        inputs=[member.record for member in ensemble.members],
+        candidates=[member.record for member in ensemble.candidates],
+        tables=ensemble.tables,
+        tags={"asc.basis": ensemble.basis},
+        metrics={"ensemble/members": len(ensemble.members), "ensemble/candidates": len(names)},
+        path=steps,
+        files={
+            "path.csv": path.to_csv(index=False),
+            "overlap.csv": ensemble.overlap.to_frame(names).to_csv(index=False),
+            "members.json": pd.Series(selection.weights()).to_json(indent=2),
+        },
+        figures=[path_figure(path, f"{options.metric} ({split})"), overlap_figure(ensemble.overlap, names, split)],
+    )
+    return log_derived(tracker, derived)
+
+
+def path_frame(ensemble: Ensemble) -> pd.DataFrame:
+    """The path as a table: ``added, score, overlap`` and the test metrics of the prefix, in the columns of Table 1."""
+    rows = []
+    for step, metrics in zip(ensemble.selection.path, ensemble.prefixes, strict=True):
+        known = {name: metrics[metric] for name, (_, metric, _) in COLUMNS.items() if metric in metrics}
+        rows.append({"added": step.added, "score": step.score, "overlap": step.overlap, **known})
+    return pd.DataFrame(rows)
+
+
+def to_dict(ensemble: Ensemble) -> dict[str, Any]:
+    """The choice in the types of JSON."""
+    path = json.loads(path_frame(ensemble).to_json(orient="records", double_precision=15))
+    weights = ensemble.selection.weights()
+    return {
+        "basis": ensemble.basis,
+        "options": asdict(ensemble.options),
+        "candidates": [member.name for member in ensemble.candidates],
+        "members": [{"name": m.name, "run_id": m.record.run_id, "weight": weights[m.name]} for m in ensemble.members],
+        "path": path,
+        "ended": ensemble.selection.ended,
+        "learned": dict(ensemble.learned),
+        "notes": list(ensemble.notes),
+    }
+
+
+def render(ensemble: Ensemble, study: str) -> str:
+    """The choice as text: what decided, the path with the test metrics of every prefix, why it ended."""
+    options = ensemble.options
+    where = f"{ensemble.clips} clips of {ensemble.locations} locations"
+    how = f"on validation ({where})" if ensemble.basis == "validation" else f"cross-fitted over test ({where})"
+    lines = [["Step", "Added", options.metric, "Overlap"]]
+    shown = [name for name in COLUMNS if any(COLUMNS[name][1] in metrics for metrics in ensemble.prefixes)]
+    lines[0] += [f"test: {COLUMNS[shown[0]][0]}", *(COLUMNS[name][0] for name in shown[1:])] if shown else []
+    for number, (step, metrics) in enumerate(zip(ensemble.selection.path, ensemble.prefixes, strict=True), 1):
+        lines.append([str(number), *_step_cells(step), *(_figure(metrics, name) for name in shown)])
+    text = [
+        f"Ensemble of study {study}: {options.method}, {len(ensemble.candidates)} candidates, {options.metric} {how}",
+        text_table(lines, left=(0, 1)),
+        f"ended: {ensemble.selection.ended}",
+    ]
+    if ensemble.basis == "cross-fitted":
+        text.append(
+            "no validation predictions: members and scores of the path are those on all test clips; the test figures "
+            "are cross-fitted, each location's by members chosen on others"
+        )
+    if options.fusion != "average" or options.method == "caruana":
+        text.append(f"{options.fusion}: {_weights(ensemble.learned)}")
+    return "\n".join([*text, *(f"note: {note}" for note in ensemble.notes)])
+
+
+def _step_cells(step: Step) -> list[str]:
+    return [step.added, f"{step.score:.4f}", "-" if np.isnan(step.overlap) else f"{step.overlap:.3f}"]
+
+
+def _figure(metrics: Mapping[str, float], name: str) -> str:
+    _, metric, factor = COLUMNS[name]
+    return cell(factor * metrics[metric] if metric in metrics else None, factor)
+
+
+def _weights(learned: Mapping[str, Any]) -> str:
+    weights = learned.get("weights")
+    if weights:
+        return "weights " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+    return ", ".join(f"{key} {value}" for key, value in learned.items() if key != "members") or "nothing to learn"

@@ -1,0 +1,132 @@
+"""Systems trained elsewhere become runs, and the predictions of runs become files."""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+
+from asc_study.errors import InputError
+from asc_study.evaluation.export_scores import write_scores
+from asc_study.evaluation.import_scores import Imported, read_scores
+from asc_study.study_file import require_study_name
+from asc_study.systems.derived import Derived, Logged, log_derived
+from asc_study.systems.references import find_runs, finished_systems
+from asc_study.tracking import Tracker
+
+
+def import_system(
+    tracker: Tracker,
+    study: str,
+    name: str,
+    scores: Path,
+    labels: Path,
+    *,
+    task: str | None = None,
+    validation: tuple[Path, Path] | None = None,
+) -> tuple[Imported, Logged]:
+    """Make a run of kind ``imported`` of the scores of a system trained elsewhere.
+
+    Parameters
+    ----------
+    tracker, study, name
+        Where the run goes, and the row's name.
+    scores, labels
+        Its scores for the test clips, and the list that holds their labels; see `read_scores`.
+    task
+        ``ten_class`` or ``three_class``; told by the columns by default.
+    validation
+        Scores and labels of validation clips, if there are any: ensembles are then chosen on them.
+
+    Raises
+    ------
+    InputError
+        If a file is wrong; nothing is logged then.
+    """
+    require_study_name(study)
+    if not name.strip():
+        raise InputError("an imported system needs a name, got an empty one: give --name")
+    test = read_scores(scores, labels, task=task)
+    tables, notes = {"test": test.predictions}, list(test.notes)
+    if validation:
+        more = read_scores(*validation, task=test.task, split="validation")
+        both = set(more.predictions["clip_id"]) & set(test.predictions["clip_id"])
+        if both:
+            raise InputError(
+                f"validation and test must be different clips, got {len(both)} in both, such as {min(both)!r}: name "
+                "the validation scores and their own list"
+            )
+        tables["validation"] = more.predictions
+        notes += [f"validation: {note}" for note in more.notes]
+    derived = Derived(
+        study=study,
+        name=name,
+        kind="imported",
+        task=test.task,
+        system="imported",
+        settings={"scores": scores.name, "labels": labels.name, "digest": _digest(tables)},
+        inputs=[],
+        tables=tables,
+        tags=_dataset_tags(tracker, study, tables["test"], labels),
+    )
+    return Imported(test.predictions, test.task, tuple(notes)), log_derived(tracker, derived)
+
+
+def export_predictions(
+    tracker: Tracker, reference: str, path: Path, form: str, *, split: str | None = None, overwrite: bool = False
+) -> tuple[str, int]:
+    """Write the predictions of one run to a file.
+
+    Parameters
+    ----------
+    tracker, reference
+        The store and the run (see `find_runs`).
+    path, form, overwrite
+        See `write_scores`.
+    split
+        ``test``, ``validation`` or ``evaluation``; by default evaluation if the run has it, else test.
+
+    Returns
+    -------
+    (split, clips)
+
+    Raises
+    ------
+    InputError
+        If several runs are named, the run lacks the split, or the file cannot be written.
+    """
+    records = find_runs(tracker, reference)
+    if len(records) > 1:
+        seeds = ", ".join(record.seed for record in records)
+        raise InputError(f"one run is exported at a time, {reference!r} has the seeds {seeds}: write {reference}@SEED")
+    tables = tracker.predictions(records[0].run_id)
+    split = split or next((known for known in ("evaluation", "test") if known in tables), "test")
+    if split not in tables:
+        raise InputError(f"{records[0].label!r} has no predictions of the split {split!r}, only {sorted(tables)}")
+    write_scores(tables[split], path, form, overwrite=overwrite)
+    return split, len(tables[split])
+
+
+def _digest(tables: Mapping[str, pd.DataFrame]) -> str:
+    digest = hashlib.sha256()
+    for split in sorted(tables):
+        digest.update(tables[split].to_csv(index=False).encode())
+    return digest.hexdigest()
+
+
+def _dataset_tags(tracker: Tracker, study: str, test: pd.DataFrame, labels: Path) -> dict[str, str]:
+    """Name the data set: that of the study's runs if they were tested on the same clips, else the list's own digest."""
+    known = test[["clip_id", "scene"]].astype(str)
+    seen = set()
+    for record in finished_systems(tracker, study):
+        digest = record.tags.get("asc.dataset_digest", "")
+        if digest in seen or record.tags.get("asc.task") is None:
+            continue
+        with suppress(InputError):
+            own = tracker.predictions(record.run_id).get("test")
+            if own is not None and set(own["clip_id"].astype(str)) == set(known["clip_id"]):
+                return {tag: record.tags[tag] for tag in ("asc.dataset", "asc.dataset_digest") if tag in record.tags}
+        seen.add(digest)
+    listed = hashlib.sha256(known.sort_values("clip_id").to_csv(index=False).encode()).hexdigest()
+    return {"asc.dataset": labels.name, "asc.dataset_digest": listed}

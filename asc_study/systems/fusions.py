@@ -1,0 +1,265 @@
+"""Fusions of named systems: several of one task, or ten-class and three-class ones in two stages (section 2.1)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from asc_study.accuracy_table import accuracy_table
+from asc_study.ensemble.crossfit import Basis, Fused, fuse_splits
+from asc_study.ensemble.fuse import find_fusion
+from asc_study.ensemble.stack import Stack, pair
+from asc_study.ensemble.two_stage import TwoStage
+from asc_study.errors import InputError
+from asc_study.evaluation.ensemble_figures import change_figure
+from asc_study.evaluation.measure import measure
+from asc_study.evaluation.metrics import evaluate
+from asc_study.systems.derived import Derived, Logged, log_derived
+from asc_study.systems.members import Member, load_members, stacks
+from asc_study.systems.references import find_runs
+from asc_study.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class FusionOptions:
+    """How systems are fused.
+
+    Attributes
+    ----------
+    fusion
+        How systems of one task become one, see `asc_study.ensemble.fuse.FUSIONS`.
+    join
+        How the two stages are joined: ``product`` or ``learned``.
+    exponent
+        Of the coarse score in the product, at least 0; None: fitted.
+    """
+
+    fusion: str = "average"
+    join: Literal["product", "learned"] = "product"
+    exponent: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        if self.exponent is not None and not 0 <= self.exponent <= 100:
+            raise InputError(f"--exponent must be in [0, 100] or fit, got {self.exponent:g}: 1 is the paper's")
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A fusion: its parts by name with their metrics, what came out, and what it is measured against.
+
+    ``before`` is the fusion of the ten-class systems alone where there are two stages, else the mean of the parts'
+    metrics; ``change`` is the difference to it.
+    """
+
+    options: FusionOptions
+    fine: Sequence[Member]
+    coarse: Sequence[Member]
+    basis: Basis
+    parts: Mapping[str, Mapping[str, float]]
+    tables: Mapping[str, pd.DataFrame]
+    metrics: Mapping[str, float]
+    change: Mapping[str, float]
+    learned: Mapping[str, Any]
+    notes: Sequence[str]
+
+    @property
+    def system(self) -> str:
+        """What it is in a few words."""
+        if not self.coarse:
+            return f"{self.options.fusion} of {len(self.fine)}"
+        return f"two-stage {len(self.fine)}+{len(self.coarse)}"
+
+
+def fuse_runs(
+    tracker: Tracker, fine: Sequence[str], coarse: Sequence[str], *, fusion: str, join: str, exponent: str
+) -> Fusion:
+    """Fuse runs by name; the options are those of the command line.
+
+    Raises
+    ------
+    InputError
+        If a name stands for nothing, an option is wrong, or the systems do not go together.
+    """
+    options = FusionOptions(fusion, parse_join(join), parse_exponent(exponent))
+    groups = [
+        load_members(tracker, [run for name in names for run in find_runs(tracker, name)]) for names in (fine, coarse)
+    ]
+    return fuse(groups[0], groups[1], options)
+
+
+def parse_join(text: str) -> Literal["product", "learned"]:
+    """``product`` or ``learned``.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if text == "product":
+        return "product"
+    if text == "learned":
+        return "learned"
+    raise InputError(f"the rule of two-stage fusion must be product or learned, got {text!r}: product is the paper's")
+
+
+def parse_exponent(value: str | float) -> float | None:
+    """A number, or None for ``fit``.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if value == "fit":
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        raise InputError(f"--exponent must be a number or fit, got {value!r}: 1 is the paper's") from None
+
+
+def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOptions) -> Fusion:
+    """Fuse systems of one task, or, with ``coarse``, of both.
+
+    What learns is fitted on validation, or cross-fitted over the locations of test where there is no validation.
+
+    Raises
+    ------
+    InputError
+        If the systems do not go together or an option is unknown.
+    """
+    rule = find_fusion(options.fusion)
+    if coarse:
+        shared, notes = _two_stage_stacks(fine, coarse)
+        pairs = {split: pair(*both) for split, both in shared.items()}
+        first, second = ({s: p.fine for s, p in pairs.items()}, {s: p.coarse for s, p in pairs.items()})
+        fused = fuse_splits(TwoStage(rule, rule, options.join, options.exponent), pairs)
+        stages = {
+            _stage(fine, "fine", options): fuse_splits(rule, first),
+            _stage(coarse, "coarse", options): fuse_splits(rule, second),
+        }
+    else:
+        if len(fine) < 2:
+            raise InputError(f"a fusion takes at least 2 runs, got {len(fine)}: name more, or add --coarse runs")
+        samples, notes = stacks(fine)
+        fused = fuse_splits(rule, samples)
+        stages = {}
+    return _measured(fine, coarse, options, fused, stages, notes)
+
+
+def _two_stage_stacks(
+    fine: Sequence[Member], coarse: Sequence[Member]
+) -> tuple[dict[str, tuple[Stack, Stack]], list[str]]:
+    """Fine and coarse systems by split; validation clips are those common to all."""
+    first, notes = stacks(fine)
+    second, more = stacks(coarse)
+    shared = {split: (first[split], second[split]) for split in first if split in second}
+    if "validation" in shared:
+        one, other = shared["validation"]
+        common = set(one.context["clip_id"]) & set(other.context["clip_id"])
+        if common:
+            keep = tuple(part.take(part.context["clip_id"].isin(common).to_numpy()) for part in (one, other))
+            shared["validation"] = (keep[0], keep[1])
+        else:
+            del shared["validation"]
+            more = [*more, "no validation clip is common to both stages: it is not used"]
+    if not shared:
+        raise InputError(
+            f"the two stages must share a split, got {sorted(first)} (fine) and {sorted(second)} (coarse): name others"
+        )
+    return shared, [*notes, *more]
+
+
+def _stage(members: Sequence[Member], name: str, options: FusionOptions) -> str:
+    what = f"{options.fusion} of {len(members)}" if len(members) > 1 else members[0].name
+    return f"{name}: {what}" + (" (3 classes)" if name == "coarse" else "")
+
+
+def _measured(
+    fine: Sequence[Member],
+    coarse: Sequence[Member],
+    options: FusionOptions,
+    fused: Fused,
+    stages: Mapping[str, Fused],
+    notes: Sequence[str],
+) -> Fusion:
+    parts: dict[str, Mapping[str, float]] = {}
+    for group in (fine, coarse):
+        if len(group) > 1 or not coarse:
+            parts |= {member.name: _test_metrics(member.tables) for member in group}
+    parts |= {name: _test_metrics(stage.tables) for name, stage in stages.items()}
+    metrics = measure(fused.tables)
+    if coarse:
+        before = parts[_stage(fine, "fine", options)]
+    else:
+        of_parts = pd.DataFrame([parts[member.name] for member in fine])
+        before = {str(name): float(value) for name, value in of_parts.mean().items()}
+    change = {name: metrics[name] - value for name, value in before.items() if name in metrics}
+    return Fusion(options, fine, coarse, fused.basis, parts, fused.tables, metrics, change, fused.learned, notes)
+
+
+def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    return evaluate(tables["test"], intervals=False) if "test" in tables else {}
+
+
+def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logged:
+    """Log a fusion as a run of kind ``fusion``, with the change per device subset against its parts."""
+    fine, coarse = ([member.record for member in group] for group in (fusion.fine, fusion.coarse))
+    options = fusion.options
+    settings: dict[str, Any] = {"fusion": options.fusion, "fine": len(fine)}
+    if coarse:
+        settings |= {"coarse": len(coarse), "join": options.join}
+        settings |= (
+            {"exponent": "fit" if options.exponent is None else options.exponent} if options.join == "product" else {}
+        )
+    shown = {**fusion.parts, name: fusion.metrics}
+    changes = {f"change/{key.removeprefix('test/')}": v for key, v in fusion.change.items() if key.startswith("test/")}
+    derived = Derived(
+        study=study,
+        name=name,
+        kind="fusion",
+        task=fusion.fine[0].task,
+        system=fusion.system,
+        settings=settings,
+        inputs=[*fine, *coarse],
+        tables=fusion.tables,
+        tags={"asc.basis": fusion.basis, "asc.change_against": _against(fusion)},
+        metrics=changes,
+        files={"parts.csv": pd.DataFrame(shown).T.rename_axis("system").to_csv(), "parts.txt": render(fusion, name)},
+        figures=[change_figure(shown)] if "test" in fusion.tables else [],
+    )
+    return log_derived(tracker, derived)
+
+
+def to_dict(fusion: Fusion) -> dict[str, Any]:
+    """The fusion in the types of JSON."""
+    return {
+        "system": fusion.system,
+        "basis": fusion.basis,
+        "learned": dict(fusion.learned),
+        "parts": {name: dict(metrics) for name, metrics in fusion.parts.items()},
+        "metrics": dict(fusion.metrics),
+        "change": dict(fusion.change),
+        "notes": list(fusion.notes),
+    }
+
+
+def render(fusion: Fusion, name: str) -> str:
+    """The subset table before and after, the change, and what the fusion depends on."""
+    text = [f"{name}: {fusion.system}"]
+    if "test" in fusion.tables:
+        text.append(accuracy_table({**fusion.parts, name: fusion.metrics}, fusion.change))
+        text.append(f"change: against {_against(fusion)}; accuracy in %, log loss in nats; test split")
+    else:
+        text.append(
+            f"no test split: {', '.join(f'{len(t)} {split} clips' for split, t in fusion.tables.items())} fused"
+        )
+    if fusion.basis != "fixed":
+        where = "validation" if fusion.basis == "validation" else "other locations of test (cross-fitted)"
+        text.append(f"learned on {where}: {dict(fusion.learned)}")
+    return "\n".join([*text, *(f"note: {note}" for note in fusion.notes)])
+
+
+def _against(fusion: Fusion) -> str:
+    return _stage(fusion.fine, "fine", fusion.options) if fusion.coarse else "the mean of the parts' figures"

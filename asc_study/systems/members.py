@@ -1,0 +1,100 @@
+"""The predictions of runs, read back and put side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from asc_study.ensemble.stack import Stack, stack
+from asc_study.errors import InputError
+from asc_study.progress import progress_bar
+from asc_study.tracking import RunRecord, Tracker
+
+#: Splits in which systems can be combined.
+SPLITS: Final = ("validation", "test", "evaluation")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run as a part of an ensemble: its record, a name that is unique among the parts, its predictions by split."""
+
+    record: RunRecord
+    name: str
+    tables: Mapping[str, pd.DataFrame]
+
+    @property
+    def task(self) -> str:
+        """``ten_class`` or ``three_class``."""
+        return self.record.tags["asc.task"]
+
+
+def load_members(tracker: Tracker, records: Sequence[RunRecord]) -> list[Member]:
+    """Read the predictions of runs.
+
+    Raises
+    ------
+    InputError
+        If a run is named twice or has no predictions.
+    """
+    ids = [record.run_id for record in records]
+    if len(set(ids)) < len(ids):
+        twice = next(record for record in records if ids.count(record.run_id) > 1)
+        raise InputError(f"each run can be named once, got {twice.label!r} twice: name it once")
+    labels = [record.label for record in records]
+    members = []
+    with progress_bar(len(records), "predictions", "run", keep=False, delay_seconds=2) as bar:
+        for record, label in zip(records, labels, strict=True):
+            tables = tracker.predictions(record.run_id)
+            if not tables:
+                raise InputError(
+                    f"run {label!r} has no predictions (it was trained on all development data): predict a data set "
+                    "with it first, `asc-study predict`"
+                )
+            name = label if labels.count(label) == 1 else f"{label} [{record.run_id[:6]}]"
+            members.append(Member(record, name, tables))
+            bar.update()
+    return members
+
+
+def stacks(members: Sequence[Member]) -> tuple[dict[str, Stack], list[str]]:
+    """The splits that all members have, aligned, and what people should know about them.
+
+    Validation clips must not have trained any member: where the cuts differ, the clips common to all cuts count. The
+    other splits must hold the same clips.
+
+    Raises
+    ------
+    InputError
+        If the members do not go together.
+    """
+    shared = [split for split in SPLITS if all(split in member.tables for member in members)]
+    notes = []
+    tables = {split: {member.name: member.tables[split] for member in members} for split in shared}
+    if "validation" in tables:
+        sizes = [len(table) for table in tables["validation"].values()]
+        common = set.intersection(*(set(table["clip_id"]) for table in tables["validation"].values()))
+        if len(common) < max(sizes):
+            used = f"the {len(common)} clips common to all are used" if common else "no clip is in all: it is not used"
+            notes.append(f"the validation cuts differ ({min(sizes)} to {max(sizes)} clips): {used}")
+            tables["validation"] = {
+                name: table[table["clip_id"].isin(common)] for name, table in tables["validation"].items()
+            }
+        if not common:
+            del tables["validation"]
+    if not tables:
+        having = {member.name: sorted(member.tables) for member in members}
+        raise InputError(f"runs that are combined must share a split, got {having}: name others")
+    return {split: stack(found) for split, found in tables.items()}, notes
+
+
+def with_same_test_clips(members: Sequence[Member]) -> tuple[list[Member], int]:
+    """The largest group of members that were tested on the same clips, and how many others there are."""
+    groups: dict[frozenset[str], list[Member]] = {}
+    for member in members:
+        if "test" in member.tables:
+            groups.setdefault(frozenset(member.tables["test"]["clip_id"]), []).append(member)
+    if not groups:
+        return [], len(members)
+    largest = max(groups.values(), key=len)
+    return largest, len(members) - len(largest)

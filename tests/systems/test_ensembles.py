@@ -1,0 +1,117 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from asc_study.errors import InputError
+from asc_study.evaluation.metrics import evaluate
+from asc_study.evaluation.predictions import read_predictions
+from asc_study.leaderboard import leaderboard
+from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble, render, to_dict
+from asc_study.taxonomy import SCENES
+
+
+def test_an_ensemble_run_holds_members_path_overlap_predictions_and_figures(shared):
+    members, notes = gather_candidates(shared, "s")
+    assert [member.name for member in members] == ["a seed 0", "b seed 0", "c seed 0", "d seed 0"]
+    chosen = choose(members, EnsembleOptions(), notes)
+    assert chosen.basis == "validation"
+    assert len(chosen.members) >= 2
+    logged = log_ensemble(shared, "s", "mine", chosen)
+    record = shared.run(logged.run_id)
+    assert record.status == "FINISHED"
+    assert record.tags["asc.kind"] == "ensemble"
+    assert json.loads(record.tags["asc.members"]) == [member.record.run_id for member in chosen.members]
+    assert all(member.record.run_id in record.tags["mlflow.note.content"] for member in chosen.members)
+    # the test metrics are those of the plain mean of the members, computed here
+    tables = [member.tables["test"].sort_values("clip_id") for member in chosen.members]
+    mean = np.mean([table[list(SCENES)].to_numpy() for table in tables], axis=0)
+    expected = evaluate(tables[0].assign(**dict(zip(SCENES, mean.T, strict=True))))
+    for name, value in expected.items():
+        assert record.metrics[name] == pytest.approx(value, abs=1e-6), name
+    assert chosen.prefixes[-1]["test/acc_avg"] == pytest.approx(expected["test/acc_avg"])
+    assert {"calibration/temperature", "test/ece", "validation/acc_avg"} <= record.metrics.keys()
+    steps = shared.client.get_metric_history(logged.run_id, "path/test_acc_avg")
+    assert [step.value for step in steps] == [prefix["test/acc_avg"] for prefix in chosen.prefixes]
+    assert len(read_predictions(shared.artifact(logged.run_id, "predictions/test.parquet"))) == 200
+    path = pd.read_csv(shared.artifact(logged.run_id, "path.csv"))
+    assert list(path["added"]) == [step.added for step in chosen.selection.path]
+    overlap = pd.read_csv(shared.artifact(logged.run_id, "overlap.csv"))
+    assert len(overlap) == 6
+    page = shared.artifact(logged.run_id, "figures/summary.html").read_text()
+    assert "Equal decisions" in page
+    assert "Path of the selection" in page
+    again = log_ensemble(shared, "s", "mine", chosen)
+    assert (again.run_id, again.existed) == (logged.run_id, True)
+    board = leaderboard(shared, "s").set_index("row")
+    assert board.loc["mine", "architecture"] == f"average of {len(chosen.members)}"
+
+
+def test_the_path_is_printed_with_the_test_accuracy_of_every_prefix(shared):
+    members, notes = gather_candidates(shared, "s")
+    chosen = choose(members, EnsembleOptions(metric="acc_avg"), notes)
+    text = render(chosen, "s")
+    assert "greedy, 4 candidates, acc_avg on validation (200 clips of 20 locations)" in text
+    lines = text.splitlines()[3 : 3 + len(chosen.prefixes)]
+    for number, (line, prefix) in enumerate(zip(lines, chosen.prefixes, strict=True), 1):
+        assert line.split()[0] == str(number)
+        assert line.split()[-1] == f"{100 * prefix['test/acc_avg']:.1f}"
+    assert to_dict(chosen)["path"][0]["overlap"] is None
+
+
+def test_permuted_test_labels_choose_the_same(tracker, log_run, make_table):
+    chosen = []
+    for study, shift in (("s", 0), ("t", 3)):
+        for i in range(4):
+            test = make_table(i)
+            test = test.assign(scene=np.roll(test["scene"], shift))
+            log_run(f"row{i}", {"validation": make_table(i, split="validation"), "test": test}, study=study)
+        members, _ = gather_candidates(tracker, study)
+        chosen.append(choose(members, EnsembleOptions(fusion="weighted")))
+    assert chosen[0].selection.path[1:] == chosen[1].selection.path[1:]
+    assert chosen[0].learned == chosen[1].learned
+    np.testing.assert_array_equal(
+        chosen[0].tables["test"][list(SCENES)].to_numpy(), chosen[1].tables["test"][list(SCENES)].to_numpy()
+    )
+
+
+def test_without_validation_the_choice_is_cross_fitted(tracker, log_run, make_table):
+    for i in range(4):
+        splits = ("test",) if i == 2 else ("validation", "test")  # one is enough
+        log_run(f"row{i}", {split: make_table(i, split=split) for split in splits})
+    chosen = choose(gather_candidates(tracker, "s")[0], EnsembleOptions())
+    assert chosen.basis == "cross-fitted"
+    assert "cross-fitted over test" in render(chosen, "s")
+    logged = log_ensemble(tracker, "s", "e", chosen)
+    assert tracker.run(logged.run_id).tags["asc.basis"] == "cross-fitted"
+    assert "validation/acc_avg" not in logged.metrics
+    # in the last prefix every fold has followed a path of its own: that is the logged result
+    full = choose(gather_candidates(tracker, "s")[0], EnsembleOptions(max_members=1))
+    assert full.prefixes[0]["test/acc_avg"] == pytest.approx(
+        evaluate(full.tables["test"], intervals=False)["test/acc_avg"]
+    )
+
+
+def test_different_validation_cuts_share_their_common_clips(tracker, log_run, make_table):
+    for i in range(3):
+        validation = make_table(i, split="validation").iloc[20 * i :]
+        log_run(f"row{i}", {"validation": validation, "test": make_table(i)})
+    chosen = choose(gather_candidates(tracker, "s")[0], EnsembleOptions())
+    assert chosen.clips == 160
+    assert chosen.notes == ("the validation cuts differ (160 to 200 clips): the 160 clips common to all are used",)
+
+
+def test_other_test_clips_are_left_out_and_too_few_are_refused(tracker, log_run, make_table):
+    with pytest.raises(InputError, match="at least 2 finished ten_class systems .* study 's' has 0"):
+        gather_candidates(tracker, "s")
+    log_run("x", {"test": make_table(0)})
+    with pytest.raises(InputError, match="has 1"):
+        gather_candidates(tracker, "s")
+    log_run("y", {"test": make_table(1)})
+    log_run("z", {"test": make_table(2, clips=50)})
+    members, notes = gather_candidates(tracker, "s")
+    assert [member.name for member in members] == ["x seed 0", "y seed 0"]
+    assert notes == ["1 runs were tested on other clips: left out"]
+    named, _ = gather_candidates(tracker, "s", references=["s/x", "s/y"])
+    assert len(named) == 2

@@ -1,0 +1,94 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from asc_study.errors import InputError
+from asc_study.evaluation.metrics import evaluate
+from asc_study.systems.fusions import fuse_runs, log_fusion, render
+from asc_study.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+
+PAPER = {"fusion": "average", "join": "product", "exponent": "1"}
+
+
+def test_two_stage_fusion_of_runs_is_the_product_of_their_means(shared, make_table):
+    fusion = fuse_runs(shared, ["s/a", "s/b"], ["s/coarse"], **PAPER)
+    fine = np.mean([make_table(i)[list(SCENES)].to_numpy() for i in (0, 1)], axis=0)
+    coarse = make_table(9, skill=2.5, task="three_class")[list(SCENE_GROUPS)]
+    product = fine * coarse[[GROUP_OF_SCENE[scene] for scene in SCENES]].to_numpy()
+    expected = product / product.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(fusion.tables["test"][list(SCENES)], expected, atol=1e-6)
+    before = evaluate(make_table(0).assign(**dict(zip(SCENES, fine.T, strict=True))))
+    assert fusion.parts["fine: average of 2"]["test/acc_s4-s6"] == pytest.approx(before["test/acc_s4-s6"])
+    assert fusion.change["test/acc_s4-s6"] == pytest.approx(fusion.metrics["test/acc_s4-s6"] - before["test/acc_s4-s6"])
+    assert fusion.basis == "fixed"
+    logged = log_fusion(shared, "s", "two", fusion)
+    record = shared.run(logged.run_id)
+    assert record.tags["asc.kind"] == "fusion"
+    assert record.tags["asc.change_against"] == "fine: average of 2"
+    assert record.metrics["change/acc_s4-s6"] == pytest.approx(fusion.change["test/acc_s4-s6"])
+    assert record.metrics["test/acc_avg"] > before["test/acc_avg"]
+    parts = pd.read_csv(shared.artifact(logged.run_id, "parts.csv"), index_col="system")
+    assert list(parts.index) == [
+        "a seed 0", "b seed 0", "fine: average of 2", "coarse: coarse seed 0 (3 classes)", "two"
+    ]  # fmt: skip
+
+
+def test_the_subset_table_shows_before_after_and_the_change(shared):
+    fusion = fuse_runs(shared, ["s/a"], ["s/coarse"], **PAPER)
+    lines = render(fusion, "two").splitlines()
+    assert lines[1].split()[:4] == ["System", "A", "B&C", "s1-s3"]
+    table = {line.split("  ")[0]: line.split() for line in lines[3:]}
+    change = float(table["change"][-1])
+    assert change == pytest.approx(float(table["two"][-1]) - float(table["fine: a seed 0"][-1]), abs=0.11)
+    assert change > 0
+
+
+def test_what_learns_is_fitted_on_validation_and_says_so(shared):
+    fusion = fuse_runs(shared, ["s/a", "s/b"], ["s/coarse"], fusion="weighted", join="product", exponent="fit")
+    assert fusion.basis == "validation"
+    assert set(fusion.learned["fine"]["weights"]) == {"a seed 0", "b seed 0"}
+    assert "learned on validation" in render(fusion, "x")
+    assert set(fusion.tables) == {"validation", "test"}
+
+
+def test_an_ensemble_or_a_fusion_can_be_a_part(shared):
+    first = fuse_runs(shared, ["s/a", "s/b"], [], **PAPER)
+    log_fusion(shared, "s", "mean", first)
+    second = fuse_runs(shared, ["s/mean"], ["s/coarse"], **PAPER)
+    direct = fuse_runs(shared, ["s/a", "s/b"], ["s/coarse"], **PAPER)
+    np.testing.assert_allclose(second.tables["test"][list(SCENES)], direct.tables["test"][list(SCENES)], atol=1e-6)
+
+
+def test_seeds_of_a_row_are_all_fused(tracker, log_run, make_table):
+    for seed in range(3):
+        log_run("x", {"test": make_table(seed)}, seed=seed)
+    fusion = fuse_runs(tracker, ["s/x"], [], **PAPER)
+    assert list(fusion.parts) == ["x seed 0", "x seed 1", "x seed 2"]
+    mean = np.mean([part["test/acc_avg"] for part in fusion.parts.values()])
+    assert fusion.change["test/acc_avg"] == pytest.approx(fusion.metrics["test/acc_avg"] - mean)
+
+
+@pytest.mark.parametrize(
+    ("fine", "coarse", "options", "message"),
+    [
+        (["s/a"], [], {}, "a fusion takes at least 2 runs, got 1"),
+        (["s/a", "s/a"], [], {}, "each run can be named once, got 'a seed 0' twice"),
+        (["s/a", "s/coarse"], [], {}, "must be of one task"),
+        (["s/coarse"], ["s/a"], {}, "two-stage fusion takes ten-class systems"),
+        (["s/a", "s/b"], [], {"fusion": "mean"}, "unknown fusion rule 'mean'"),
+        (["s/a"], ["s/coarse"], {"exponent": "much"}, "--exponent must be a number or fit, got 'much'"),
+        (["s/a"], ["s/coarse"], {"exponent": "-1"}, r"--exponent must be in \[0, 100\] or fit, got -1"),
+        (["s/a"], ["s/coarse"], {"exponent": "nan"}, "--exponent must be in"),
+        (["s/a"], ["s/coarse"], {"join": "sum"}, "must be product or learned, got 'sum'"),
+    ],
+)
+def test_what_cannot_be_fused(shared, fine, coarse, options, message):
+    with pytest.raises(InputError, match=message):
+        fuse_runs(shared, fine, coarse, **PAPER | options)
+
+
+def test_a_run_without_predictions_is_sent_to_predict(tracker, log_run, make_table):
+    log_run("a", {"test": make_table(0)})
+    log_run("dev", {})
+    with pytest.raises(InputError, match="run 'dev seed 0' has no predictions .* `asc-study predict`"):
+        fuse_runs(tracker, ["s/a", "s/dev"], [], **PAPER)

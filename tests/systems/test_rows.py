@@ -1,0 +1,64 @@
+import pytest
+
+from asc_study.ensemble_rows import EnsembleRow, SelectOptions
+from asc_study.leaderboard import leaderboard
+from asc_study.systems.rows import make_ensembles
+
+ROWS = (
+    EnsembleRow(name="chosen", fine=["a", "b"], select=SelectOptions(max_members=2)),
+    EnsembleRow(name="two-stage", fine=["chosen"], coarse=["three"]),
+)
+
+
+@pytest.fixture
+def finished(log_run, make_table):
+    """Two seeds of two ten-class rows; the three-class row of seed 1 is missing."""
+    runs = {}
+    for seed in (0, 1):
+        for i, row in enumerate(("a", "b")):
+            tables = {split: make_table(10 * seed + i, split=split) for split in ("validation", "test")}
+            runs[row, seed] = log_run(row, tables, seed=seed)
+    coarse = {split: make_table(5, skill=3, split=split, task="three_class") for split in ("validation", "test")}
+    runs["three", 0] = log_run("three", coarse, task="three_class")
+    return runs
+
+
+def test_ensembles_are_made_for_each_seed_once(tracker, finished):
+    said = []
+    outcomes = make_ensembles(tracker, "s", ROWS, ROWS, [0, 1], finished, said.append)
+    assert [(o.name, o.seed, o.status) for o in outcomes] == [
+        ("chosen", 0, "done"),
+        ("two-stage", 0, "done"),
+        ("chosen", 1, "done"),
+        ("two-stage", 1, "waits"),
+    ]
+    assert said[0].startswith("ensemble chosen seed 0: A ")
+    assert said[3] == "ensemble two-stage seed 1: waits: not finished: three"
+    board = leaderboard(tracker, "s").set_index("row")
+    assert board.loc["chosen", "seeds"] == 2
+    assert board.loc["two-stage", "seeds"] == 1
+    again = make_ensembles(tracker, "s", ROWS, ROWS, [0, 1], finished, said.append)
+    assert [(o.name, o.seed, o.status) for o in again] == [("two-stage", 1, "waits")]
+
+
+def test_an_ensemble_that_is_wanted_alone_brings_its_parts(tracker, finished):
+    outcomes = make_ensembles(tracker, "s", ROWS, ROWS[1:], [0], finished, lambda line: None)
+    assert [o.name for o in outcomes] == ["chosen", "two-stage"]
+
+
+def test_parts_without_predictions_are_waited_for(tracker, log_run, make_table):
+    runs = {("a", 0): log_run("a", {"test": make_table(0)}), ("b", 0): log_run("b", {})}
+    row = EnsembleRow(name="mean", fine=["a", "b"])
+    (outcome,) = make_ensembles(tracker, "s", [row], [row], [0], runs, lambda line: None)
+    assert (outcome.status, outcome.reason) == (
+        "waits",
+        "no predictions: b; predict a data set with them, `asc-study predict`",
+    )
+
+
+def test_what_does_not_go_together_fails_with_its_reason(tracker, log_run, make_table):
+    runs = {("a", 0): log_run("a", {"test": make_table(0)}), ("b", 0): log_run("b", {"test": make_table(1, clips=50)})}
+    row = EnsembleRow(name="mean", fine=["a", "b"])
+    (outcome,) = make_ensembles(tracker, "s", [row], [row], [0], runs, lambda line: None)
+    assert outcome.status == "failed"
+    assert "must have predicted the same clips" in outcome.reason
