@@ -141,3 +141,16 @@ def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused:
 def _table(sample: Sample, probabilities: Probabilities) -> pd.DataFrame:
     columns = pd.DataFrame(probabilities.astype(np.float32), columns=list(sample.classes))
     return pd.concat([sample.context, columns], axis=1)
+
+
+def describe(learned: Mapping[str, Any]) -> str:
+    """What a rule learned, for people: ``weights a 0.25, b 0.75; exponent 1.31``."""
+    parts = []
+    for key, value in learned.items():
+        if isinstance(value, Mapping):
+            numbers = all(isinstance(inner, float) for inner in value.values())
+            inside = ", ".join(f"{name} {weight:.2f}" for name, weight in value.items()) if numbers else describe(value)
+            parts += [f"{key} {inside}"] if inside else []
+        elif key != "members":
+            parts.append(f"{key.replace('_', ' ')} {value:.3g}")
+    return "; ".join(parts)

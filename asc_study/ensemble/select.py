@@ -73,6 +73,7 @@ class _Search:
 
     def __init__(self, sample: Stack, measure: Objective) -> None:
         self.sample, self._measure = sample, measure
+        self._log_loss = objective("log_loss", sample.context, sample.classes)
         self.agreement = overlap(sample.probabilities, sample.label).decisions
         self.single = self.scores(np.zeros(sample.probabilities.shape[1:]), 0)
 
@@ -83,6 +84,10 @@ class _Search:
         """
         fused = (total + self.sample.probabilities[first:]) / (count + 1)
         return self._measure.sign * self._measure(fused, self.sample.label)
+
+    def losses(self, total: Probabilities, count: int) -> Shares:
+        """The log loss when each candidate joins ``count`` members of the sum ``total``."""
+        return self._log_loss((total + self.sample.probabilities) / (count + 1), self.sample.label)
 
     def best(self, scores: Shares, members: Sequence[int], allowed: Sequence[int]) -> int:
         """The allowed candidate of the best score; of equal ones, the one that overlaps least with the members."""
@@ -112,20 +117,30 @@ class _Search:
 
 
 def _greedy(search: _Search, max_members: int, _: float) -> Selection:
-    """Add what raises the objective of the mean most, until nothing does."""
+    """Add what raises the objective of the mean most, until nothing does.
+
+    On few clips accuracies come in steps; a member that keeps the objective and lowers the log loss is added too.
+    """
     names = search.sample.names
     members: list[int] = []
     steps: list[Step] = []
-    total, reached = np.zeros(search.sample.probabilities.shape[1:]), -np.inf
+    total = np.zeros(search.sample.probabilities.shape[1:])
+    reached, loss = -np.inf, np.inf
     while len(members) < min(max_members, len(names)):
-        scores = search.scores(total, len(members))
-        best = search.best(scores, members, [i for i in range(len(names)) if i not in members])
+        scores, losses = search.scores(total, len(members)), search.losses(total, len(members))
+        rest = [i for i in range(len(names)) if i not in members]
+        best = search.best(scores, members, rest)
         if scores[best] <= reached + _EQUAL:
-            would = search.step(best, members, float(scores[best])).score
-            return Selection(tuple(steps), f"no other member helps: the best, {names[best]}, would give {would:.4f}")
+            equal = [i for i in rest if scores[i] >= reached - _EQUAL and losses[i] < loss - _EQUAL]
+            if not equal:
+                would = search.step(best, members, float(scores[best])).score
+                return Selection(
+                    tuple(steps), f"no other member helps: the best, {names[best]}, would give {would:.4f}"
+                )
+            best = search.best(scores, members, equal)
         steps.append(search.step(best, members, float(scores[best])))
         members.append(best)
-        total, reached = total + search.sample.probabilities[best], scores[best]
+        total, reached, loss = total + search.sample.probabilities[best], scores[best], losses[best]
     return Selection(tuple(steps), _full(max_members, len(names)))
 
 
@@ -223,9 +238,9 @@ def select(
         The candidates' outputs on the clips that decide; never those of the test split, unless cross-fitted.
     method
         One of `METHODS`: ``greedy`` maximises the objective of the mean, on ties takes the lower overlap, and stops
-        when nothing helps; ``overlap`` keeps the best system and adds the next best whose overlap with every member is
-        at most ``max_overlap``; ``exhaustive`` tries all subsets of up to 16 candidates; ``caruana`` draws with
-        replacement.
+        when nothing raises it, nor keeps it and lowers the log loss; ``overlap`` keeps the best system and adds the
+        next best whose overlap with every member is at most ``max_overlap``; ``exhaustive`` tries all subsets of up to
+        16 candidates; ``caruana`` draws with replacement.
     metric
         The objective, see `asc_study.evaluation.metrics.objective`.
     max_members

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asc_study.accuracy_table import COLUMNS, cell
-from asc_study.ensemble.crossfit import Basis, cross_fit_parts, fuse_splits
+from asc_study.ensemble.crossfit import Basis, cross_fit_parts, describe, fuse_splits
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean
 from asc_study.ensemble.stack import Stack
@@ -18,7 +18,7 @@ from asc_study.evaluation.ensemble_figures import overlap_figure, path_figure
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
 from asc_study.systems.derived import Derived, Logged, log_derived
-from asc_study.systems.members import Member, load_members, stacks, with_same_test_clips
+from asc_study.systems.members import Member, load_members, require_untouched, stacks, with_same_test_clips
 from asc_study.systems.references import find_runs, finished_systems
 from asc_study.text_table import text_table
 from asc_study.tracking import RunRecord, Tracker
@@ -152,6 +152,8 @@ def choose(members: Sequence[Member], options: EnsembleOptions, notes: Sequence[
     basis: Basis = "validation" if "validation" in samples else "cross-fitted"
     deciding = samples["validation" if basis == "validation" else "test"]
     rule = options.rule()
+    if basis == "cross-fitted":
+        require_untouched(members)
     fitted = rule.fit(deciding)
     fused = fuse_splits(rule, samples)
     return Ensemble(
@@ -263,7 +265,7 @@ def render(ensemble: Ensemble, study: str) -> str:
             "are cross-fitted, each location's by members chosen on others"
         )
     if options.fusion != "average" or options.method == "caruana":
-        text.append(f"{options.fusion}: {_weights(ensemble.learned)}")
+        text.append(f"{options.fusion}: {describe(ensemble.learned) or 'nothing to learn'}")
     return "\n".join([*text, *(f"note: {note}" for note in ensemble.notes)])
 
 
@@ -274,10 +276,3 @@ def _step_cells(step: Step) -> list[str]:
 def _figure(metrics: Mapping[str, float], name: str) -> str:
     _, metric, factor = COLUMNS[name]
     return cell(factor * metrics[metric] if metric in metrics else None, factor)
-
-
-def _weights(learned: Mapping[str, Any]) -> str:
-    weights = learned.get("weights")
-    if weights:
-        return "weights " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
-    return ", ".join(f"{key} {value}" for key, value in learned.items() if key != "members") or "nothing to learn"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from asc_study.accuracy_table import accuracy_table
-from asc_study.ensemble.crossfit import Basis, Fused, fuse_splits
+from asc_study.ensemble.crossfit import Basis, Fused, describe, fuse_splits
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.ensemble.stack import Stack, pair
 from asc_study.ensemble.two_stage import TwoStage
@@ -16,7 +16,7 @@ from asc_study.evaluation.ensemble_figures import change_figure
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.systems.derived import Derived, Logged, log_derived
-from asc_study.systems.members import Member, load_members, stacks
+from asc_study.systems.members import Member, is_cross_fitted, load_members, require_untouched, stacks
 from asc_study.systems.references import find_runs
 from asc_study.tracking import Tracker
 
@@ -134,7 +134,10 @@ def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOption
         shared, notes = _two_stage_stacks(fine, coarse)
         pairs = {split: pair(*both) for split, both in shared.items()}
         first, second = ({s: p.fine for s, p in pairs.items()}, {s: p.coarse for s, p in pairs.items()})
-        fused = fuse_splits(TwoStage(rule, rule, options.join, options.exponent), pairs)
+        two_stage = TwoStage(rule, rule, options.join, options.exponent)
+        if two_stage.learns and "validation" not in pairs:
+            require_untouched([*fine, *coarse])
+        fused = fuse_splits(two_stage, pairs)
         stages = {
             _stage(fine, "fine", options): fuse_splits(rule, first),
             _stage(coarse, "coarse", options): fuse_splits(rule, second),
@@ -143,6 +146,8 @@ def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOption
         if len(fine) < 2:
             raise InputError(f"a fusion takes at least 2 runs, got {len(fine)}: name more, or add --coarse runs")
         samples, notes = stacks(fine)
+        if rule.learns and "validation" not in samples:
+            require_untouched(fine)
         fused = fuse_splits(rule, samples)
         stages = {}
     return _measured(fine, coarse, options, fused, stages, notes)
@@ -196,7 +201,10 @@ def _measured(
         of_parts = pd.DataFrame([parts[member.name] for member in fine])
         before = {str(name): float(value) for name, value in of_parts.mean().items()}
     change = {name: metrics[name] - value for name, value in before.items() if name in metrics}
-    return Fusion(options, fine, coarse, fused.basis, parts, fused.tables, metrics, change, fused.learned, notes)
+    touched = [member.name for member in (*fine, *coarse) if is_cross_fitted(member)]
+    basis: Basis = "cross-fitted" if touched else fused.basis
+    notes = [*notes, f"cross-fitted parts: {', '.join(touched)}"] if touched else notes
+    return Fusion(options, fine, coarse, basis, parts, fused.tables, metrics, change, fused.learned, notes)
 
 
 def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
@@ -255,9 +263,9 @@ def render(fusion: Fusion, name: str) -> str:
         text.append(
             f"no test split: {', '.join(f'{len(t)} {split} clips' for split, t in fusion.tables.items())} fused"
         )
-    if fusion.basis != "fixed":
+    if fusion.basis != "fixed" and (learned := describe(fusion.learned)):
         where = "validation" if fusion.basis == "validation" else "other locations of test (cross-fitted)"
-        text.append(f"learned on {where}: {dict(fusion.learned)}")
+        text.append(f"learned on {where}: {learned}")
     return "\n".join([*text, *(f"note: {note}" for note in fusion.notes)])
 
 

@@ -88,6 +88,25 @@ def stacks(members: Sequence[Member]) -> tuple[dict[str, Stack], list[str]]:
     return {split: stack(found) for split, found in tables.items()}, notes
 
 
+def is_cross_fitted(member: Member) -> bool:
+    """Whether test labels had a part in the run's predictions, those of other locations."""
+    return member.record.tags.get("asc.basis") == "cross-fitted"
+
+
+def require_untouched(members: Sequence[Member]) -> None:
+    """Raise `InputError` if labels that a rule is about to be cross-fitted on had a part in its inputs already.
+
+    A location's labels have influenced the outputs of a cross-fitted run for all others; a rule fitted on those outputs
+    would bring them back to the location.
+    """
+    touched = [member.name for member in members if is_cross_fitted(member)]
+    if touched:
+        raise InputError(
+            f"a rule that learns cannot be cross-fitted on top of runs that were, got {', '.join(touched)}: name the "
+            "systems that they are made of, use the product with a fixed exponent, or give validation predictions"
+        )
+
+
 def with_same_test_clips(members: Sequence[Member]) -> tuple[list[Member], int]:
     """The largest group of members that were tested on the same clips, and how many others there are."""
     groups: dict[frozenset[str], list[Member]] = {}

@@ -65,7 +65,8 @@ def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, j
             say(f"{record.label}: has predicted these {len(clips)} clips before")
             continue
         config = _config(tracker, record)
-        start_keras(config.training.threads)
+        if not stores:  # one process has one number of threads; between runs it moves the last bits only
+            start_keras(config.training.threads)
         model = tracker.load_keras_model(record.run_id)
         key = f"{config.features.model_dump_json()} {model.input_shape[-1]}"
         if key not in stores:

@@ -71,9 +71,20 @@ def test_greedy_takes_the_lower_overlap_on_a_tie(tiny_table):
     sample = stack(
         {"a": system(0.9, 0.9, 0.9, 0.4), "b": system(0.45, 0.9, 0.9, 0.9), "c": system(0.45, 0.45, 0.9, 0.9)}
     )
-    path = select(sample, method="greedy", metric="acc_avg").path
+    path = select(sample, method="greedy", metric="acc_avg", max_members=2).path
     assert [(step.added, step.score) for step in path] == [("a", 0.75), ("c", 1.0)]
     assert path[1].overlap == 0.25
+
+
+def test_greedy_adds_what_keeps_the_objective_and_lowers_the_log_loss(tiny_table):
+    def system(*indoor: float):
+        return tiny_table(*(("indoor", "a", str(i), p, 1 - p, 0.0) for i, p in enumerate(indoor)))
+
+    surer = {"a": system(0.9, 0.6, 0.4), "b": system(0.6, 0.9, 0.4)}  # the mean errs on the last one as each does
+    path = select(stack(surer), metric="acc_avg").path
+    assert [(step.added, step.score) for step in path] == [("a", pytest.approx(2 / 3)), ("b", pytest.approx(2 / 3))]
+    worse = {"a": system(0.9, 0.9, 0.4), "b": system(0.6, 0.6, 0.3)}
+    assert [step.added for step in select(stack(worse), metric="acc_avg").path] == ["a"]
 
 
 def test_exhaustive_finds_the_best_subset_of_all(candidates):

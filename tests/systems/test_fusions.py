@@ -92,3 +92,17 @@ def test_a_run_without_predictions_is_sent_to_predict(tracker, log_run, make_tab
     log_run("dev", {})
     with pytest.raises(InputError, match="run 'dev seed 0' has no predictions .* `asc-study predict`"):
         fuse_runs(tracker, ["s/a", "s/dev"], [], **PAPER)
+
+
+def test_nothing_is_cross_fitted_on_top_of_what_was(tracker, log_run, make_table):
+    for i in range(3):
+        log_run(f"row{i}", {"test": make_table(i)})
+    log_run("coarse", {"test": make_table(9, skill=2.5, task="three_class")}, task="three_class")
+    log_fusion(tracker, "s", "weighted", fuse_runs(tracker, ["s/row*"], [], **PAPER | {"fusion": "weighted"}))
+    fusion = fuse_runs(tracker, ["s/weighted"], ["s/coarse"], **PAPER)
+    assert fusion.basis == "cross-fitted"  # it inherits what its part depends on
+    assert "note: cross-fitted parts: weighted" in render(fusion, "x")
+    with pytest.raises(InputError, match="cannot be cross-fitted on top of runs that were, got weighted"):
+        fuse_runs(tracker, ["s/weighted"], ["s/coarse"], **PAPER | {"join": "learned"})
+    with pytest.raises(InputError, match="cannot be cross-fitted on top of runs that were, got weighted"):
+        fuse_runs(tracker, ["s/weighted", "s/row0"], [], **PAPER | {"fusion": "logistic"})
