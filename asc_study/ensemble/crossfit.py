@@ -111,8 +111,8 @@ def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused:
     Returns
     -------
     Fused
-        The validation table of a rule that learns is cross-fitted, so that it does not flatter; it is left out if all
-        validation clips are of one location.
+        The validation table of a rule that learns is cross-fitted, so that it does not flatter; it is left out if a
+        class is heard in one location only, because leaving that out would leave out the class.
 
     Raises
     ------
@@ -133,9 +133,14 @@ def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused:
     for split, sample in samples.items():
         if split != labelled:
             tables[split] = _table(sample, fitted.combine(sample))
-        elif basis == "cross-fitted" or len(np.unique(places_of(sample.context))) > 1:
+        elif basis == "cross-fitted" or _classes_have_two_places(sample.context):
             tables[split] = _table(sample, cross_fit(rule, sample))
     return Fused(tables, fitted.learned, basis)
+
+
+def _classes_have_two_places(context: pd.DataFrame) -> bool:
+    places = pd.Series(places_of(context)).groupby(context["scene"].to_numpy()).nunique()
+    return bool((places > 1).all())
 
 
 def _table(sample: Sample, probabilities: Probabilities) -> pd.DataFrame:

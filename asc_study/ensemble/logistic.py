@@ -17,6 +17,9 @@ Features = npt.NDArray[np.float64]
 #: Inverse strengths of the L2 penalty (scikit-learn's C) that are tried.
 STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
 
+#: What is taken where locations are too few to try them: leaving one out leaves a class out.
+_UNTRIED_STRENGTH: Final = 0.1
+
 
 def log_probabilities(probabilities: npt.NDArray[np.floating]) -> Features:
     """Natural logarithms, not below ln(1e-7)."""
@@ -52,19 +55,29 @@ def fit_logistic(
     """
     if len(np.unique(label)) < 2:
         raise InputError("logistic regression needs clips of at least 2 classes, got 1: use a rule that learns nothing")
-    fold = location_folds(context)
-    losses = dict.fromkeys(STRENGTHS, 0.0)
-    for held_out in (fold == k for k in range(int(fold.max()) + 1)):
-        if len(np.unique(label[~held_out])) < 2:
-            continue
-        for strength in STRENGTHS:
-            model = _fit(features[~held_out], label[~held_out], strength)
-            output = _predict(model, features[held_out], classes)
-            true = output[np.arange(len(output)), label[held_out]]
-            losses[strength] += float(-np.log(np.maximum(true, LOG_LOSS_FLOOR)).sum())
-    best = min(STRENGTHS, key=lambda strength: losses[strength])  # on a tie the stronger penalty
+    best = _best_strength(features, label, location_folds(context), classes)
     model = _fit(features, label, best)
     return lambda new: _predict(model, new, classes), best
+
+
+def _best_strength(features: Features, label: npt.NDArray[np.int_], fold: npt.NDArray[np.int_], classes: int) -> float:
+    """The penalty of the lowest held-out log loss, over clips whose class the other folds know."""
+    losses = dict.fromkeys(STRENGTHS, 0.0)
+    tried = 0
+    for held_out in (fold == k for k in range(int(fold.max()) + 1)):
+        known = np.unique(label[~held_out])
+        judged = held_out & np.isin(label, known)
+        if len(known) < 2 or not judged.any():
+            continue
+        tried += int(judged.sum())
+        for strength in STRENGTHS:
+            model = _fit(features[~held_out], label[~held_out], strength)
+            output = _predict(model, features[judged], classes)
+            true = output[np.arange(len(output)), label[judged]]
+            losses[strength] += float(-np.log(np.maximum(true, LOG_LOSS_FLOOR)).sum())
+    if tried < len(label) / 2:
+        return _UNTRIED_STRENGTH
+    return min(STRENGTHS, key=lambda strength: losses[strength])  # on a tie the stronger penalty
 
 
 def _fit(features: Features, label: npt.NDArray[np.int_], strength: float) -> Any:

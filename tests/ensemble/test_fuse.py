@@ -191,3 +191,15 @@ def test_what_does_not_fit_together_is_refused(make_table, tiny_table):
     one_place = stack({"x": tiny_table(("indoor", "a", "1", 0.6, 0.3, 0.1), ("outdoor", "b", "1", 0.5, 0.4, 0.1))})
     with pytest.raises(InputError, match="at least 2 locations, got 1"):
         cross_fit(FUSIONS["weighted"], one_place)
+
+
+def test_one_location_a_class_is_enough_to_learn_but_not_to_validate(make_table):
+    def one_place_each(seed: int, split: str) -> pd.DataFrame:
+        table = make_table(seed, skill=2.0, split=split, clips=100)
+        return table.assign(location=table["scene"].map(SCENES.index).astype(str), city="lisbon")
+
+    samples = {split: stack({str(i): one_place_each(i, split) for i in range(2)}) for split in ("validation", "test")}
+    fused = fuse_splits(FUSIONS["logistic"], samples)
+    assert set(fused.tables) == {"test"}
+    best = max(evaluate(one_place_each(i, "test"), intervals=False)["test/acc_avg"] for i in range(2))
+    assert evaluate(fused.tables["test"], intervals=False)["test/acc_avg"] > best - 0.05
