@@ -33,11 +33,16 @@ class Fitted(Generic[S]):
 
 
 class Rule(Protocol[S]):
-    """A way to combine systems; ``learns`` is whether it depends on labels."""
+    """A way to combine systems."""
 
     @property
     def learns(self) -> bool:
         """Whether `fit` looks at labels."""
+        ...
+
+    @property
+    def by_class(self) -> bool:
+        """Whether it learns something of each class, so that a class it was not fitted on is lost."""
         ...
 
     def fit(self, sample: S) -> Fitted[S]:
@@ -111,8 +116,8 @@ def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused:
     Returns
     -------
     Fused
-        The validation table of a rule that learns is cross-fitted, so that it does not flatter; it is left out if a
-        class is heard in one location only, because leaving that out would leave out the class.
+        The validation table of a rule that learns is cross-fitted, so that it does not flatter; it is left out if the
+        locations are too few for that: a single one, or a single one of a class if the rule learns by class.
 
     Raises
     ------
@@ -133,14 +138,16 @@ def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused:
     for split, sample in samples.items():
         if split != labelled:
             tables[split] = _table(sample, fitted.combine(sample))
-        elif basis == "cross-fitted" or _classes_have_two_places(sample.context):
+        elif basis == "cross-fitted" or _can_cross_fit(rule, sample.context):
             tables[split] = _table(sample, cross_fit(rule, sample))
     return Fused(tables, fitted.learned, basis)
 
 
-def _classes_have_two_places(context: pd.DataFrame) -> bool:
-    places = pd.Series(places_of(context)).groupby(context["scene"].to_numpy()).nunique()
-    return bool((places > 1).all())
+def _can_cross_fit(rule: Rule[S], context: pd.DataFrame) -> bool:
+    places = pd.Series(places_of(context))
+    if rule.by_class:
+        return bool((places.groupby(context["scene"].to_numpy()).nunique() > 1).all())
+    return places.nunique() > 1
 
 
 def _table(sample: Sample, probabilities: Probabilities) -> pd.DataFrame:

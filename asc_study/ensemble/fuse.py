@@ -24,6 +24,7 @@ class FusionRule:
 
     learns: bool
     fit: Callable[[Stack], Fitted[Stack]]
+    by_class: bool = False
 
 
 def weighted_mean(weights: Probabilities) -> Callable[[Stack], Probabilities]:
@@ -81,7 +82,7 @@ FUSIONS: Final = MappingProxyType(
         "average": FusionRule(learns=False, fit=_average),
         "weighted": FusionRule(learns=True, fit=_weighted),
         "product": FusionRule(learns=False, fit=_product),
-        "logistic": FusionRule(learns=True, fit=_logistic),
+        "logistic": FusionRule(learns=True, fit=_logistic, by_class=True),
     }
 )
 

@@ -279,6 +279,11 @@ class SelectionRule:
     fusion: Rule[Stack] | None = None
     learns: bool = True
 
+    @property
+    def by_class(self) -> bool:
+        """Whether the fusion learns something of each class."""
+        return self.fusion is not None and self.fusion.by_class
+
     def fit(self, sample: Stack) -> FittedSelection:
         """Select on the labelled clips of ``sample``, and fit the fusion of the members on them too."""
         selection = select(sample, **self.options)

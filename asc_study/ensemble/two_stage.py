@@ -71,6 +71,11 @@ class TwoStage:
         return self._join_learns or self.fine.learns or self.coarse.learns
 
     @property
+    def by_class(self) -> bool:
+        """Whether anything is learned of each class."""
+        return self.join == "learned" or self.fine.by_class or self.coarse.by_class
+
+    @property
     def _join_learns(self) -> bool:
         return self.join == "learned" or self.exponent is None
 

@@ -14,6 +14,8 @@ from asc_study.evaluation.overlap import Overlap
 #: With more systems than this the cells of a heat map are too small for figures.
 _MOST_WRITTEN = 20
 
+_BELOW = {"orientation": "h", "y": -0.12, "yanchor": "top"}
+
 
 def overlap_figure(found: Overlap, names: Sequence[str], split: str) -> go.Figure:
     """Heat maps of the share of equal decisions and of equal errors, in per cent of the clips."""
@@ -69,7 +71,8 @@ def path_figure(path: pd.DataFrame, objective: str) -> go.Figure:
     )
     figure.update_yaxes(title="test accuracy (%)", secondary_y=False)
     figure.update_yaxes(title=objective, showgrid=False, secondary_y=True)
-    return figure.update_layout(title="Path of the selection: members added one by one", height=460, **LAYOUT)
+    title = "Path of the selection: members added one by one"
+    return figure.update_layout(title=title, height=480, legend=_BELOW, **LAYOUT)
 
 
 def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:
@@ -86,6 +89,7 @@ def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:
     for (name, metrics), colour in zip(parts.items(), [*shades[: len(parts) - 1], "#1f4e79"], strict=True):
         known = {label: 100 * metrics[f"test/acc_{k}"] for k, label in columns.items() if f"test/acc_{k}" in metrics}
         text = [f"{value:.1f}" for value in known.values()]
-        figure.add_bar(x=list(known), y=list(known.values()), name=name, marker_color=colour, text=text)
+        figure.add_bar(x=list(known), y=list(known.values()), name=name, marker_color=colour, text=text, textangle=-90)
     figure.update_yaxes(title="Test accuracy (%)", range=[0, 100])
-    return figure.update_layout(title="The parts and what was made of them", barmode="group", height=440, **LAYOUT)
+    title = "The parts and what was made of them"
+    return figure.update_layout(title=title, barmode="group", height=480, legend=_BELOW, **LAYOUT)
