@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from asc_study.errors import InputError
+from asc_study.study_file import Study
 
 #: Size of the demo's data set: small enough for six minutes on two cores, large enough to show the gap between devices.
 CLIPS_PER_SCENE: Final = 50
@@ -43,7 +44,7 @@ def simulate_demo_data(folder: Path, jobs: int) -> None:
     simulate(folder, clips_per_scene=CLIPS_PER_SCENE, seconds=SECONDS, seed=SEED, jobs=jobs)
 
 
-def next_steps(study_file: Path, data_dir: Path) -> str:
+def next_steps(study: Study, study_file: Path, data_dir: Path) -> str:
     """What to open and to try after the demo, as lines that can be typed as they stand."""
     scripts = Path(sys.executable).parent
     shown = scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts
@@ -55,7 +56,9 @@ def next_steps(study_file: Path, data_dir: Path) -> str:
   {prefix}mlflow ui
       then open http://127.0.0.1:5000 and the study's experiment: one run a row (unfold the launch with +), its
       metrics, and figures under Artifacts
-  {own} data check {data_dir}
-      what the simulated data set holds
+  {own} compare {study.name}/{study.names[0]} {study.name}/{study.names[-1]}
+      whether the last row differs from the first by more than noise
+  {own} ensemble {study.name} --method overlap --max-overlap 0.9
+      another ensemble of these runs, chosen step by step
   {own} run {study_file} --data DIR
       the same study on your data in TAU layout"""

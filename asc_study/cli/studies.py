@@ -157,12 +157,12 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
     from asc_study.study_file import load_study
 
     study_file = study_file or demo_study()
-    load_study(study_file)  # its errors before the data are made
+    study = load_study(study_file)  # its errors before the data are made
     simulate_demo_data(data_dir, jobs)
     outcomes = _run(study_file, data_dir, jobs, say=lambda line: click.echo(line, err=as_json))
     if as_json:
         click.echo(_leaderboard(str(study_file), as_json=True))
     else:
         click.echo("\n" + _leaderboard(str(study_file)))
-        click.echo("\n" + next_steps(study_file, data_dir))
+        click.echo("\n" + next_steps(study, study_file, data_dir))
     return _exit_status(outcomes)

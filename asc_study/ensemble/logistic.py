@@ -10,7 +10,7 @@ import pandas as pd
 from asc_study.ensemble.crossfit import location_folds
 from asc_study.ensemble.stack import Probabilities
 from asc_study.errors import InputError
-from asc_study.evaluation.metrics import LOG_LOSS_FLOOR
+from asc_study.evaluation.metrics import LOG_LOSS_FLOOR, losses
 
 Features = npt.NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def fit_logistic(
 
 def _best_strength(features: Features, label: npt.NDArray[np.int_], fold: npt.NDArray[np.int_], classes: int) -> float:
     """The penalty of the lowest held-out log loss, over clips whose class the other folds know."""
-    losses = dict.fromkeys(STRENGTHS, 0.0)
+    lost = dict.fromkeys(STRENGTHS, 0.0)
     tried = 0
     for held_out in (fold == k for k in range(int(fold.max()) + 1)):
         known = np.unique(label[~held_out])
@@ -72,12 +72,10 @@ def _best_strength(features: Features, label: npt.NDArray[np.int_], fold: npt.ND
         tried += int(judged.sum())
         for strength in STRENGTHS:
             model = _fit(features[~held_out], label[~held_out], strength)
-            output = _predict(model, features[judged], classes)
-            true = output[np.arange(len(output)), label[judged]]
-            losses[strength] += float(-np.log(np.maximum(true, LOG_LOSS_FLOOR)).sum())
+            lost[strength] += float(losses(_predict(model, features[judged], classes), label[judged]).sum())
     if tried < len(label) / 2:
         return _UNTRIED_STRENGTH
-    return min(STRENGTHS, key=lambda strength: losses[strength])  # on a tie the stronger penalty
+    return min(STRENGTHS, key=lambda strength: lost[strength])  # on a tie the stronger penalty
 
 
 def _fit(features: Features, label: npt.NDArray[np.int_], strength: float) -> Any:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from asc_study.ensemble.crossfit import Fitted, Rule, cross_fit
 from asc_study.ensemble.logistic import fit_logistic, log_probabilities
 from asc_study.ensemble.stack import GROUP_COLUMN, Pair, Probabilities, Stack, normalised
-from asc_study.evaluation.metrics import LOG_LOSS_FLOOR
+from asc_study.evaluation.metrics import losses
 
 #: How the two stages can be joined.
 JOINS: Final = ("product", "learned")
@@ -110,7 +110,6 @@ def _best_exponent(fine: Probabilities, coarse: Probabilities, label: npt.NDArra
     from scipy.optimize import minimize_scalar
 
     def log_loss(exponent: float) -> float:
-        true = two_stage_product(fine, coarse, exponent)[np.arange(len(label)), label]
-        return float(-np.log(np.maximum(true, LOG_LOSS_FLOOR)).mean())
+        return float(losses(two_stage_product(fine, coarse, exponent), label).mean())
 
     return float(minimize_scalar(log_loss, bounds=(0, _HIGHEST_EXPONENT), method="bounded").x)

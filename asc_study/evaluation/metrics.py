@@ -157,8 +157,7 @@ class Objective:
             (n,) column of each clip's true class.
         """
         if self.of_loss:
-            true = probabilities[..., np.arange(len(label)), label].astype(np.float64)
-            values: Weights = -np.log(np.maximum(true, LOG_LOSS_FLOOR)) @ self.weights
+            values: Weights = losses(probabilities, label) @ self.weights
         else:
             values = (probabilities.argmax(axis=-1) == label).astype(np.float64) @ self.weights
         return values
@@ -204,6 +203,25 @@ def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Obj
     return Objective(name, of_loss=False, weights=weights[name], direction=direction(name))
 
 
+def losses(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> Weights:
+    """-ln p(true class) of each clip in nats, with p clipped at 1e-7.
+
+    Parameters
+    ----------
+    probabilities
+        (..., n, classes), normalised.
+    label
+        (n,) column of each clip's true class.
+
+    Returns
+    -------
+    (..., n) float64
+    """
+    true = probabilities[..., np.arange(len(label)), label].astype(np.float64)
+    loss: Weights = -np.log(np.maximum(true, LOG_LOSS_FLOOR))
+    return loss
+
+
 def labels_of(context: pd.DataFrame, classes: Sequence[str]) -> npt.NDArray[np.int_]:
     """The column of each clip's true class, (n,) int."""
     label: npt.NDArray[np.int_] = pd.Index(classes).get_indexer(pd.Index(context["scene"]))
@@ -221,10 +239,9 @@ def _arrays(predictions: pd.DataFrame) -> _Clips:
     classes = classes_of(predictions)
     probabilities = predictions[list(classes)].to_numpy(np.float64)
     label = labels_of(predictions, classes)
-    true_probability = probabilities[np.arange(len(label)), label]
     return _Clips(
         correct=(probabilities.argmax(axis=1) == label).astype(np.float64),
-        loss=-np.log(np.maximum(true_probability, LOG_LOSS_FLOOR)),
+        loss=losses(probabilities, label),
         label=label,
         device=predictions["device"].to_numpy(str),
         location=places_of(predictions),

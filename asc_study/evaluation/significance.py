@@ -24,7 +24,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from asc_study.errors import InputError
-from asc_study.evaluation.metrics import LOG_LOSS_FLOOR, groups, labels_of, places_of
+from asc_study.evaluation.metrics import groups, labels_of, losses, places_of
 from asc_study.evaluation.predictions import check_predictions, classes_of
 from asc_study.taxonomy import CLASSES
 from asc_study.text_table import text_table
@@ -144,7 +144,7 @@ def compare(
     label = labels_of(context, classes)
     probabilities = np.stack([table[list(classes)].to_numpy(np.float64) for table in aligned])
     right = probabilities.argmax(axis=2) == label
-    loss = -np.log(np.maximum(probabilities[:, np.arange(len(label)), label], LOG_LOSS_FLOOR))
+    loss = losses(probabilities, label)
     bootstrap = _bootstrap(context, resamples, seed)
     here, there = slice(None, len(first)), slice(len(first), None)
     right_seeds = _Right(right[here].sum(axis=0), right[there].sum(axis=0), len(first), len(second))
