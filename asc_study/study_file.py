@@ -21,7 +21,7 @@ from pydantic import Field
 from asc_study.config import RunConfig, canonical_json, resolve
 from asc_study.ensemble_rows import EnsembleRow, read_ensembles
 from asc_study.errors import InputError
-from asc_study.schema import Strict, did_you_mean, validate
+from asc_study.schema import Strict, did_you_mean, label, validate
 
 _STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LONGEST_NAME: Final = 100
@@ -108,7 +108,7 @@ def load_study(
     """
     raw = read_yaml(path)
     study = validate(StudyFile, raw, where=str(path))
-    require_name("study", study.study, path)
+    require_name("study", study.study, str(path))
     settings = [parse_override(override) for override in overrides]
     seeds = next((value for key, value in reversed(settings) if key == "seeds"), study.seeds)
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
@@ -147,19 +147,11 @@ def load_study(
     )
 
 
-def require_name(key: str, name: str, path: Path) -> None:
-    """Raise `InputError` if ``name`` cannot be an experiment's name in every store."""
+def require_name(key: str, name: str, where: str = "") -> None:
+    """Raise `InputError` unless ``name`` can be an experiment's name in every store, and a folder's."""
     if not _STUDY_NAME.fullmatch(name):
         raise InputError(
-            f"{path}: `{key}` must be at most 100 letters, digits, '.', '_' or '-', got {name!r:.80}: rename it"
-        )
-
-
-def require_study_name(name: str, *, where: str = "") -> None:
-    """Raise `InputError` unless ``name`` can be a study's, and with it an experiment's and a folder's."""
-    if not _STUDY_NAME.fullmatch(name):
-        raise InputError(
-            f"{where}`study` must be at most 100 letters, digits, '.', '_' or '-', got {name!r:.80}: rename it"
+            f"{label(where)}`{key}` must be at most 100 letters, digits, '.', '_' or '-', got {name!r:.80}: rename it"
         )
 
 

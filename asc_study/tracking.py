@@ -178,6 +178,10 @@ class Tracker:
             return None
         return _record(run) if run.info.lifecycle_stage == "active" else None
 
+    def has_predictions(self, run_id: str) -> bool:
+        """Whether a run has any predictions table."""
+        return bool(self.client.list_artifacts(run_id, "predictions"))
+
     def predictions(self, run_id: str) -> "dict[str, pd.DataFrame]":
         """The predictions tables of a run by split; empty if it has none.
 
@@ -188,7 +192,7 @@ class Tracker:
         """
         from asc_study.evaluation.predictions import read_predictions
 
-        if not self.client.list_artifacts(run_id, "predictions"):
+        if not self.has_predictions(run_id):
             return {}
         folder = self.artifact(run_id, "predictions")
         return {path.stem: read_predictions(path) for path in sorted(folder.glob("*.parquet"))}
@@ -210,12 +214,12 @@ class Tracker:
 
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def log_path(self, run_id: str, steps: Sequence[Mapping[str, float]]) -> None:
-        """Log metrics that change from step to step (counted from 1) in one request."""
+    def log_path(self, run_id: str, steps: Sequence[Mapping[str, float]], *, first: int = 1) -> None:
+        """Log metrics that change from step to step (counted from ``first``) in one request."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entries = [Metric(name, value, now, n) for n, step in enumerate(steps, 1) for name, value in step.items()]
+        entries = [Metric(name, value, now, n) for n, step in enumerate(steps, first) for name, value in step.items()]
         self.client.log_batch(run_id, metrics=entries)
 
     def log_metrics(

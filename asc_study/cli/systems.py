@@ -33,8 +33,9 @@ class _ManyValues(click.Command):
         option = ""
         for position, argument in enumerate(args):
             if argument.startswith("-") and argument != "-":
-                option = argument if argument in many else ""
-            elif option and args[position - 1] != option:
+                name = argument.partition("=")[0]
+                option = name if name in many else ""
+            elif option and args[position - 1] != option:  # not the option's first value
                 spread.append(option)
             spread.append(argument)
         return super().parse_args(ctx, spread)
@@ -150,7 +151,7 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
     "caruana: with replacement.",
 )
 @click.option("--max-members", default=5, show_default=True, metavar="K")
-@click.option("--max-overlap", default=0.8, show_default=True, metavar="X", help="Share of equal decisions (overlap).")
+@click.option("--max-overlap", default=0.8, show_default=True, metavar="X", help="Members overlap by less (overlap).")
 @click.option(
     "--objective",
     "metric",
@@ -176,8 +177,10 @@ def ensemble(
     Example:
       asc-study ensemble demo --method overlap --max-overlap 0.75
     """
+    from asc_study.study_file import require_name
     from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble, render, to_dict
 
+    require_name("study", study)
     tracker = _store()
     members, notes = gather_candidates(tracker, study, references=runs, task=task)
     chosen = choose(members, EnsembleOptions(**options), notes)
@@ -224,17 +227,15 @@ def fuse(
     Example:
       asc-study fuse --fine demo/fcnn-plain demo/fcnn-mixup --coarse demo/three-class
     """
-    from asc_study.systems.fusions import fuse_runs, log_fusion, render
+    from asc_study.systems.fusions import fuse_runs, log_fusion, render, to_dict
 
     tracker = _store()
     fused = fuse_runs(tracker, fine, coarse, fusion=fusion, join=join, exponent=exponent)
     name = name or fused.system.replace(" ", "-")
     logged = log_fusion(tracker, study or fused.fine[0].record.tags["asc.study"], name, fused)
     if as_json:
-        shown = {"run_id": logged.run_id, "existed": logged.existed, "basis": fused.basis, "learned": fused.learned}
-        click.echo(
-            json.dumps(shown | {"parts": fused.parts, "metrics": fused.metrics, "change": fused.change}, indent=2)
-        )
+        shown = {"run_id": logged.run_id, "existed": logged.existed, **to_dict(fused)}
+        click.echo(json.dumps(shown, indent=2))
         return
     click.echo(render(fused, name))
     _print_run(logged)
@@ -265,4 +266,4 @@ def compare(first: str, second: str, split: str, as_json: bool) -> None:
 
 
 def _print_run(logged: Any) -> None:
-    click.echo(f"run {logged.run_id}" + (" (was there already)" if logged.existed else ""))
+    click.echo(f"run {logged.run_id}" + (f" (was there already, as {logged.name!r})" if logged.existed else ""))

@@ -1,0 +1,99 @@
+"""The command that searches settings with Optuna."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from asc_study.cli.options import FILE, data_option, jobs_option, json_option, profile_option, set_option
+from asc_study.errors import InputError
+
+if TYPE_CHECKING:
+    from asc_study.search import SearchResult
+    from asc_study.study import IdentifiedDataset
+
+
+@click.command()
+@click.argument("search_file", type=FILE, metavar="SEARCH.yaml")
+@data_option
+@click.option("--trials", type=int, metavar="N", help="Trials in total, over all launches; default: the file's budget.")
+@click.option("--timeout", type=float, metavar="S", help="No trial begins after S seconds of this launch.")
+@jobs_option
+@click.option("--storage", metavar="URL", help="Optuna storage; default: optuna.db beside mlflow.db.")
+@profile_option
+@set_option
+@click.option("--write", "target", type=FILE, metavar="FILE", help="Write the best settings as a study file.")
+@click.option("--final", is_flag=True, help="Then train the best settings and the base in full, over several seeds.")
+@json_option
+def search(
+    search_file: Path,
+    data_dir: Path,
+    trials: int | None,
+    timeout: float | None,
+    jobs: int,
+    storage: str | None,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    target: Path | None,
+    final: bool,
+    as_json: bool,
+) -> int:
+    """Search settings with Optuna: each trial is an MLflow run; nothing is chosen on the test split.
+
+    The same command goes on until there are N trials in total, beside other launches too. Exit code 1 if no trial is
+    complete.
+
+    \b
+    Example:
+      asc-study search studies/search_mixup_masks.yaml --data DIR --trials 40 --jobs 2
+    """
+    from asc_study.search import run_search
+    from asc_study.search_file import load_search
+    from asc_study.search_storage import masked, storage_url
+    from asc_study.study import identify
+
+    def say(line: str) -> None:
+        click.echo(line, err=as_json)
+
+    load_search(search_file, overrides=overrides, profile=profile)  # before the data are read: the quick errors first
+    if target is not None and not target.absolute().parent.is_dir():
+        raise InputError(f"--write {target}: the folder does not exist: create it, or name another file")
+    data = identify(data_dir)
+    loaded = load_search(search_file, overrides=overrides, profile=profile, default_task=data.dataset.task)
+    url = storage_url(storage)
+    result = run_search(loaded, data, url=url, trials=trials, timeout_seconds=timeout, jobs=jobs, say=say)
+    if target is not None and result.study:
+        _write(target, result.study)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        click.echo(result.render())
+        click.echo(f"next: optuna-dashboard {masked(url)}")
+    if not result.best:
+        return 1
+    return _run_final(result, data, jobs, say) if final else 0
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--write {target}: cannot be written ({error.strerror}): name another file") from None
+
+
+def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say: Callable[[str], None]) -> int:
+    """Train the study of the best settings; exit code 1 if a run failed."""
+    import tempfile
+
+    from asc_study.study import run_study
+    from asc_study.study_file import load_study
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "best.yaml"
+        path.write_text(result.study, encoding="utf-8")
+        study = load_study(path, default_task=data.dataset.task)
+    outcomes = run_study(study, data, jobs=jobs, say=say)
+    say(f"next: asc-study leaderboard {study.name}")
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0

@@ -1,0 +1,224 @@
+"""Running a search: check it on the data, open its study, run trials under one parent run, report what is best."""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asc_study.claims import run_lock, settle_abandoned
+from asc_study.errors import InputError
+from asc_study.execution import Launch
+from asc_study.preflight import check_fit
+from asc_study.run_data import data_key, describe_left_out, run_data, split_clips
+from asc_study.search_claims import is_wanted, settle_trials, trials_lock
+from asc_study.search_file import Search, name_point
+from asc_study.search_objective import require_measurable
+from asc_study.search_points import grid_size
+from asc_study.search_report import Best, best_study, best_trials, count_ended, count_states, write_report
+from asc_study.search_storage import open_study
+from asc_study.search_trial import Trainer, TrialOutcome, train_fold
+from asc_study.search_worker import Job, run_workers
+from asc_study.study import IdentifiedDataset
+from asc_study.study_file import Row, Study
+from asc_study.tracking import Tracker
+from asc_study.versions import git_commit
+
+if TYPE_CHECKING:
+    import optuna
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Where a search stands: its trials by state over all launches, the best ones, and the study made of them."""
+
+    name: str
+    counts: dict[str, int]
+    best: tuple[Best, ...]
+    study: str
+
+    def render(self) -> str:
+        """The result as lines of text: how many trials, and each of the best."""
+        states = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
+        lines = [f"Search {self.name}: {states or 'no trials'}"]
+        for one in self.best:
+            lines.append(f"  best: trial {one.number}: " + ", ".join(f"{n} {v:.4g}" for n, v in one.values.items()))
+            lines += [f"    {name}: {value}" for name, value in one.point.items()]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result in the types of JSON."""
+        best = [{"trial": one.number, "values": one.values, "point": one.point} for one in self.best]
+        return {"search": self.name, "trials": self.counts, "best": best, "study": self.study}
+
+
+def run_search(
+    search: Search,
+    data: IdentifiedDataset,
+    *,
+    url: str,
+    trials: int | None = None,
+    timeout_seconds: float | None = None,
+    jobs: int = 1,
+    say: Say = lambda line: None,
+    train: Trainer = train_fold,
+) -> SearchResult:
+    """Add trials to a search until there are enough, each an MLflow run under one parent run.
+
+    Parameters
+    ----------
+    search, data
+        What to search, and on what.
+    url
+        The Optuna storage.
+    trials
+        Trials in total, those of earlier launches included; by default the file's budget. A trial that failed counts,
+        one that was cut off does not: its point is tried again.
+    timeout_seconds
+        No trial begins after so many seconds of this launch; by default the file's budget.
+    jobs
+        Trials at the same time, and processes for the features.
+    say
+        Told one line for people at a time.
+    train
+        Trains one fold.
+
+    Raises
+    ------
+    InputError
+        If the search does not fit the data, the storage cannot be used, or it holds another search of this name.
+    """
+    total, timeout = _budget(search, trials, timeout_seconds)
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of trials to run at the same time")
+    check_search(search, data, say)
+    tracker = Tracker()
+    study = open_study(url, search.name, {t.metric: t.direction for t in search.targets}, search.identity(data.digest))
+    settle_abandoned(tracker, search.name)
+    with trials_lock(url, search.name):
+        settle_trials(study)
+    say(_describe(search, study, total))
+    if is_wanted(study, total):
+        _prepare_features(search, data, jobs, say)
+        deadline = time.time() + timeout if timeout is not None else float("inf")
+        _launch(search, data, tracker, study, url, total, deadline, jobs, say, train)
+    return SearchResult(search.name, count_states(study), best_trials(search, study), best_study(search, study))
+
+
+def check_search(search: Search, data: IdentifiedDataset, say: Say = lambda line: None) -> None:
+    """Find out before anything runs whether every end of the space can be trained and measured on the data.
+
+    Raises
+    ------
+    InputError
+        One line that names the point, what it asks for and what the data has.
+    """
+    dataset = data.dataset
+    base = search.config({})
+    rows = [Row(f"trial without {name}" if name else "base", fold) for name, fold in search.folds(base).items()]
+    rows += [
+        Row(f"trial with {name_point(point)}", next(iter(search.folds(config).values())))
+        for point, config in search.corners()
+    ]
+    check_fit(Study(search.name, "", tuple(rows), (search.seed,), search.figures, ""), dataset, say)
+    clips = split_clips(dataset, base)
+    validation = clips[clips["split"] == "validation"]
+    if base.task == "three_class":
+        validation = validation.assign(scene=validation["scene_group"])
+    require_measurable(search.targets, validation, base.classes)
+
+
+def _budget(search: Search, trials: int | None, timeout: float | None) -> tuple[int | None, float | None]:
+    for option, value in (("--trials", trials), ("--timeout", timeout)):
+        if value is not None and value <= 0:
+            raise InputError(f"{option} must be above 0, got {value}: raise it")
+    total = trials if trials is not None else search.budget.trials
+    timeout = timeout if timeout is not None else search.budget.timeout_seconds
+    if total is None and timeout is None:
+        raise InputError("a search needs an end, got neither --trials nor --timeout nor a `budget`: give --trials")
+    if search.sampler.name == "grid":
+        points = grid_size(search.space, where="space")
+        total = min(total or points, points)
+    return total, timeout
+
+
+def _describe(search: Search, study: "optuna.Study", total: int | None) -> str:
+    states = ", ".join(f"{count} {state}" for state, count in count_states(study).items() if count)
+    wanted = f"{total} trials wanted" if total is not None else "trials until the time is over"
+    return f"search {search.name}: {wanted}, {states or 'none yet'}"
+
+
+def _prepare_features(search: Search, data: IdentifiedDataset, jobs: int, say: Say) -> None:
+    """Compute what trials will need of features and copies once, before they start beside each other."""
+    configs = [fold for _, config in search.corners() for fold in search.folds(config).values()]
+    for config in {data_key(config): config for config in configs}.values():
+        made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+        if made.left_out:
+            say(describe_left_out(made.left_out))
+
+
+def _launch(
+    search: Search,
+    data: IdentifiedDataset,
+    tracker: Tracker,
+    study: "optuna.Study",
+    url: str,
+    total: int | None,
+    deadline: float,
+    jobs: int,
+    say: Say,
+    train: Trainer,
+) -> None:
+    commit, launch_id = git_commit(), uuid.uuid4().hex
+    tags = {
+        "asc.study": search.name,
+        "asc.kind": "search",
+        "asc.launch": launch_id,
+        "asc.optuna_study": search.name,
+        "asc.dataset": data.dataset.root.name,
+        "asc.dataset_digest": data.digest,
+        "asc.git_commit": commit,
+        "asc.host": socket.gethostname(),
+    }
+
+    def tell(outcome: TrialOutcome) -> None:
+        done = f"{count_ended(study)}/{total}" if total is not None else f"{count_ended(study)}"
+        say(f"[{done}] {_outcome_line(search, outcome)}")
+
+    status = "KILLED"
+    with run_lock(tracker.uri, search.name, launch_id):
+        parent = tracker.create_run(search.name, f"{search.name}: search", tags, {})
+        launch = Launch(
+            tracking_uri=tracker.uri,
+            parent_run_id=parent,
+            dataset=data.dataset,
+            audio_digests=data.audio_digests,
+            dataset_digest=data.digest,
+            figures=search.figures,
+            git_commit=commit,
+            jobs=jobs,
+            process_id=os.getpid(),
+        )
+        try:
+            run_workers(Job(search, launch, url, total, deadline, train), study, tracker, jobs, tell, say)
+            status = "FINISHED"
+        finally:
+            try:
+                with trials_lock(url, search.name):  # what workers that were ended could not tell is told here
+                    settle_trials(study)
+                write_report(search, study, tracker, parent)
+            finally:
+                tracker.finish(parent, status)
+                settle_abandoned(tracker, search.name)
+
+
+def _outcome_line(search: Search, outcome: TrialOutcome) -> str:
+    head = f"trial {outcome.number} ({name_point(outcome.point)})"
+    if outcome.state == "complete":
+        values = zip(search.targets, outcome.values, strict=True)
+        return f"{head}: " + "  ".join(f"{t.name} {value:.4g}" for t, value in values) + f"  ({outcome.seconds:.0f} s)"
+    return f"{head}: {outcome.state}" + (f": {outcome.reason}" if outcome.reason else f"  ({outcome.seconds:.0f} s)")

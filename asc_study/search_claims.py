@@ -1,0 +1,124 @@
+"""Which trials of a search count, which are wanted, and which were cut off.
+
+Trials that a dead process left RUNNING are told by their worker's lock on this machine, and by Optuna's heartbeat on
+others. Such a trial is marked FAIL and its point is tried once more.
+"""
+
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import filelock
+
+from asc_study.cache import file_lock
+from asc_study.claims import HEARTBEAT_LIMIT_SECONDS
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+#: User attributes of a trial: the machine and the lock of the worker that works on it; set if Ctrl-C cut it off.
+HOST: Final = "asc.host"
+WORKER: Final = "asc.worker"
+INTERRUPTED: Final = "asc.interrupted"
+
+#: User attribute of a study: how many workers it has had.
+_WORKERS: Final = "asc.workers"
+
+#: Optuna's own name for the numbers of the trials that had the same point and died.
+_HISTORY: Final = "retry_history"
+
+
+def trials_lock(url: str, name: str) -> filelock.BaseFileLock:
+    """Held while a trial is counted and begun, so that processes of this machine begin no more than are wanted."""
+    return file_lock(f"optuna-trials {url} {name}")
+
+
+def worker_lock(worker: str) -> filelock.BaseFileLock:
+    """Held by a worker as long as it lives; ``worker`` is an identifier that no other has."""
+    return file_lock(f"search-worker {worker}", timeout_seconds=0)
+
+
+def number_worker(study: "Study", url: str) -> int:
+    """Count the workers of a study, over all launches: each draws from a seed of its own."""
+    with trials_lock(url, study.study_name):
+        number = int(study.user_attrs.get(_WORKERS, 0))
+        study.set_user_attr(_WORKERS, number + 1)
+    return number
+
+
+def counted(trials: Sequence["FrozenTrial"]) -> list["FrozenTrial"]:
+    """The trials that count to the total: those that ended or will end, without those whose point is tried again."""
+    retried = {trial.system_attrs[_HISTORY][-1] for trial in trials if trial.system_attrs.get(_HISTORY)}
+    return [trial for trial in trials if trial.number not in retried and INTERRUPTED not in trial.user_attrs]
+
+
+def waiting(trials: Sequence["FrozenTrial"]) -> bool:
+    """Whether a trial that was cut off is to be tried again."""
+    from optuna.trial import TrialState
+
+    return any(trial.state is TrialState.WAITING for trial in trials)
+
+
+def is_wanted(study: "Study", total: int | None) -> bool:
+    """Whether one more trial is to be begun; ``total`` None is without limit."""
+    trials = study.get_trials(deepcopy=False)
+    return total is None or waiting(trials) or len(counted(trials)) < total
+
+
+def settle_trials(study: "Study") -> int:
+    """Mark trials whose worker is gone as FAIL and have each tried once more; returns how many there were.
+
+    The caller holds `trials_lock`: a trial that is about to begin does not have its worker's name yet.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    storage = study._storage
+    settled = 0
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not _is_dead(trial):
+            continue
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            if storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL):
+                settled += 1
+                try_once_more(study, trial)
+    return settled
+
+
+def try_once_more(study: "Study", trial: "FrozenTrial") -> None:
+    """Queue the point of a trial whose worker died, unless it is that of a trial that died before."""
+    history = [*trial.system_attrs.get(_HISTORY, []), trial.number]
+    if len(history) == 1:
+        try_again(study, trial, {"failed_trial": trial.number, _HISTORY: history})
+
+
+def try_again(study: "Study", trial: "FrozenTrial", marks: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Queue the point of a trial that was cut off; ``marks`` are system attributes of the new one."""
+    from optuna.trial import TrialState, create_trial
+
+    # Not its user attributes: they name the worker that had it.
+    study.add_trial(
+        create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            system_attrs={**trial.system_attrs, **marks},
+        )
+    )
+
+
+def _is_dead(trial: "FrozenTrial") -> bool:
+    if trial.user_attrs.get(HOST) == socket.gethostname():
+        try:
+            with worker_lock(trial.user_attrs[WORKER]):
+                return True
+        except filelock.Timeout:
+            return False
+    if HOST in trial.user_attrs:  # of another machine: its heartbeat tells Optuna
+        return False
+    age = (datetime.now() - (trial.datetime_start or datetime.now())).total_seconds()
+    return age > HEARTBEAT_LIMIT_SECONDS  # killed before it could tell its machine

@@ -1,0 +1,186 @@
+"""The Optuna storage of a search: where it is, opening it, and the study in it, which one search alone may fill."""
+
+import json
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from asc_study.cache import file_lock
+from asc_study.errors import InputError
+from asc_study.search_claims import try_once_more
+from asc_study.tracking import tracking_uri
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import RDBStorage
+
+    from asc_study.evaluation.metrics import Direction
+
+_SQLITE: Final = "sqlite:///"
+_HEARTBEAT_SECONDS: Final = 20
+_GRACE_SECONDS: Final = 120
+_CONNECT_SECONDS: Final = 10
+_RECORD: Final = "asc.search"
+
+
+def storage_url(chosen: str | None = None) -> str:
+    """The storage in use: the URL given, or ``optuna.db`` beside a SQLite tracking store, else in this folder."""
+    if chosen is None:
+        store = tracking_uri()
+        folder = Path(store.removeprefix(_SQLITE)).parent if store.startswith(_SQLITE) else Path.cwd()
+        return f"{_SQLITE}{folder / 'optuna.db'}"
+    if chosen.startswith(_SQLITE):  # one storage has one name, wherever it is opened from: its trials are claimed by it
+        return f"{_SQLITE}{Path(chosen.removeprefix(_SQLITE)).resolve()}"
+    for scheme in ("postgresql://", "postgres://"):
+        if chosen.startswith(scheme) and find_spec("psycopg2") is None:
+            return f"postgresql+psycopg://{chosen.removeprefix(scheme)}"
+    return chosen
+
+
+def masked(url: str) -> str:
+    """The URL without its password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+def open_storage(url: str) -> "RDBStorage":
+    """Open a storage, and create its tables if it is new.
+
+    Parameters
+    ----------
+    url
+        An SQLAlchemy URL, such as ``sqlite:///optuna.db`` or ``postgresql+psycopg://user@host/database``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be reached or written, or its driver is not installed.
+    """
+    if url.startswith(_SQLITE):
+        _require_sqlite(Path(url.removeprefix(_SQLITE)))
+    with quiet_optuna():
+        from optuna.storages import RDBStorage
+
+        try:
+            with file_lock(f"optuna-storage {url}"):  # a fresh SQLite file can be filled by one process only
+                return RDBStorage(
+                    url,
+                    engine_kwargs=_engine_options(url),
+                    heartbeat_interval=_HEARTBEAT_SECONDS,
+                    grace_period=_GRACE_SECONDS,
+                    heartbeat_stale_trial_callback=try_once_more,
+                )
+        except Exception as error:  # a missing driver, a bad address, a refused password: every database has its own
+            raise cannot_use(url, error) from None
+
+
+def open_study(url: str, name: str, directions: Mapping[str, "Direction"], identity: Mapping[str, Any]) -> "Study":
+    """Open the Optuna study of a search, or create it.
+
+    Parameters
+    ----------
+    url
+        The storage.
+    name
+        The search, which is also the Optuna study.
+    directions
+        Metric -> ``maximize`` or ``minimize``, in the order of the objectives.
+    identity
+        What must not change while trials are added, in the types of JSON.
+
+    Raises
+    ------
+    InputError
+        If the storage holds another search of this name; the line says what differs.
+    """
+    storage = open_storage(url)
+    with quiet_optuna():
+        import optuna
+
+        with file_lock(f"optuna-study {url} {name}"):
+            try:
+                known = any(summary.study_name == name for summary in optuna.get_all_study_summaries(storage))
+                study = optuna.create_study(
+                    storage=storage, study_name=name, directions=list(directions.values()), load_if_exists=True
+                )
+                if not known:
+                    study.set_metric_names(list(directions))
+                    study.set_user_attr(_RECORD, dict(identity))
+            except Exception as error:  # SQLAlchemy's, of every database
+                raise cannot_use(url, error) from None
+    recorded = study.user_attrs.get(_RECORD)
+    if recorded is None:
+        raise InputError(
+            f"the storage {masked(url)} has a study {name!r} that no search made: rename the search, or use another "
+            "storage"
+        )
+    _require_equal(name, url, recorded, json.loads(json.dumps(identity)))
+    return study
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's log and its notes on experimental functions, of which heartbeats are one, from the terminal."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "The number of trials is too small to compute importances")
+        yield
+
+
+def cannot_use(url: str, error: Exception) -> InputError:
+    """One line for whatever a database or its driver says."""
+    cause = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
+    reason = " ".join(str(cause).split()).partition(" (Background on")[0][:300] or type(error).__name__
+    if isinstance(error, ImportError):
+        reason += " (PostgreSQL: pip install asc-study[postgresql] and write postgresql+psycopg://...)"
+    return InputError(f"the Optuna storage {masked(url)} cannot be used: {reason}: check --storage")
+
+
+def _require_sqlite(database: Path) -> None:
+    """Create or look into the file, so that a path that cannot work is found at once."""
+    try:
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables:  # several processes read and write: set once, kept in the file
+                connection.execute("PRAGMA journal_mode=WAL")
+            else:
+                connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        raise cannot_use(f"{_SQLITE}{database}", error) from None
+    if tables and "studies" not in tables:
+        raise cannot_use(f"{_SQLITE}{database}", ValueError("it is a database of something else"))
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": 60}}
+    if url.startswith("postgresql"):
+        return {"connect_args": {"connect_timeout": _CONNECT_SECONDS}, "pool_pre_ping": True}
+    return {"pool_pre_ping": True}
+
+
+def _require_equal(name: str, url: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for part in wanted:
+        was, now = recorded.get(part), wanted[part]
+        if was == now:
+            continue
+        difference = f"{part} was {was}, is {now}"
+        if isinstance(was, dict) and isinstance(now, dict):
+            key = next(key for key in [*was, *now] if was.get(key) != now.get(key))
+            difference = f"{part}.{key} was {was.get(key, 'not there')}, is {now.get(key, 'not there')}"
+        raise InputError(
+            f"the search {name!r} in {masked(url)} was begun with another {part}: {difference}: rename the search, or "
+            "use another storage"
+        )

@@ -1,0 +1,361 @@
+"""The search loop with a stand-in for training: trials, totals, workers that die, Ctrl-C, launches that share."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+
+from asc_study.errors import InputError, TrainingFailure
+from asc_study.evaluation.predictions import predictions_table
+from asc_study.execution import Launch, RunSpec
+from asc_study.run_data import split_clips
+from asc_study.search import SearchResult, run_search
+from asc_study.search_file import Search, load_search
+from asc_study.search_storage import open_storage, storage_url
+from asc_study.search_trial import Fold, OnEpoch
+from asc_study.study import identify
+from asc_study.study_file import load_study
+from asc_study.tracking import RunRecord, Tracker
+
+ALPHA = "batch_augmentation.mixup.alpha"
+CONTENT = {
+    "search": "s",
+    "base": {
+        "model": {"width": 0.03},
+        "features": {"n_mels": 32},
+        "training": {"epochs": 2, "threads": 2},
+        "validation": {"share": 0.4},
+    },
+    "space": {ALPHA: {"type": "float", "low": 0.1, "high": 1.0}},
+    "holdout": {"devices": ["s3"]},
+    "sampler": {"name": "random", "seed": 0},
+}
+
+
+def fake_fold(spec: RunSpec, launch: Launch, watch: Sequence[str], on_epoch: OnEpoch) -> Fold:
+    """Stand in for training: the accuracy on s3 is 1 - |alpha - 0.5| in every epoch, on b half of that."""
+    alpha = spec.config.batch_augmentation["mixup"]["alpha"]
+    value = 1 - abs(alpha - 0.5)
+    _misbehave(spec)
+    measured = {"validation/device_acc_s3": value, "validation/device_acc_b": value / 2}
+    for epoch in range(spec.config.training.epochs):
+        on_epoch(
+            epoch, {"train_loss": 1.0, "validation_acc": value, "clips": 10, **{name: measured[name] for name in watch}}
+        )
+    clips = split_clips(launch.dataset, spec.config)
+    clips = clips[clips["split"] == "validation"]
+    uniform = predictions_table(clips, np.full((len(clips), 10), 0.1, np.float32), "ten_class")
+    return Fold(measured | {"validation/acc_avg": value / 2, "cost/model_kb": 100 * alpha}, uniform)
+
+
+def _misbehave(spec: RunSpec) -> None:
+    """What the environment variable FAKE asks for: die in a trial once or always, fail in one, wait for a signal."""
+    wish, _, number = os.environ.get("FAKE", "").partition(" ")
+    if number and not spec.row.startswith(f"trial {number}"):
+        return
+    if wish == "die" or (wish == "die-once" and not Path("died").exists()):
+        Path("died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if wish == "fail":
+        raise TrainingFailure("the loss became nan in epoch 1: lower training.lr_max")
+    if wish == "slow":
+        time.sleep(1)
+    if wish == "wait":
+        Path(f"waiting-{os.getpid()}").touch()
+        time.sleep(100)
+
+
+def load(**changes) -> Search:
+    path = Path("s.yaml")
+    path.write_text(yaml.safe_dump(CONTENT | changes))
+    return load_search(path)
+
+
+def search(simulated: Path, trials: int, jobs: int = 1, said: list[str] | None = None, **changes) -> SearchResult:
+    say = (said if said is not None else []).append
+    data = identify(simulated)
+    return run_search(load(**changes), data, url=storage_url(), trials=trials, jobs=jobs, say=say, train=fake_fold)
+
+
+def trials_of(name: str = "s") -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(storage=open_storage(storage_url()), study_name=name).get_trials()
+
+
+def runs_of(tracker: Tracker, kind: str) -> list[RunRecord]:
+    return sorted(tracker.runs("s", kind=kind), key=lambda record: int(record.tags.get("asc.trial", 0)))
+
+
+@pytest.mark.slow
+def test_trials_are_runs_under_a_search_run_and_the_best_is_a_study(simulated: Path):
+    result = search(simulated, 4, final={"seeds": [3, 4]})
+    tracker = Tracker()
+    (parent,) = runs_of(tracker, "search")
+    children = runs_of(tracker, "trial")
+    trials = trials_of()
+    assert result.counts["complete"] == len(children) == len(trials) == 4
+    assert parent.status == "FINISHED"
+    for trial, run in zip(trials, children, strict=True):
+        value = 1 - abs(trial.params[ALPHA] - 0.5)
+        assert trial.value == pytest.approx(value)
+        assert trial.intermediate_values == pytest.approx({0: value, 1: value})
+        assert run.status == "FINISHED"
+        assert run.tags["mlflow.parentRunId"] == parent.run_id
+        assert run.tags["asc.trial"] == str(trial.number)
+        assert run.tags["asc.state"] == "complete"
+        assert run.tags["asc.optuna_study"] == "s"
+        assert run.tags["asc.optuna_storage"] == storage_url()
+        assert float(run.params["batch_augmentation.mixup.alpha"]) == pytest.approx(trial.params[ALPHA])
+        assert run.metrics["holdout/acc"] == run.metrics["holdout/acc_s3"] == pytest.approx(value)
+        assert run.metrics["validation/acc_avg"] == pytest.approx(value / 2)
+        assert (run.metrics["cost/trained_epochs"], run.metrics["cost/clips_seen"]) == (2, 20)
+        assert 0 < run.metrics["cost/trial_seconds"] < 60
+        assert not any(name.startswith("test/") for name in run.metrics)
+    best = min(trials, key=lambda trial: abs(trial.params[ALPHA] - 0.5))
+    assert result.best[0].number == best.number
+    assert parent.metrics["holdout/acc"] == pytest.approx(best.value)
+    path = tracker.artifact(parent.run_id, "best.yaml")
+    assert path.read_text() == result.study
+    study = load_study(path)
+    assert [row.name for row in study.rows] == ["best", "paper-defaults"]
+    assert study.rows[0].config.batch_augmentation["mixup"]["alpha"] == best.params[ALPHA]
+    assert study.rows[1].config.batch_augmentation == {}
+    assert study.seeds == (3, 4)
+    assert study.name == "s-final"
+    page = tracker.artifact(parent.run_id, "figures/search.html").read_text()
+    assert page.count("Plotly.newPlot") >= 4
+    assert 'src="https://' not in page
+
+
+@pytest.mark.slow
+def test_running_again_goes_on_to_the_total(simulated: Path):
+    search(simulated, 2)
+    said: list[str] = []
+    assert search(simulated, 5, said=said).counts["complete"] == 5
+    assert said[0] == "search s: 5 trials wanted, 2 complete"
+    assert said[-1].startswith("[5/5] trial 4 (alpha=")
+    assert len({trial.params[ALPHA] for trial in trials_of()}) == 5  # the second launch draws other points
+    said = []
+    assert search(simulated, 5, said=said).counts["complete"] == 5
+    assert len(said) == 1
+    assert len(runs_of(Tracker(), "search")) == 2  # nothing to do is no launch
+
+
+@pytest.mark.slow
+def test_a_seeded_search_proposes_the_same_trials(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+    for repeat in ("first", "second"):
+        folder = Path.cwd() / repeat
+        folder.mkdir()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        search(simulated, 6, sampler={"name": "tpe", "seed": 1, "n_startup_trials": 3})
+        drawn.append([trial.params[ALPHA] for trial in trials_of()])
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 6
+
+
+@pytest.mark.slow
+def test_a_failed_trial_counts_and_says_why(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE", "fail 1")
+    said: list[str] = []
+    result = search(simulated, 3, said=said)
+    assert (result.counts["complete"], result.counts["failed"]) == (2, 1)
+    failed = runs_of(Tracker(), "trial")[1]
+    assert (failed.status, failed.tags["asc.state"]) == ("FAILED", "failed")
+    assert failed.failure.startswith("the loss became nan in epoch 1")
+    assert trials_of()[1].user_attrs["asc.failure"] == failed.failure
+    assert any("trial 1" in line and "failed: the loss became nan" in line for line in said)
+
+
+@pytest.mark.slow
+def test_bad_trials_are_pruned_and_marked(simulated: Path):
+    result = search(simulated, 8, pruner={"name": "median", "n_startup_trials": 2})
+    pruned = [trial for trial in trials_of() if trial.state.name == "PRUNED"]
+    assert 0 < len(pruned) == result.counts["pruned"]
+    runs = runs_of(Tracker(), "trial")
+    for trial in pruned:
+        run = runs[trial.number]
+        assert (run.status, run.tags["asc.state"]) == ("KILLED", "pruned")
+        assert (run.metrics["cost/trained_epochs"], run.metrics["cost/clips_seen"]) == (1, 10)
+        assert trial.intermediate_values.keys() == {0}
+
+
+@pytest.mark.slow
+def test_folds_report_one_after_the_other_and_the_value_is_their_mean(simulated: Path):
+    search(simulated, 1, holdout={"devices": ["s3", "b"]}, base=CONTENT["base"] | {"validation": {"share": 0.6}})
+    (trial,) = trials_of()
+    value = 1 - abs(trial.params[ALPHA] - 0.5)
+    assert trial.value == pytest.approx(0.75 * value)
+    assert trial.intermediate_values == pytest.approx({0: value, 1: value, 2: value / 2, 3: value / 2})
+    (run,) = runs_of(Tracker(), "trial")
+    assert run.metrics["holdout/acc_s3"] == pytest.approx(value)
+    assert run.metrics["holdout/acc_b"] == pytest.approx(value / 2)
+    assert run.metrics["holdout/acc"] == pytest.approx(0.75 * value)
+    assert (run.metrics["cost/trained_epochs"], run.metrics["cost/clips_seen"]) == (4, 40)
+
+
+@pytest.mark.slow
+def test_two_objectives_have_a_front(simulated: Path):
+    result = search(simulated, 1, objectives=["holdout", "cost/model_kb"], search="s")
+    (trial,) = trials_of()
+    alpha = trial.params[ALPHA]
+    assert trial.values == pytest.approx([1 - abs(alpha - 0.5), 100 * alpha])
+    assert result.best[0].values == pytest.approx({"holdout": 1 - abs(alpha - 0.5), "cost/model_kb": 100 * alpha})
+    assert [row["name"] for row in yaml.safe_load(result.study)["rows"]] == ["best-trial-0", "paper-defaults"]
+
+
+@pytest.mark.slow
+def test_a_grid_is_tried_point_by_point(simulated: Path):
+    space = {ALPHA: {"type": "float", "low": 0.2, "high": 0.8, "step": 0.2}}
+    result = search(simulated, 100, space=space, sampler={"name": "grid"})
+    assert result.counts["complete"] == 4
+    assert sorted(trial.params[ALPHA] for trial in trials_of()) == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
+@pytest.mark.slow
+def test_time_is_an_end_too(simulated: Path):
+    data = identify(simulated)
+    started = time.monotonic()
+    result = run_search(load(), data, url=storage_url(), timeout_seconds=3, train=fake_fold)
+    assert result.counts["complete"] >= 1
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"holdout": {"devices": ["s4"]}}, r"row 'trial without s4': a held-out device must be one of the training"),
+        ({"objectives": ["validation/acc_s4-s6"]}, r"the objective must be a metric of the clips at hand"),
+        (
+            {"space": {"batch_augmentation.random_crop.frames": {"type": "int", "low": 10, "high": 4000}}},
+            r"row 'trial with frames=10': fcnn needs at least 15 mel bands and 15 frames, got 32 and 10",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_data_is_found_before_anything_is_made(simulated: Path, changes: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        search(simulated, 1, **changes)
+    assert not Path("optuna.db").exists()
+
+
+def test_a_search_needs_an_end(simulated: Path):
+    with pytest.raises(InputError, match="a search needs an end, got neither --trials nor --timeout nor a `budget`"):
+        run_search(load(), identify(simulated), url=storage_url(), train=fake_fold)
+
+
+@pytest.mark.slow
+def test_another_space_under_the_same_name_is_refused(simulated: Path):
+    search(simulated, 1)
+    with pytest.raises(InputError, match=r"begun with another space: space\.batch_augmentation\.mixup\.alpha was"):
+        search(simulated, 2, space={ALPHA: {"type": "float", "low": 0.1, "high": 2.0}})
+    with pytest.raises(InputError, match=r"begun with another objectives: objectives\.holdout was maximize, is not th"):
+        search(simulated, 2, objectives=["validation/log_loss"])
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_no_trial(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE", "die-once")
+    said: list[str] = []
+    result = search(simulated, 6, jobs=2, said=said)
+    assert any("a worker was ended by signal 9: the trial that it had is tried once more" in line for line in said)
+    assert (result.counts["complete"], result.counts["cut_off"]) == (6, 1)
+    trials = trials_of()
+    assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 6, "FAIL": 1}
+    (dead,) = (trial for trial in trials if trial.state.name == "FAIL")
+    assert dead.params in [trial.params for trial in trials if trial.state.name == "COMPLETE"]
+    tracker = Tracker()
+    assert Counter(run.status for run in runs_of(tracker, "trial")) == {"FINISHED": 6, "KILLED": 1}
+    assert [run.status for run in runs_of(tracker, "search")] == ["FINISHED"]
+
+
+@pytest.mark.slow
+def test_a_point_that_kills_its_worker_is_given_up_after_the_second_time(
+    simulated: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FAKE", "die")
+    with pytest.raises(InputError, match=r"4 workers died \(signal 9\) and ended no trial: --jobs 1 shows the reason"):
+        search(simulated, 6, jobs=2)
+    trials = trials_of()
+    assert {trial.state.name for trial in trials} <= {"FAIL", "WAITING"}
+    assert {run.status for run in Tracker().runs("s")} == {"KILLED"}
+
+
+@pytest.mark.slow
+def test_a_trial_that_others_took_for_dead_is_theirs(simulated: Path):
+    taken: list[int] = []
+
+    def sleep_too_long(spec: RunSpec, launch: Launch, watch: Sequence[str], on_epoch: OnEpoch) -> Fold:
+        if not taken:
+            taken.append(0)
+            study = optuna.load_study(storage=open_storage(storage_url()), study_name="s")
+            (trial,) = study.get_trials()
+            study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+        return fake_fold(spec, launch, watch, on_epoch)
+
+    said: list[str] = []
+    data = identify(simulated)
+    result = run_search(load(), data, url=storage_url(), trials=3, say=said.append, train=sleep_too_long)
+    assert (result.counts["complete"], result.counts["failed"]) == (2, 1)
+    assert any("trial 0" in line and "taken for dead" in line for line in said)
+    assert [run.status for run in runs_of(Tracker(), "trial")] == ["FAILED", "FINISHED", "FINISHED"]
+
+
+def _main(simulated: str, trials: str, jobs: str) -> None:
+    """What the subprocesses of the tests below run."""
+    search(Path(simulated), int(trials), jobs=int(jobs))
+
+
+def _launch(simulated: Path, trials: int, jobs: int, fake: str) -> subprocess.Popen[str]:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_search; test_search._main(*sys.argv[2:])"
+    arguments = [str(Path(__file__).parent), str(simulated), str(trials), str(jobs)]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "FAKE": fake},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_launches_share_a_search(simulated: Path):
+    processes = [_launch(simulated, 14, 1, "slow") for _ in range(2)]
+    for process in processes:
+        _, stderr = process.communicate(timeout=200)
+        assert process.returncode == 0, stderr
+    trials = trials_of()
+    assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 14}
+    assert len({trial.user_attrs["asc.worker"] for trial in trials}) == 2
+    assert len({trial.params[ALPHA] for trial in trials}) == 14
+    tracker = Tracker()
+    assert sorted(int(run.tags["asc.trial"]) for run in runs_of(tracker, "trial")) == list(range(14))
+    assert {run.status for run in tracker.runs("s")} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_finishes_cleanly_and_the_search_goes_on(simulated: Path):
+    process = _launch(simulated, 4, 2, "wait")
+    deadline = time.monotonic() + 100
+    while len(list(Path.cwd().glob("waiting-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert stderr.count("Traceback") == 1  # of the launch alone, which `main` turns into a line
+    trials = trials_of()
+    assert Counter(trial.state.name for trial in trials) == {"FAIL": 2, "WAITING": 2}
+    tracker = Tracker()
+    assert {run.status for run in tracker.runs("s")} == {"KILLED"}
+    assert {run.tags["asc.state"] for run in runs_of(tracker, "trial")} == {"interrupted"}
+
+    points = {trial.params[ALPHA] for trial in trials}
+    result = search(simulated, 4)
+    assert (result.counts["complete"], result.counts["cut_off"]) == (4, 2)
+    assert points <= {trial.params[ALPHA] for trial in trials_of() if trial.state.name == "COMPLETE"}

@@ -1,0 +1,154 @@
+"""The storage of a search: where it is, what counts, what is refused, and trials that a death cut off."""
+
+import socket
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from asc_study.errors import InputError
+from asc_study.search_claims import (
+    HOST,
+    INTERRUPTED,
+    WORKER,
+    counted,
+    is_wanted,
+    number_worker,
+    settle_trials,
+    try_again,
+    worker_lock,
+)
+from asc_study.search_storage import masked, open_storage, open_study, storage_url
+
+SPACE = {"space": {"x": {"type": "float", "low": 0.0, "high": 1.0}}, "settings": {"training.epochs": 2}}
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return open_study(storage_url(), "s", {"holdout/acc": "maximize"}, SPACE)
+
+
+def begin(study: optuna.Study, worker: str, host: str | None = None) -> optuna.Trial:
+    trial = study.ask()
+    trial.set_user_attr(HOST, host or socket.gethostname())
+    trial.set_user_attr(WORKER, worker)
+    trial.suggest_float("x", 0, 1)
+    return trial
+
+
+def states(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in study.get_trials()]
+
+
+def test_the_default_is_beside_the_tracking_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert storage_url() == f"sqlite:///{Path.cwd() / 'optuna.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert storage_url() == f"sqlite:///{tmp_path / 'optuna.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert storage_url() == f"sqlite:///{Path.cwd() / 'optuna.db'}"
+
+
+def test_one_storage_has_one_name():
+    assert storage_url("sqlite:///a.db") == f"sqlite:///{Path.cwd() / 'a.db'}"
+    assert storage_url("mysql://h/d") == "mysql://h/d"
+
+
+def test_a_password_is_masked():
+    assert masked("postgresql+psycopg://me:secret@host/db") == "postgresql+psycopg://me:***@host/db"
+
+
+def test_a_study_is_opened_again_and_shows_its_metric(study: optuna.Study):
+    again = open_study(storage_url(), "s", {"holdout/acc": "maximize"}, SPACE)
+    assert again._study_id == study._study_id
+    assert again.metric_names == ["holdout/acc"]
+    assert again.direction.name == "MAXIMIZE"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": {"x": {"type": "float", "low": 0.0, "high": 2.0}}}, r"another space: space\.x was .*'high': 1\.0"),
+        ({"space": {}}, r"another space: space\.x was .*, is not there"),
+        ({"settings": {"training.epochs": 3}}, r"another settings: settings\.training\.epochs was 2, is 3"),
+        ({"objectives": {"holdout": "minimize"}}, r"another objectives: objectives was None, is \{'holdout': 'minim"),
+    ],
+)
+def test_another_search_of_the_same_name_is_refused(study: optuna.Study, change: dict, message: str):
+    with pytest.raises(InputError, match=rf"the search 's' in sqlite:.* was begun with {message}"):
+        open_study(storage_url(), "s", {"holdout/acc": "maximize"}, SPACE | change)
+
+
+def test_a_study_of_somebody_else_is_refused():
+    optuna.create_study(storage=open_storage(storage_url()), study_name="s")
+    with pytest.raises(InputError, match=r"has a study 's' that no search made: rename the search"):
+        open_study(storage_url(), "s", {"holdout/acc": "maximize"}, SPACE)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:////proc/optuna.db", r"sqlite:////proc/optuna\.db cannot be used: unable to open database file"),
+        ("sqlite:///missing/optuna.db", r"cannot be used: unable to open database file: check --storage"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/db", r"me:\*\*\*@127\.0\.0\.1:1/db cannot be used: .*refused"),
+        ("nonsense", r"the Optuna storage nonsense cannot be used: Could not parse"),
+        ("oracle+nothing://h/d", r"oracle\+nothing://h/d cannot be used: Can't load plugin"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_one_line(url: str, message: str):
+    with pytest.raises(InputError, match=message) as caught:
+        open_storage(storage_url(url))
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_of_something_else_is_left_alone():
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect("other.db")) as connection:
+        connection.execute("CREATE TABLE cats (name TEXT)")
+    with pytest.raises(InputError, match="it is a database of something else"):
+        open_storage(storage_url("sqlite:///other.db"))
+
+
+def test_every_worker_gets_a_number_of_its_own(study: optuna.Study):
+    assert [number_worker(study, storage_url()) for _ in range(3)] == [0, 1, 2]
+
+
+def test_a_trial_of_a_dead_worker_is_tried_once_more(study: optuna.Study):
+    first = begin(study, "gone")
+    alive = begin(study, "here")
+    with worker_lock("here"):
+        assert settle_trials(study) == 1
+    assert states(study) == ["FAIL", "RUNNING", "WAITING"]
+    retried = study.get_trials()[2]
+    assert retried.params == first.params
+    assert not {HOST, WORKER} & set(retried.user_attrs)  # else it would be taken for dead when it begins
+    assert [trial.number for trial in counted(study.get_trials())] == [1, 2]
+    assert is_wanted(study, 2)  # it waits
+    again = begin(study, "gone too")
+    assert again.number == 2
+    assert again.suggest_float("x", 0, 1) == first.params["x"]
+    study.tell(alive, 0.5)
+    assert not is_wanted(study, 2)
+    assert settle_trials(study) == 1
+    assert states(study) == ["FAIL", "COMPLETE", "FAIL"]  # no third try
+    assert [trial.number for trial in counted(study.get_trials())] == [1, 2]
+    assert is_wanted(study, 3)
+
+
+def test_a_trial_of_another_machine_is_left_to_its_heartbeat(study: optuna.Study):
+    begin(study, "gone", host="elsewhere")
+    assert settle_trials(study) == 0
+    assert states(study) == ["RUNNING"]
+
+
+def test_what_ctrl_c_cut_off_does_not_count_but_its_point_does(study: optuna.Study):
+    trial = begin(study, "here")
+    trial.set_user_attr(INTERRUPTED, True)
+    try_again(study, study.get_trials()[0])
+    study.tell(trial, state=TrialState.FAIL)
+    assert states(study) == ["FAIL", "WAITING"]
+    assert [trial.number for trial in counted(study.get_trials())] == [1]
+    assert study.get_trials()[1].params == trial.params
