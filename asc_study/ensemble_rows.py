@@ -1,7 +1,7 @@
 """The ``ensembles`` of a study file: rows that are made of other rows' predictions instead of training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,13 @@ class SelectOptions(Strict):
     max_overlap: float = Field(0.8, gt=0, le=1)
     objective: str = "acc_device_macro"
 
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        from asc_study.evaluation.metrics import require_objective
+
+        require_objective(self.objective)
+        return self
+
 
 class EnsembleRow(Strict):
     """One ensemble, made once for each seed of the study.
@@ -32,7 +39,7 @@ class EnsembleRow(Strict):
     coarse: list[str] = []
     fusion: FusionName = "average"
     rule: Literal["product", "learned"] = "product"
-    exponent: float | Literal["fit"] = 1.0
+    exponent: Annotated[float, Field(ge=0, le=100)] | Literal["fit"] = 1.0
     select: SelectOptions | None = None
 
     @model_validator(mode="after")
@@ -41,6 +48,18 @@ class EnsembleRow(Strict):
             raise ValueError(
                 f"ensemble {self.name!r} must either select members or fuse two stages, got both: select in one "
                 "ensemble and name it under `fine` of the next"
+            )
+        parts = [*self.fine, *self.coarse]
+        if len(set(parts)) < len(parts):
+            raise ValueError(f"ensemble {self.name!r} must name each row once, got {parts}: leave the repeats out")
+        if not self.coarse and (self.rule != "product" or self.exponent != 1):
+            raise ValueError(
+                f"ensemble {self.name!r}: `rule` and `exponent` are for two stages, got {self.rule}, {self.exponent} "
+                "without `coarse`: leave them out, or name three-class rows"
+            )
+        if self.select and len(self.fine) == 1:
+            raise ValueError(
+                f"ensemble {self.name!r} selects among at least 2 rows, got {self.fine}: name more or none"
             )
         if not self.select and len(self.fine) < (1 if self.coarse else 2):
             raise ValueError(
@@ -68,10 +87,12 @@ def read_ensembles(raw: Sequence[Mapping[str, object]], tasks: Mapping[str, str]
         If a setting is wrong, a name is taken, or a part is unknown or of the wrong task.
     """
     known = dict(tasks)
-    ensembles = []
+    ensembles: list[EnsembleRow] = []
     for number, settings in enumerate(raw, 1):
         row = validate(EnsembleRow, settings, where=f"{where}: ensemble {number}")
         here = f"{where}: ensemble {row.name!r}"
+        if not row.name.strip():
+            raise InputError(f"{where}: ensemble {number} needs a name, got {row.name!r}: give it one")
         if row.name in known:
             raise InputError(f"{here}: the name is taken by another row: rename it")
         for part in (*row.fine, *row.coarse):
@@ -87,5 +108,9 @@ def read_ensembles(raw: Sequence[Mapping[str, object]], tasks: Mapping[str, str]
             raise InputError(f"{here}: the `fine` rows of two-stage fusion are ten-class ones, got {row.fine}")
         task = known[row.name] = of_fine.pop()
         everything = [name for name in tasks if tasks[name] == task]
-        ensembles.append(row if row.fine else row.model_copy(update={"fine": everything}))
+        row = row if row.fine else row.model_copy(update={"fine": everything})
+        same = next((other for other in ensembles if other.model_copy(update={"name": row.name}) == row), None)
+        if same:
+            raise InputError(f"{here} is the same as {same.name!r}: remove one, or change a setting")
+        ensembles.append(row)
     return ensembles

@@ -190,6 +190,7 @@ rows:
 - {name: a}
 - {name: b, architecture: resnet}
 - {name: three, task: three_class}
+- {name: t2, task: three_class, architecture: resnet}
 ensembles:
 """
 
@@ -200,7 +201,7 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
         ENSEMBLES + "- {name: chosen, select: {max_members: 3}}\n- {name: two, fine: [chosen], coarse: [three]}\n"
     )
     study = load_study(file)
-    assert study.names == ["a", "b", "three", "chosen", "two"]
+    assert study.names == ["a", "b", "three", "t2", "chosen", "two"]
     chosen, two = study.ensembles
     assert chosen.fine == ["a", "b"]  # all rows of the task of the first
     assert (two.fusion, two.rule, two.exponent) == ("average", "product", 1.0)
@@ -217,10 +218,18 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
         ("{name: x, fine: [a]}", "ensemble 'x' needs at least 2 rows under `fine`, got \\['a'\\]"),
         ("{name: x, fine: [a, three]}", "`fine` takes rows of one task and `coarse` three-class rows"),
         ("{name: x, fine: [a], coarse: [b]}", "`fine` takes rows of one task and `coarse` three-class rows"),
-        ("{name: x, fine: [three], coarse: [three]}", "the `fine` rows of two-stage fusion are ten-class ones"),
+        ("{name: x, fine: [t2], coarse: [three]}", "the `fine` rows of two-stage fusion are ten-class ones"),
         ("{name: x, select: {}, coarse: [three]}", "must either select members or fuse two stages, got both"),
         ("{name: x, fine: [a, b], fusion: mean}", "ensemble 1: `fusion` must be 'average', 'weighted'"),
         ("{name: x, fine: [a, b], weigths: 1}", "unknown key 'weigths'"),
+        ("{name: x, fine: [a, a]}", "must name each row once"),
+        ("{name: x, fine: [a, b]}\n- {name: y, fine: [a, b]}", "ensemble 'y' is the same as 'x'"),
+        ("{name: x, fine: [a, b], rule: learned}", "`rule` and `exponent` are for two stages, got learned, 1.0"),
+        ("{name: x, fine: [a], coarse: [three], exponent: -3}", "exponent"),
+        ("{name: x, fine: [a], select: {}}", "selects among at least 2 rows"),
+        ("{name: x, select: {objective: acc_agv}}", "must be a known metric, got 'acc_agv': did you mean 'acc_avg'"),
+        ("{name: x, select: {objective: test/acc_avg}}", "nothing is chosen on the test split"),
+        ("{name: ' ', fine: [a, b]}", "ensemble 1 needs a name"),
         ("{name: x, select: {max_overlap: 2}}", "`select.max_overlap` must be at most 1.0, got 2"),
     ],
 )

@@ -5,7 +5,8 @@ Where there are validation predictions, a rule that learns is fitted on them and
 rule fitted on the other folds, so no label of a location, nor of its neighbours in the fold, has any influence on it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
@@ -16,6 +17,7 @@ import pandas as pd
 from asc_study.ensemble.stack import Probabilities, Sample
 from asc_study.errors import InputError
 from asc_study.evaluation.metrics import places_of
+from asc_study.evaluation.predictions import as_float32
 
 #: Folds of locations.
 FOLDS: Final = 5
@@ -51,16 +53,30 @@ class Rule(Protocol[S]):
 
 
 @dataclass(frozen=True)
-class Fused:
+class Fused(Generic[S]):
     """What a rule makes of the splits that its systems share.
 
-    ``basis`` says what the rule depends on: nothing (``fixed``), the validation split, or, ``cross-fitted``, the labels
-    of other locations of the test split.
+    Attributes
+    ----------
+    tables
+        Split -> predictions table.
+    fitted
+        The rule, fitted on all clips that it may see.
+    basis
+        What the rule depends on: nothing (``fixed``), the validation split, or, ``cross-fitted``, the labels of other
+        locations of the test split.
+    test_parts
+        The rules that made the test table and the clips of each, (n,) bool: one, or one a fold.
     """
 
     tables: dict[str, pd.DataFrame]
-    learned: Mapping[str, Any]
+    fitted: Fitted[S]
     basis: Basis
+    test_parts: Sequence[tuple[npt.NDArray[np.bool_], Fitted[S]]] = ()
+
+
+class TooFewLocations(InputError):
+    """Clips of too few locations to be cross-fitted on."""
 
 
 def location_folds(context: pd.DataFrame, folds: int = FOLDS) -> npt.NDArray[np.int_]:
@@ -68,13 +84,13 @@ def location_folds(context: pd.DataFrame, folds: int = FOLDS) -> npt.NDArray[np.
 
     Raises
     ------
-    InputError
+    TooFewLocations
         If all clips are of one location.
     """
     place = places_of(context)
     clips = np.bincount(place)
     if len(clips) < 2:
-        raise InputError(
+        raise TooFewLocations(
             f"cross-fitting needs clips of at least 2 locations, got {len(clips)}: use a rule that learns nothing, "
             "such as average"
         )
@@ -88,8 +104,21 @@ def location_folds(context: pd.DataFrame, folds: int = FOLDS) -> npt.NDArray[np.
 
 
 def cross_fit_parts(rule: Rule[S], sample: S) -> list[tuple[npt.NDArray[np.bool_], Fitted[S]]]:
-    """Fit the rule once a fold: the fold's clips as (n,) bool, and the rule fitted on the others."""
+    """Fit the rule once a fold: the fold's clips as (n,) bool, and the rule fitted on the others.
+
+    Raises
+    ------
+    TooFewLocations
+        If all clips are of one location, or all those of a class are in one fold and the rule learns by class.
+    """
     fold = location_folds(sample.context)
+    if rule.by_class:
+        folds_of = pd.Series(fold).groupby(sample.context["scene"].to_numpy()).nunique()
+        if (folds_of < 2).any():
+            raise TooFewLocations(
+                f"a rule that learns by class is cross-fitted on clips of several locations of each class, got too few "
+                f"of {', '.join(map(str, folds_of.index[folds_of < 2]))}: use average, weighted or product"
+            )
     return [(fold == k, rule.fit(sample.take(fold != k))) for k in range(int(fold.max()) + 1)]
 
 
@@ -97,13 +126,17 @@ def cross_fit(rule: Rule[S], sample: S) -> Probabilities:
     """Cross-fitted output of a rule, (n, classes); of a rule that learns nothing, simply its output."""
     if not rule.learns:
         return rule.fit(sample).combine(sample)
+    return _assembled(sample, cross_fit_parts(rule, sample))
+
+
+def _assembled(sample: S, parts: Sequence[tuple[npt.NDArray[np.bool_], Fitted[S]]]) -> Probabilities:
     output = np.empty((len(sample.context), len(sample.classes)))
-    for rows, fitted in cross_fit_parts(rule, sample):
+    for rows, fitted in parts:
         output[rows] = fitted.combine(sample.take(rows))
     return output
 
 
-def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused:
+def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused[S]:
     """Combine the systems on every split; test labels never influence a rule that can be fitted on validation.
 
     Parameters
@@ -117,42 +150,50 @@ def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused:
     -------
     Fused
         The validation table of a rule that learns is cross-fitted, so that it does not flatter; it is left out if the
-        locations are too few for that: a single one, or a single one of a class if the rule learns by class.
+        locations are too few for that.
 
     Raises
     ------
     InputError
-        If the rule learns and there is no labelled split.
+        If the rule learns and there is no labelled split, or it learns by class and validation lacks one.
+    TooFewLocations
+        If it has to be cross-fitted, and cannot be.
     """
     if not rule.learns:
         fitted = rule.fit(next(iter(samples.values())))
-        return Fused({s: _table(x, fitted.combine(x)) for s, x in samples.items()}, fitted.learned, "fixed")
+        tables = {split: _table(sample, fitted.combine(sample)) for split, sample in samples.items()}
+        return Fused(tables, fitted, "fixed", _whole(samples, fitted))
     basis: Basis = "validation" if "validation" in samples else "cross-fitted"
     labelled = "validation" if basis == "validation" else "test"
     if labelled not in samples:
         raise InputError(
             f"a rule that learns needs labelled predictions, got the splits {sorted(samples)}: use average or product"
         )
+    lacking = sorted(set(samples[labelled].classes) - set(samples[labelled].context["scene"]))
+    if rule.by_class and basis == "validation" and lacking:
+        raise InputError(
+            f"a rule that learns by class needs validation clips of every class, got none of {', '.join(lacking)}: use "
+            "average, weighted or product"
+        )
     fitted = rule.fit(samples[labelled])
-    tables = {}
-    for split, sample in samples.items():
-        if split != labelled:
-            tables[split] = _table(sample, fitted.combine(sample))
-        elif basis == "cross-fitted" or _can_cross_fit(rule, sample.context):
-            tables[split] = _table(sample, cross_fit(rule, sample))
-    return Fused(tables, fitted.learned, basis)
+    tables = {s: _table(x, fitted.combine(x)) for s, x in samples.items() if s != labelled}
+    if basis == "cross-fitted":
+        parts = cross_fit_parts(rule, samples["test"])
+        return Fused(
+            tables | {"test": _table(samples["test"], _assembled(samples["test"], parts))}, fitted, basis, parts
+        )
+    with suppress(TooFewLocations):
+        tables["validation"] = _table(samples["validation"], cross_fit(rule, samples["validation"]))
+    return Fused(tables, fitted, basis, _whole(samples, fitted))
 
 
-def _can_cross_fit(rule: Rule[S], context: pd.DataFrame) -> bool:
-    places = pd.Series(places_of(context))
-    if rule.by_class:
-        return bool((places.groupby(context["scene"].to_numpy()).nunique() > 1).all())
-    return places.nunique() > 1
+def _whole(samples: Mapping[str, S], fitted: Fitted[S]) -> list[tuple[npt.NDArray[np.bool_], Fitted[S]]]:
+    return [(np.ones(len(samples["test"].context), bool), fitted)] if "test" in samples else []
 
 
 def _table(sample: Sample, probabilities: Probabilities) -> pd.DataFrame:
-    columns = pd.DataFrame(probabilities.astype(np.float32), columns=list(sample.classes))
-    return pd.concat([sample.context, columns], axis=1)
+    rounded = as_float32(probabilities, probabilities.argmax(axis=1))
+    return pd.concat([sample.context, pd.DataFrame(rounded, columns=list(sample.classes))], axis=1)
 
 
 def describe(learned: Mapping[str, Any]) -> str:
@@ -160,8 +201,8 @@ def describe(learned: Mapping[str, Any]) -> str:
     parts = []
     for key, value in learned.items():
         if isinstance(value, Mapping):
-            numbers = all(isinstance(inner, float) for inner in value.values())
-            inside = ", ".join(f"{name} {weight:.2f}" for name, weight in value.items()) if numbers else describe(value)
+            weights = ", ".join(f"{name} {weight:.2f}" for name, weight in value.items()) if key == "weights" else ""
+            inside = weights or describe(value)
             parts += [f"{key} {inside}"] if inside else []
         elif key != "members":
             parts.append(f"{key.replace('_', ' ')} {value:.3g}")

@@ -10,7 +10,7 @@ import pandas as pd
 from asc_study.ensemble.crossfit import location_folds
 from asc_study.ensemble.stack import Probabilities
 from asc_study.errors import InputError
-from asc_study.evaluation.metrics import LOG_LOSS_FLOOR, losses
+from asc_study.evaluation.metrics import LOG_LOSS_FLOOR, losses, places_of
 
 Features = npt.NDArray[np.float64]
 
@@ -51,11 +51,12 @@ def fit_logistic(
     Raises
     ------
     InputError
-        If all clips are of one class or one location.
+        If all clips are of one class.
     """
     if len(np.unique(label)) < 2:
         raise InputError("logistic regression needs clips of at least 2 classes, got 1: use a rule that learns nothing")
-    best = _best_strength(features, label, location_folds(context), classes)
+    several = len(np.unique(places_of(context))) > 1
+    best = _best_strength(features, label, location_folds(context), classes) if several else _UNTRIED_STRENGTH
     model = _fit(features, label, best)
     return lambda new: _predict(model, new, classes), best
 

@@ -145,19 +145,19 @@ def _greedy(search: _Search, max_members: int, _: float) -> Selection:
 
 
 def _overlap(search: _Search, max_members: int, max_overlap: float) -> Selection:
-    """Keep the best system; add the next best that overlaps with no member by more than ``max_overlap``."""
+    """Keep the best system; add the next best whose overlap with every member stays under ``max_overlap``."""
     members: list[int] = []
     lowest = np.inf
     for candidate in sorted(range(len(search.single)), key=lambda i: (-_rank(float(search.single[i])), i)):
         if len(members) == max_members:
             return Selection(search.path(members), _full(max_members, len(search.single)))
         highest = max((search.agreement[candidate, member] for member in members), default=0.0)
-        if highest <= max_overlap:
+        if highest < max_overlap:
             members.append(candidate)
         else:
             lowest = min(lowest, highest)
     if np.isfinite(lowest):
-        ended = f"every other candidate overlaps with a member by more than {max_overlap:g}, by {lowest:.3f} at least"
+        ended = f"every other candidate overlaps with a member by {max_overlap:g} or more, by {lowest:.3f} at least"
         return Selection(search.path(members), ended)
     return Selection(search.path(members), _full(max_members, len(search.single)))
 
@@ -239,7 +239,7 @@ def select(
     method
         One of `METHODS`: ``greedy`` maximises the objective of the mean, on ties takes the lower overlap, and stops
         when nothing raises it, nor keeps it and lowers the log loss; ``overlap`` keeps the best system and adds the
-        next best whose overlap with every member is at most ``max_overlap``; ``exhaustive`` tries all subsets of up to
+        next best whose overlap with every member stays under ``max_overlap``; ``exhaustive`` tries all subsets of up to
         16 candidates; ``caruana`` draws with replacement.
     metric
         The objective, see `asc_study.evaluation.metrics.objective`.

@@ -23,7 +23,7 @@ import pandas as pd
 from asc_study.errors import InputError
 from asc_study.evaluation.predictions import classes_of
 from asc_study.schema import did_you_mean
-from asc_study.taxonomy import DEVICE_SUBSETS, DEVICES
+from asc_study.taxonomy import CLASSES, DEVICE_SUBSETS, DEVICES
 
 Direction = Literal["maximize", "minimize"]
 Weights = npt.NDArray[np.float64]
@@ -181,9 +181,7 @@ def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Obj
     InputError
         If the metric is unknown, is one of the test split or of no split, or these clips do not have it.
     """
-    name = metric.removeprefix("validation/")
-    if name.startswith("test/"):
-        raise InputError(f"nothing is chosen on the test split, got the objective {metric!r}: use {name[5:]!r}")
+    name = require_objective(metric)
     count = len(context)
     everything = np.full(count, 1 / count)
     device, scene = context["device"].to_numpy(str), context["scene"].to_numpy(str)
@@ -198,9 +196,28 @@ def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Obj
     if name == "log_loss":
         return Objective(name, of_loss=True, weights=everything, direction="minimize")
     if name not in weights:
-        possible = did_you_mean(name, ["log_loss", *weights])
-        raise InputError(f"the objective must be a metric of the clips at hand, got {metric!r}: {possible}")
+        possible = f"use one of {', '.join([*weights, 'log_loss'])}"
+        raise InputError(f"the clips that decide do not have the objective {metric!r}: {possible}")
     return Objective(name, of_loss=False, weights=weights[name], direction=direction(name))
+
+
+def require_objective(metric: str) -> str:
+    """The name without its split of a metric that can be an objective, whatever clips there are.
+
+    Raises
+    ------
+    InputError
+        If the metric is unknown, or one of the test split.
+    """
+    name = metric.removeprefix("validation/")
+    if name.startswith("test/"):
+        raise InputError(f"nothing is chosen on the test split, got the objective {metric!r}: use {name[5:]!r}")
+    known = ["acc_avg", "acc_device_macro", "acc_macro", "log_loss", "gap/A_to_unseen"]
+    known += [f"acc_{subset}" for subset in DEVICE_SUBSETS] + [f"device/acc_{device}" for device in DEVICES]
+    known += [f"scene/acc_{scene}" for classes in CLASSES.values() for scene in classes]
+    if name not in known:
+        raise InputError(f"the objective must be a known metric, got {metric!r}: {did_you_mean(name, known)}")
+    return name
 
 
 def losses(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> Weights:

@@ -16,14 +16,69 @@ from asc_study.config import canonical_json, flatten
 from asc_study.errors import InputError
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.predictions import check_predictions, write_predictions
+from asc_study.study_file import require_name
+from asc_study.systems.references import finished_systems
 from asc_study.tracking import RunRecord, Tracker
 from asc_study.versions import git_commit
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-#: Part of every identity: raise it when the code behind a derived run changes its results.
+#: Part of every identity: raise it when the code behind derived runs changes their results.
 _VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a derived run the same run.
+
+    Attributes
+    ----------
+    kind
+        ``imported``, ``ensemble`` or ``fusion``.
+    settings
+        How it is made, in the types of JSON.
+    sources
+        The runs it is made of, or those that its members are chosen from.
+    ordered
+        Whether their order counts.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    sources: Sequence[RunRecord] = ()
+    ordered: bool = True
+
+    @property
+    def seed(self) -> str:
+        """The seed that all sources share; empty if they share none."""
+        seeds = {record.seed for record in self.sources}
+        return seeds.pop() if len(seeds) == 1 else ""
+
+    @property
+    def evaluated(self) -> str:
+        """What unlabelled clips all sources have predicted; empty if there are none."""
+        digests = {record.tags.get("asc.evaluation_digest", "") for record in self.sources}
+        return digests.pop() if len(digests) == 1 else ""
+
+    def signature(self, *, with_seeds: bool = True) -> str:
+        """SHA-256 (64 hex digits) of it all; without seeds, what repeats are grouped by."""
+        sources = [record.tags.get("asc.signature" if with_seeds else "asc.combination", "") for record in self.sources]
+        identity = {
+            "version": _VERSION,
+            "kind": self.kind,
+            "settings": self.settings,
+            "inputs": sources if self.ordered else sorted(sources),
+        }
+        if with_seeds and self.evaluated:
+            identity["evaluation"] = self.evaluated  # sources that have predicted more make another result
+        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+
+def find_derived(tracker: Tracker, study: str, identity: Identity) -> RunRecord | None:
+    """The finished run of that identity, if it is there."""
+    signature = identity.signature()
+    return next((record for record in finished_systems(tracker, study) if record.signature == signature), None)
 
 
 @dataclass(frozen=True)
@@ -32,16 +87,14 @@ class Derived:
 
     Attributes
     ----------
-    study, name, kind, task
-        The experiment; the row's name; ``imported``, ``ensemble`` or ``fusion``; ``ten_class`` or ``three_class``.
+    identity
+        What it is.
+    study, name, task
+        The experiment; the row's name; ``ten_class`` or ``three_class``.
     system
         What it is in a few words, for tables: ``mean of 3``.
-    settings
-        What made it, in the types of JSON: with the inputs it is the run's identity.
-    inputs
+    members
         The runs it is made of.
-    candidates
-        The runs that the inputs were chosen from, if they were; they, and not the choice, are the run's identity.
     tables
         Its predictions by split.
     tags
@@ -56,15 +109,13 @@ class Derived:
         Figures besides the usual ones, shown after the accuracy by device.
     """
 
+    identity: Identity
     study: str
     name: str
-    kind: str
     task: str
     system: str
-    settings: Mapping[str, Any]
-    inputs: Sequence[RunRecord]
+    members: Sequence[RunRecord]
     tables: Mapping[str, pd.DataFrame]
-    candidates: Sequence[RunRecord] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     path: Sequence[Mapping[str, float]] = ()
@@ -72,32 +123,17 @@ class Derived:
     figures: "Sequence[go.Figure]" = ()
 
     @property
-    def seed(self) -> str:
-        """The seed that all inputs share; empty if they share none."""
-        seeds = {record.seed for record in self.inputs}
-        return seeds.pop() if len(seeds) == 1 else ""
-
-    def signature(self, *, with_seeds: bool = True) -> str:
-        """SHA-256 (64 hex digits) of settings and inputs; without seeds, what repeats are grouped by."""
-        of_input = "asc.signature" if with_seeds else "asc.combination"
-        inputs = [record.tags.get(of_input, "") for record in self.candidates or self.inputs]
-        identity = {
-            "version": _VERSION,
-            "kind": self.kind,
-            "settings": self.settings,
-            "inputs": sorted(inputs) if self.candidates else inputs,
-        }
-        predicted = {record.tags.get("asc.evaluation_digest", "") for record in self.inputs} - {""}
-        if with_seeds and predicted:
-            identity["evaluation"] = sorted(predicted)  # inputs that have predicted more since make another result
-        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+    def run_name(self) -> str:
+        """The name that MLflow shows."""
+        return f"{self.name} seed {self.identity.seed}" if self.identity.seed else self.name
 
 
 @dataclass(frozen=True)
 class Logged:
-    """A derived run in the store; ``existed`` if it was there before."""
+    """A derived run in the store and the name of its row; ``existed`` if it was there before."""
 
     run_id: str
+    name: str
     metrics: Mapping[str, float]
     existed: bool
 
@@ -108,35 +144,38 @@ def log_derived(tracker: Tracker, run: Derived) -> Logged:
     Raises
     ------
     InputError
-        If a predictions table breaks the contract (nothing is logged then), or another process logs the same run.
+        If the study cannot have its name or a predictions table breaks the contract (nothing is logged then), or
+        another process logs the same run.
     """
+    require_name("study", run.study)
     for table in run.tables.values():
         check_predictions(table)
-    signature = run.signature()
     try:
-        with run_lock(tracker.uri, run.study, signature):
-            earlier = [record for record in tracker.runs(run.study, kind=run.kind) if record.signature == signature]
-            done = next((record for record in earlier if record.status == "FINISHED"), None)
-            if done:
-                if done.tags.get("asc.row") != run.name:
-                    tracker.set_tags(done.run_id, {"asc.row": run.name, "mlflow.runName": _run_name(run)})
-                return Logged(done.run_id, done.metrics, existed=True)
-            return _log(tracker, run, signature)
+        with run_lock(tracker.uri, run.study, run.identity.signature()):
+            done = find_derived(tracker, run.study, run.identity)
+            return existing(done) if done else _log(tracker, run)
     except filelock.Timeout:
         raise InputError(f"{run.name!r} is being made by another process: run the command again then") from None
 
 
-def _log(tracker: Tracker, run: Derived, signature: str) -> Logged:
+def existing(record: RunRecord) -> Logged:
+    """A run that was there before."""
+    return Logged(record.run_id, record.tags.get("asc.row", ""), record.metrics, existed=True)
+
+
+def _log(tracker: Tracker, run: Derived) -> Logged:
     from asc_study.evaluation.figures import summary_page
 
     metrics = measure(run.tables) | dict(run.metrics)
-    run_id = tracker.create_run(run.study, _run_name(run), _tags(run, signature), flatten(run.settings))
+    run_id = tracker.create_run(run.study, run.run_name, _tags(run), flatten(run.identity.settings))
     status, failure = "FAILED", "interrupted while it was logged"
     try:
         with tracker.artifacts(run_id) as folder:
             for split, table in run.tables.items():
                 write_predictions(table, folder / "predictions" / f"{split}.parquet")
-            (folder / "config.yaml").write_text(yaml.safe_dump(dict(run.settings), sort_keys=False), encoding="utf-8")
+            (folder / "config.yaml").write_text(
+                yaml.safe_dump(dict(run.identity.settings), sort_keys=False), encoding="utf-8"
+            )
             for name, text in run.files.items():
                 (folder / name).write_text(text, encoding="utf-8")
             (folder / "figures").mkdir()
@@ -147,19 +186,16 @@ def _log(tracker: Tracker, run: Derived, signature: str) -> Logged:
         status, failure = "FINISHED", ""
     finally:
         tracker.finish(run_id, status, failure=failure)
-    return Logged(run_id, metrics, existed=False)
+    return Logged(run_id, run.name, metrics, existed=False)
 
 
-def _run_name(run: Derived) -> str:
-    return f"{run.name} seed {run.seed}" if run.seed else run.name
-
-
-def _tags(run: Derived, signature: str) -> dict[str, str]:
-    combination = run.signature(with_seeds=False)
+def _tags(run: Derived) -> dict[str, str]:
+    identity = run.identity
+    signature, combination = identity.signature(), identity.signature(with_seeds=False)
     tags = {
         "asc.study": run.study,
         "asc.row": run.name,
-        "asc.kind": run.kind,
+        "asc.kind": identity.kind,
         "asc.system": run.system,
         "asc.signature": signature,
         "asc.signature_short": signature[:10],
@@ -169,15 +205,17 @@ def _tags(run: Derived, signature: str) -> dict[str, str]:
         "asc.git_commit": git_commit(),
         "asc.host": socket.gethostname(),
     }
-    if run.seed:
-        tags["asc.seed"] = run.seed
+    if identity.seed:
+        tags["asc.seed"] = identity.seed
+    if "evaluation" in run.tables and identity.evaluated:
+        tags["asc.evaluation_digest"] = identity.evaluated
     for shared in ("asc.dataset", "asc.dataset_digest"):
-        values = {record.tags.get(shared, "") for record in run.inputs}
+        values = {record.tags.get(shared, "") for record in run.members}
         if len(values) == 1:
             tags[shared] = values.pop()
-    if run.inputs:
-        tags["asc.members"] = json.dumps([record.run_id for record in run.inputs])
-        tags["mlflow.note.content"] = _links(run.inputs)
+    if run.members:
+        tags["asc.members"] = json.dumps([record.run_id for record in run.members])
+        tags["mlflow.note.content"] = _links(run.members)
     return tags | dict(run.tags)
 
 

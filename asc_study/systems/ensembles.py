@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asc_study.accuracy_table import COLUMNS, cell
-from asc_study.ensemble.crossfit import Basis, cross_fit_parts, describe, fuse_splits
+from asc_study.ensemble.crossfit import Basis, Fitted, Fused, describe, fuse_splits
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean
 from asc_study.ensemble.stack import Stack
@@ -17,7 +17,7 @@ from asc_study.errors import InputError
 from asc_study.evaluation.ensemble_figures import overlap_figure, path_figure
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
-from asc_study.systems.derived import Derived, Logged, log_derived
+from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 from asc_study.systems.members import Member, load_members, require_untouched, stacks, with_same_test_clips
 from asc_study.systems.references import find_runs, finished_systems
 from asc_study.text_table import text_table
@@ -71,6 +71,8 @@ class Ensemble:
         Predictions of the ensemble by split.
     learned
         What the fusion learned.
+    clips, locations
+        How many decided.
     notes
         What people should know.
     """
@@ -149,38 +151,45 @@ def choose(members: Sequence[Member], options: EnsembleOptions, notes: Sequence[
         If an option is wrong, or the systems do not go together.
     """
     samples, found = stacks(members)
-    basis: Basis = "validation" if "validation" in samples else "cross-fitted"
-    deciding = samples["validation" if basis == "validation" else "test"]
-    rule = options.rule()
-    if basis == "cross-fitted":
+    if "validation" not in samples:
         require_untouched(members)
-    fitted = rule.fit(deciding)
-    fused = fuse_splits(rule, samples)
+    if not {"validation", "test"} & set(samples):
+        raise InputError(
+            f"members are chosen on validation or, cross-fitted, on test, got systems with {sorted(samples)} alone: "
+            "name the members and fuse them"
+        )
+    deciding = samples.get("validation", samples.get("test"))
+    assert deciding is not None
+    fused = fuse_splits(options.rule(), samples)
+    selection = _selection(fused.fitted)
     return Ensemble(
         options=options,
         candidates=members,
-        basis=basis,
-        selection=fitted.selection,
+        basis=fused.basis,
+        selection=selection,
         overlap=overlap(deciding.probabilities, deciding.label),
-        prefixes=_prefix_metrics(rule, fitted, samples["test"], basis),
+        prefixes=_prefix_metrics(fused, samples["test"], len(selection.path)) if "test" in samples else [],
         tables=fused.tables,
-        learned=fused.learned,
+        learned=fused.fitted.learned,
         clips=len(deciding.context),
         locations=len(np.unique(places_of(deciding.context))),
         notes=(*notes, *found),
     )
 
 
-def _prefix_metrics(rule: SelectionRule, fitted: FittedSelection, test: Stack, basis: Basis) -> list[dict[str, float]]:
+def _selection(fitted: Fitted[Stack]) -> Selection:
+    assert isinstance(fitted, FittedSelection)
+    return fitted.selection
+
+
+def _prefix_metrics(fused: Fused[Stack], test: Stack, steps: int) -> list[dict[str, float]]:
     """Test metrics of the mean after each step; cross-fitted, each fold's clips follow the path of the other folds."""
-    everything = np.ones(len(test.context), bool)
-    parts = [(everything, fitted)] if basis == "validation" else cross_fit_parts(rule, test)
     metrics = []
-    for steps in range(1, len(fitted.selection.path) + 1):
-        fused = np.empty(test.probabilities.shape[1:])
-        for rows, part in parts:
-            fused[rows] = prefix_mean(part.selection, steps)(test.take(rows))  # type: ignore[attr-defined]
-        table = pd.concat([test.context, pd.DataFrame(fused, columns=list(test.classes))], axis=1)
+    for count in range(1, steps + 1):
+        mean = np.empty(test.probabilities.shape[1:])
+        for rows, part in fused.test_parts:
+            mean[rows] = prefix_mean(_selection(part), count)(test.take(rows))
+        table = pd.concat([test.context, pd.DataFrame(mean, columns=list(test.classes))], axis=1)
         metrics.append(evaluate(table, intervals=False))
     return metrics
 
@@ -194,17 +203,15 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
     steps = [
         {"path/score": step.score, **({} if np.isnan(step.overlap) else {"path/overlap": step.overlap})}
         | {f"path/{metric.replace('/', '_')}": value for metric, value in metrics.items() if metric.startswith("test/")}
-        for step, metrics in zip(selection.path, ensemble.prefixes, strict=True)
+        for step, metrics in _steps(ensemble)
     ]
     derived = Derived(
+        identity=ensemble_identity(options, [member.record for member in ensemble.candidates]),
         study=study,
         name=name,
-        kind="ensemble",
         task=ensemble.members[0].task,
         system=f"{options.fusion} of {len(ensemble.members)}",
-        settings=asdict(options),
-        inputs=[member.record for member in ensemble.members],
-        candidates=[member.record for member in ensemble.candidates],
+        members=[member.record for member in ensemble.members],
         tables=ensemble.tables,
         tags={"asc.basis": ensemble.basis},
         metrics={"ensemble/members": len(ensemble.members), "ensemble/candidates": len(names)},
@@ -219,10 +226,20 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
     return log_derived(tracker, derived)
 
 
+def ensemble_identity(options: EnsembleOptions, candidates: Sequence[RunRecord]) -> Identity:
+    """What makes an ensemble the same: the options and the candidates, in any order."""
+    return Identity("ensemble", asdict(options), candidates, ordered=False)
+
+
+def _steps(ensemble: Ensemble) -> list[tuple[Step, Mapping[str, float]]]:
+    prefixes = ensemble.prefixes or [{}] * len(ensemble.selection.path)
+    return list(zip(ensemble.selection.path, prefixes, strict=True))
+
+
 def path_frame(ensemble: Ensemble) -> pd.DataFrame:
     """The path as a table: ``added, score, overlap`` and the test metrics of the prefix, in the columns of Table 1."""
     rows = []
-    for step, metrics in zip(ensemble.selection.path, ensemble.prefixes, strict=True):
+    for step, metrics in _steps(ensemble):
         known = {name: metrics[metric] for name, (_, metric, _) in COLUMNS.items() if metric in metrics}
         rows.append({"added": step.added, "score": step.score, "overlap": step.overlap, **known})
     return pd.DataFrame(rows)
@@ -252,8 +269,12 @@ def render(ensemble: Ensemble, study: str) -> str:
     lines = [["Step", "Added", options.metric, "Overlap"]]
     shown = [name for name in COLUMNS if any(COLUMNS[name][1] in metrics for metrics in ensemble.prefixes)]
     lines[0] += [f"test: {COLUMNS[shown[0]][0]}", *(COLUMNS[name][0] for name in shown[1:])] if shown else []
-    for number, (step, metrics) in enumerate(zip(ensemble.selection.path, ensemble.prefixes, strict=True), 1):
+    for number, (step, metrics) in enumerate(_steps(ensemble), 1):
         lines.append([str(number), *_step_cells(step), *(_figure(metrics, name) for name in shown)])
+    result = evaluate(ensemble.tables["test"], intervals=False) if "test" in ensemble.tables else {}
+    cells = [_figure(result, name) for name in shown]
+    if cells != lines[-1][4:]:  # fused by another rule, or the folds' paths are longer
+        lines.append(["", f"result ({options.fusion})", "", "", *cells])
     text = [
         f"Ensemble of study {study}: {options.method}, {len(ensemble.candidates)} candidates, {options.metric} {how}",
         text_table(lines, left=(0, 1)),

@@ -10,8 +10,8 @@ import pandas as pd
 from asc_study.errors import InputError
 from asc_study.evaluation.export_scores import write_scores
 from asc_study.evaluation.import_scores import Imported, read_scores
-from asc_study.study_file import require_study_name
-from asc_study.systems.derived import Derived, Logged, log_derived
+from asc_study.study_file import require_name
+from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 from asc_study.systems.references import find_runs, finished_systems
 from asc_study.tracking import Tracker
 
@@ -44,7 +44,7 @@ def import_system(
     InputError
         If a file is wrong; nothing is logged then.
     """
-    require_study_name(study)
+    require_name("study", study)
     if not name.strip():
         raise InputError("an imported system needs a name, got an empty one: give --name")
     test = read_scores(scores, labels, task=task)
@@ -60,15 +60,15 @@ def import_system(
         tables["validation"] = more.predictions
         notes += [f"validation: {note}" for note in more.notes]
     derived = Derived(
+        identity=Identity("imported", {"task": test.task, "digest": _digest(tables)}),
         study=study,
         name=name,
-        kind="imported",
         task=test.task,
         system="imported",
-        settings={"scores": scores.name, "labels": labels.name, "digest": _digest(tables)},
-        inputs=[],
+        members=[],
         tables=tables,
-        tags=_dataset_tags(tracker, study, tables["test"], labels),
+        tags=_dataset_tags(tracker, study, tables["test"], labels)
+        | {"asc.scores": scores.name, "asc.labels": labels.name},
     )
     return Imported(test.predictions, test.task, tuple(notes)), log_derived(tracker, derived)
 
@@ -125,7 +125,9 @@ def _dataset_tags(tracker: Tracker, study: str, test: pd.DataFrame, labels: Path
             continue
         with suppress(InputError):
             own = tracker.predictions(record.run_id).get("test")
-            if own is not None and set(own["clip_id"].astype(str)) == set(known["clip_id"]):
+            if own is None:
+                continue
+            if set(own["clip_id"].astype(str)) == set(known["clip_id"]):
                 return {tag: record.tags[tag] for tag in ("asc.dataset", "asc.dataset_digest") if tag in record.tags}
         seen.add(digest)
     listed = hashlib.sha256(known.sort_values("clip_id").to_csv(index=False).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pandas as pd
 
@@ -15,10 +15,13 @@ from asc_study.errors import InputError
 from asc_study.evaluation.ensemble_figures import change_figure
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
-from asc_study.systems.derived import Derived, Logged, log_derived
-from asc_study.systems.members import Member, is_cross_fitted, load_members, require_untouched, stacks
+from asc_study.systems.derived import Derived, Identity, Logged, log_derived
+from asc_study.systems.members import Member, basis_of, load_members, require_untouched, stacks
 from asc_study.systems.references import find_runs
-from asc_study.tracking import Tracker
+from asc_study.tracking import RunRecord, Tracker
+
+#: From what has seen most to what has seen least.
+_BASES: Final[tuple[Basis, ...]] = ("cross-fitted", "validation", "fixed")
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,9 @@ def fuse_runs(
         If a name stands for nothing, an option is wrong, or the systems do not go together.
     """
     options = FusionOptions(fusion, parse_join(join), parse_exponent(exponent))
-    groups = [
-        load_members(tracker, [run for name in names for run in find_runs(tracker, name)]) for names in (fine, coarse)
-    ]
-    return fuse(groups[0], groups[1], options)
+    records = [[record for name in names for record in find_runs(tracker, name)] for names in (fine, coarse)]
+    members = load_members(tracker, [*records[0], *records[1]])
+    return fuse(members[: len(records[0])], members[len(records[0]) :], options)
 
 
 def parse_join(text: str) -> Literal["product", "learned"]:
@@ -137,7 +139,7 @@ def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOption
         two_stage = TwoStage(rule, rule, options.join, options.exponent)
         if two_stage.learns and "validation" not in pairs:
             require_untouched([*fine, *coarse])
-        fused = fuse_splits(two_stage, pairs)
+        fused: Fused[Any] = fuse_splits(two_stage, pairs)
         stages = {
             _stage(fine, "fine", options): fuse_splits(rule, first),
             _stage(coarse, "coarse", options): fuse_splits(rule, second),
@@ -185,8 +187,8 @@ def _measured(
     fine: Sequence[Member],
     coarse: Sequence[Member],
     options: FusionOptions,
-    fused: Fused,
-    stages: Mapping[str, Fused],
+    fused: Fused[Any],
+    stages: Mapping[str, Fused[Stack]],
     notes: Sequence[str],
 ) -> Fusion:
     parts: dict[str, Mapping[str, float]] = {}
@@ -194,17 +196,22 @@ def _measured(
         if len(group) > 1 or not coarse:
             parts |= {member.name: _test_metrics(member.tables) for member in group}
     parts |= {name: _test_metrics(stage.tables) for name, stage in stages.items()}
-    metrics = measure(fused.tables)
+    tables = dict(fused.tables)
+    if fused.basis == "validation" and any(basis_of(member) != "fixed" for member in (*fine, *coarse)):
+        # Its parts have seen labels of other locations there; a rule fitted on them brings these back.
+        tables.pop("validation", None)
+    metrics = measure(tables)
     if coarse:
         before = parts[_stage(fine, "fine", options)]
     else:
         of_parts = pd.DataFrame([parts[member.name] for member in fine])
         before = {str(name): float(value) for name, value in of_parts.mean().items()}
     change = {name: metrics[name] - value for name, value in before.items() if name in metrics}
-    touched = [member.name for member in (*fine, *coarse) if is_cross_fitted(member)]
-    basis: Basis = "cross-fitted" if touched else fused.basis
+    bases = {fused.basis, *(basis_of(member) for member in (*fine, *coarse))}
+    basis: Basis = next(found for found in _BASES if found in bases)
+    touched = [member.name for member in (*fine, *coarse) if basis_of(member) == "cross-fitted"]
     notes = [*notes, f"cross-fitted parts: {', '.join(touched)}"] if touched else notes
-    return Fusion(options, fine, coarse, basis, parts, fused.tables, metrics, change, fused.learned, notes)
+    return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, fused.fitted.learned, notes)
 
 
 def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
@@ -214,23 +221,15 @@ def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
 def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logged:
     """Log a fusion as a run of kind ``fusion``, with the change per device subset against its parts."""
     fine, coarse = ([member.record for member in group] for group in (fusion.fine, fusion.coarse))
-    options = fusion.options
-    settings: dict[str, Any] = {"fusion": options.fusion, "fine": len(fine)}
-    if coarse:
-        settings |= {"coarse": len(coarse), "join": options.join}
-        settings |= (
-            {"exponent": "fit" if options.exponent is None else options.exponent} if options.join == "product" else {}
-        )
-    shown = {**fusion.parts, name: fusion.metrics}
+    shown = _with_result(fusion, name)
     changes = {f"change/{key.removeprefix('test/')}": v for key, v in fusion.change.items() if key.startswith("test/")}
     derived = Derived(
+        identity=fusion_identity(fusion.options, fine, coarse),
         study=study,
         name=name,
-        kind="fusion",
         task=fusion.fine[0].task,
         system=fusion.system,
-        settings=settings,
-        inputs=[*fine, *coarse],
+        members=[*fine, *coarse],
         tables=fusion.tables,
         tags={"asc.basis": fusion.basis, "asc.change_against": _against(fusion)},
         metrics=changes,
@@ -238,6 +237,21 @@ def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logge
         figures=[change_figure(shown)] if "test" in fusion.tables else [],
     )
     return log_derived(tracker, derived)
+
+
+def fusion_identity(options: FusionOptions, fine: Sequence[RunRecord], coarse: Sequence[RunRecord]) -> Identity:
+    """What makes a fusion the same: the options that count and its parts."""
+    settings: dict[str, Any] = {"fusion": options.fusion, "fine": len(fine)}
+    if coarse:
+        settings |= {"coarse": len(coarse), "join": options.join}
+        if options.join == "product":
+            settings["exponent"] = "fit" if options.exponent is None else options.exponent
+    return Identity("fusion", settings, [*fine, *coarse])
+
+
+def _with_result(fusion: Fusion, name: str) -> dict[str, Mapping[str, float]]:
+    """The parts and, last, what was made of them, under a name that no part has."""
+    return {**fusion.parts, f"{name} (result)" if name in fusion.parts else name: fusion.metrics}
 
 
 def to_dict(fusion: Fusion) -> dict[str, Any]:
@@ -257,7 +271,7 @@ def render(fusion: Fusion, name: str) -> str:
     """The subset table before and after, the change, and what the fusion depends on."""
     text = [f"{name}: {fusion.system}"]
     if "test" in fusion.tables:
-        text.append(accuracy_table({**fusion.parts, name: fusion.metrics}, fusion.change))
+        text.append(accuracy_table(_with_result(fusion, name), fusion.change))
         text.append(f"change: against {_against(fusion)}; accuracy in %, log loss in nats; test split")
     else:
         text.append(

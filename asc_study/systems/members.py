@@ -30,7 +30,7 @@ class Member:
 
 
 def load_members(tracker: Tracker, records: Sequence[RunRecord]) -> list[Member]:
-    """Read the predictions of runs.
+    """Read the predictions of runs, in their order.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def stacks(members: Sequence[Member]) -> tuple[dict[str, Stack], list[str]]:
     """The splits that all members have, aligned, and what people should know about them.
 
     Validation clips must not have trained any member: where the cuts differ, the clips common to all cuts count. The
-    other splits must hold the same clips.
+    test split must hold the same clips; the evaluation split is left out where it does not.
 
     Raises
     ------
@@ -82,15 +82,19 @@ def stacks(members: Sequence[Member]) -> tuple[dict[str, Stack], list[str]]:
             }
         if not common:
             del tables["validation"]
+    predicted = {frozenset(table["clip_id"]) for table in tables.get("evaluation", {}).values()}
+    if len(predicted) > 1:
+        notes.append("the runs have predicted different evaluation sets: they are not used")
+        del tables["evaluation"]
     if not tables:
         having = {member.name: sorted(member.tables) for member in members}
         raise InputError(f"runs that are combined must share a split, got {having}: name others")
     return {split: stack(found) for split, found in tables.items()}, notes
 
 
-def is_cross_fitted(member: Member) -> bool:
-    """Whether test labels had a part in the run's predictions, those of other locations."""
-    return member.record.tags.get("asc.basis") == "cross-fitted"
+def basis_of(member: Member) -> str:
+    """What the run's predictions depend on besides training: ``fixed``, ``validation`` or ``cross-fitted``."""
+    return member.record.tags.get("asc.basis", "fixed")
 
 
 def require_untouched(members: Sequence[Member]) -> None:
@@ -99,7 +103,7 @@ def require_untouched(members: Sequence[Member]) -> None:
     A location's labels have influenced the outputs of a cross-fitted run for all others; a rule fitted on those outputs
     would bring them back to the location.
     """
-    touched = [member.name for member in members if is_cross_fitted(member)]
+    touched = [member.name for member in members if basis_of(member) == "cross-fitted"]
     if touched:
         raise InputError(
             f"a rule that learns cannot be cross-fitted on top of runs that were, got {', '.join(touched)}: name the "
@@ -108,7 +112,11 @@ def require_untouched(members: Sequence[Member]) -> None:
 
 
 def with_same_test_clips(members: Sequence[Member]) -> tuple[list[Member], int]:
-    """The largest group of members that were tested on the same clips, and how many others there are."""
+    """The largest group of members that were tested on the same clips, and how many others there are.
+
+    Trained runs are told apart by their data set too, whose sound may differ under the same names; of several the one
+    of the newest run counts.
+    """
     groups: dict[frozenset[str], list[Member]] = {}
     for member in members:
         if "test" in member.tables:
@@ -116,4 +124,12 @@ def with_same_test_clips(members: Sequence[Member]) -> tuple[list[Member], int]:
     if not groups:
         return [], len(members)
     largest = max(groups.values(), key=len)
+    trained = [member.record for member in largest if member.record.tags.get("asc.kind") == "train"]
+    if trained:
+        newest = max(trained, key=lambda record: record.start_seconds).tags.get("asc.dataset_digest")
+        largest = [
+            member
+            for member in largest
+            if member.record not in trained or member.record.tags.get("asc.dataset_digest") == newest
+        ]
     return largest, len(members) - len(largest)

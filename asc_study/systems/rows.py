@@ -7,9 +7,10 @@ from typing import Any, Literal
 from asc_study.accuracy_table import accuracies
 from asc_study.ensemble_rows import EnsembleRow
 from asc_study.errors import InputError
-from asc_study.systems.derived import Logged
-from asc_study.systems.ensembles import EnsembleOptions, choose, log_ensemble
-from asc_study.systems.fusions import FusionOptions, fuse, log_fusion, parse_exponent
+from asc_study.execution import failure_reason
+from asc_study.systems.derived import Logged, existing, find_derived
+from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity, log_ensemble
+from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
 from asc_study.systems.members import load_members
 from asc_study.tracking import RunRecord, Tracker
 
@@ -91,28 +92,40 @@ def _make(
     missing = [part for part in parts if (part, seed) not in runs]
     if missing:
         return EnsembleOutcome(row.name, seed, "waits", reason=f"not finished: {', '.join(missing)}"), ""
-    records = {part: _record(tracker, runs[part, seed]) for part in parts}
-    unpredicted = [part for part, record in records.items() if not tracker.predictions(record.run_id)]
-    if unpredicted:
-        reason = f"no predictions: {', '.join(unpredicted)}; predict a data set with them, `asc-study predict`"
-        return EnsembleOutcome(row.name, seed, "waits", reason=reason), ""
     try:
+        records = {part: _record(tracker, runs[part, seed]) for part in parts}
+        unpredicted = [part for part, record in records.items() if not tracker.has_predictions(record.run_id)]
+        if unpredicted:
+            reason = f"no predictions: {', '.join(unpredicted)}; predict a data set with them, `asc-study predict`"
+            return EnsembleOutcome(row.name, seed, "waits", reason=reason), ""
         logged = _log(tracker, study, row, records)
-    except InputError as error:
-        return EnsembleOutcome(row.name, seed, "failed", reason=str(error)), ""
+    except Exception as error:  # a bad input, scikit-learn's, MLflow's or the disk's: the others are made all the same
+        return EnsembleOutcome(row.name, seed, "failed", reason=failure_reason(error)), ""
+    if logged.name != row.name:  # the row was renamed in the study file
+        name = f"{row.name} seed {seed}"
+        tracker.set_tags(logged.run_id, {"asc.row": row.name, "mlflow.runName": name})
     outcome = None if logged.existed else EnsembleOutcome(row.name, seed, "done", logged.metrics)
     return outcome, logged.run_id
 
 
 def _log(tracker: Tracker, study: str, row: EnsembleRow, records: Mapping[str, RunRecord]) -> Logged:
-    fine = load_members(tracker, [records[part] for part in row.fine])
+    """Make the ensemble, unless it is there."""
+    fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
     if row.select:
         selection = row.select.model_dump()
-        chosen = choose(fine, EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection))
-        return log_ensemble(tracker, study, row.name, chosen)
-    coarse = load_members(tracker, [records[part] for part in row.coarse])
+        choice = EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
+        done = find_derived(tracker, study, ensemble_identity(choice, fine))
+        return (
+            existing(done)
+            if done
+            else log_ensemble(tracker, study, row.name, choose(load_members(tracker, fine), choice))
+        )
     options = FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
-    return log_fusion(tracker, study, row.name, fuse(fine, coarse, options))
+    done = find_derived(tracker, study, fusion_identity(options, fine, coarse))
+    if done:
+        return existing(done)
+    members = load_members(tracker, [*fine, *coarse])
+    return log_fusion(tracker, study, row.name, fuse(members[: len(fine)], members[len(fine) :], options))
 
 
 def _record(tracker: Tracker, run_id: str) -> RunRecord:

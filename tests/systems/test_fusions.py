@@ -106,3 +106,40 @@ def test_nothing_is_cross_fitted_on_top_of_what_was(tracker, log_run, make_table
         fuse_runs(tracker, ["s/weighted"], ["s/coarse"], **PAPER | {"join": "learned"})
     with pytest.raises(InputError, match="cannot be cross-fitted on top of runs that were, got weighted"):
         fuse_runs(tracker, ["s/weighted", "s/row0"], [], **PAPER | {"fusion": "logistic"})
+
+
+def test_parts_of_one_name_stay_apart(tracker, log_run, make_table):
+    for study in ("s", "u"):
+        for i, row in enumerate("ab"):
+            log_run(row, {"test": make_table(i + (study == "u"))}, study=study)
+    fusion = fuse_runs(tracker, ["s/a", "s/b", "u/b"], [], **PAPER)
+    assert len(fusion.parts) == 3
+    assert "b seed 0 (result)" not in render(fusion, "b seed 0")  # the parts are b seed 0 [id]
+    assert "a seed 0 (result)" in render(fusion, "a seed 0")
+
+
+def test_different_evaluation_sets_do_not_hinder_a_fusion_on_test(tracker, log_run, make_table):
+    for i, row in enumerate("ab"):
+        evaluation = make_table(i, clips=20 + 10 * i, split="evaluation").assign(scene="")
+        log_run(row, {"test": make_table(i), "evaluation": evaluation})
+    fusion = fuse_runs(tracker, ["s/a", "s/b"], [], **PAPER)
+    assert set(fusion.tables) == {"test"}
+    assert "different evaluation sets" in render(fusion, "x")
+
+
+def test_the_basis_of_a_chosen_part_is_kept(tracker, log_run, make_table):
+    for i in range(3):
+        log_run(f"row{i}", {split: make_table(i, split=split) for split in ("validation", "test")})
+    coarse = {s: make_table(9, skill=2.5, split=s, task="three_class") for s in ("validation", "test")}
+    log_run("coarse", coarse, task="three_class")
+    log_fusion(tracker, "s", "weighted", fuse_runs(tracker, ["s/row*"], [], **PAPER | {"fusion": "weighted"}))
+    fixed = fuse_runs(tracker, ["s/weighted"], ["s/coarse"], **PAPER)
+    assert (fixed.basis, set(fixed.tables)) == ("validation", {"validation", "test"})
+    learned = fuse_runs(tracker, ["s/weighted"], ["s/coarse"], **PAPER | {"exponent": "fit"})
+    assert set(learned.tables) == {"test"}  # labels of other locations would come back into the validation table
+
+
+def test_the_study_of_a_result_needs_a_proper_name(shared):
+    fusion = fuse_runs(shared, ["s/a", "s/b"], [], **PAPER)
+    with pytest.raises(InputError, match="`study` must be at most 100 letters"):
+        log_fusion(shared, "no/slash", "x", fusion)

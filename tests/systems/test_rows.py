@@ -62,3 +62,18 @@ def test_what_does_not_go_together_fails_with_its_reason(tracker, log_run, make_
     (outcome,) = make_ensembles(tracker, "s", [row], [row], [0], runs, lambda line: None)
     assert outcome.status == "failed"
     assert "must have predicted the same clips" in outcome.reason
+
+
+def test_a_part_that_is_gone_fails_that_ensemble_alone(tracker, finished):
+    rows = (EnsembleRow(name="broken", fine=["gone", "a"]), *ROWS)
+    said = []
+    outcomes = make_ensembles(tracker, "s", rows, rows, [0], finished | {("gone", 0): "0" * 32}, said.append)
+    assert [(o.name, o.status) for o in outcomes] == [("broken", "failed"), ("chosen", "done"), ("two-stage", "done")]
+    assert "was deleted" in outcomes[0].reason
+
+
+def test_an_ensemble_renamed_in_the_study_file_is_renamed_in_the_store(tracker, finished):
+    make_ensembles(tracker, "s", ROWS[:1], ROWS[:1], [0], finished, lambda line: None)
+    renamed = (ROWS[0].model_copy(update={"name": "better"}),)
+    assert make_ensembles(tracker, "s", renamed, renamed, [0], finished, lambda line: None) == []
+    assert [r.tags["asc.row"] for r in tracker.runs("s", kind="ensemble")] == ["better"]
