@@ -74,7 +74,7 @@ def signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iter
                 told = time.monotonic()
                 try:
                     tracker.set_tags(run_id, {"asc.heartbeat": f"{time.time():.0f}"})
-                except Exception:  # a busy or unreachable store: the next sign may get through
+                except Exception:  # MLflow's, the database's or the network's: the next sign may get through
                     continue
 
     thread = threading.Thread(target=watch, daemon=True)

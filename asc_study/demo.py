@@ -1,4 +1,4 @@
-"""The demo: a small simulated data set and the study file that goes with it."""
+"""The demo: a small simulated data set, and the study and the search that go with it."""
 
 import shutil
 import sys
@@ -14,8 +14,8 @@ SECONDS: Final = 3.0
 SEED: Final = 0
 
 
-def demo_study() -> Path:
-    """The path of ``studies/demo.yaml``: in a checkout beside the package, in an installed package inside it.
+def shipped(name: str) -> Path:
+    """The path of ``studies/<name>``: in a checkout beside the package, in an installed package inside it.
 
     Raises
     ------
@@ -24,11 +24,11 @@ def demo_study() -> Path:
     """
     package = Path(__file__).resolve().parent
     for folder in (package.parent, package):
-        path = folder / "studies" / "demo.yaml"
+        path = folder / "studies" / name
         if path.exists():
             here = Path.cwd()
             return path.relative_to(here) if path.is_relative_to(here) else path
-    raise InputError(f"studies/demo.yaml is not beside {package}: name a study file with --study")
+    raise InputError(f"studies/{name} is not beside {package}: name a study file with --study")
 
 
 def simulate_demo_data(folder: Path, jobs: int) -> None:
@@ -60,5 +60,7 @@ def next_steps(study: Study, study_file: Path, data_dir: Path) -> str:
       whether the last row differs from the first by more than noise
   {own} ensemble {study.name} --method overlap --max-overlap 0.9
       another ensemble of these runs, chosen step by step
+  {prefix}optuna-dashboard sqlite:///optuna.db
+      the trials of the search; open http://127.0.0.1:8080
   {own} run {study_file} --data DIR
       the same study on your data in TAU layout"""

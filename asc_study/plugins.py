@@ -89,7 +89,7 @@ def _import(kind: str, point: EntryPoint) -> Any:
         importlib.invalidate_caches()
     try:
         return point.load()
-    except Exception as error:  # whatever the imported module raises
+    except Exception as error:  # no such module or name, or whatever that module's own code raises
         reason = " ".join(str(error).split())
         raise InputError(
             f"{kind} {point.value!r} cannot be imported ({type(error).__name__}: {reason}): write module.object and "

@@ -2,26 +2,56 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 
-
-def asc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "asc_study", *arguments], capture_output=True, text=True, timeout=120)
+from asc_study.cli import cli, main
 
 
-def commands() -> list[list[str]]:
-    return [[], ["data"], ["plan"], ["run"], ["leaderboard"], ["demo"]] + [
-        ["data", name] for name in ("check", "download", "simulate", "add-devices")
-    ]
+@dataclass(frozen=True)
+class Ended:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def asc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run the command line in this process: starting one takes seconds."""
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["asc-study", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every command and group, as they are typed."""
+    inner = command.commands if isinstance(command, click.Group) else {}
+    return [path] + [found for name, below in inner.items() for found in commands(below, (*path, name))]
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_help_has_an_example(command):
+def test_help_has_an_example(asc, command):
     result = asc(*command, "--help")
     assert result.returncode == 0
     assert "Example:" in result.stdout
+
+
+def test_the_module_is_the_command_line():
+    command = [sys.executable, "-m", "asc_study", "rum"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("asc-study: No such command 'rum'")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_command_line_imports_nothing_heavy():
@@ -44,7 +74,7 @@ def test_command_line_imports_nothing_heavy():
         (["data", "add-devices", "nowhere", "out"], "nowhere"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, message):
+def test_bad_input_is_one_line_and_exit_code_2(asc, arguments, message):
     result = asc(*arguments)
     assert result.returncode == 2
     assert message in result.stderr
@@ -62,7 +92,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message):
         ("{name: a, batch_augmentation: {spec_augment: {time_mask_ratio: 1.2}}}", "time_mask_ratio"),
     ],
 )
-def test_bad_study_file_is_found_before_the_data_is_read(row, message):
+def test_bad_study_file_is_found_before_the_data_is_read(asc, row, message):
     Path("bad.yaml").write_text(f"study: bad\nrows: [{row}]")
     result = asc("run", "bad.yaml", "--data", "not-there-yet")
     assert result.returncode == 2
@@ -71,7 +101,7 @@ def test_bad_study_file_is_found_before_the_data_is_read(row, message):
     assert not Path("mlflow.db").exists()
 
 
-def test_data_check_and_plan(simulated: Path):
+def test_data_check_and_plan(asc, simulated: Path):
     checked = asc("data", "check", str(simulated))
     assert checked.returncode == 0, checked.stdout
     report = json.loads(asc("data", "check", str(simulated), "--json").stdout)
@@ -85,7 +115,7 @@ def test_data_check_and_plan(simulated: Path):
     assert "study s: 1 rows x 2 seeds: 2 new" in text
 
 
-def test_missing_audio_stops_a_run_in_one_line(simulated: Path):
+def test_missing_audio_stops_a_run_in_one_line(asc, simulated: Path):
     shutil.copytree(simulated, "broken")
     next(Path("broken/audio").glob("*.wav")).unlink()
     Path("s.yaml").write_text("study: s\nrows: [{name: a}]")

@@ -11,10 +11,10 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from asc_study.compiled import compiled
 from asc_study.errors import InputError
 
 _NEPER_PER_DB: Final = math.log(10.0) / 20.0
@@ -98,7 +98,7 @@ def compand(
     """
     rectified = np.abs(signal, dtype=np.float64)
     level = rectified if rectified.ndim == 1 else rectified.max(axis=1)
-    followed = _follow(
+    followed = compiled(_follow)(
         np.minimum(level, 1.0),
         10 ** (initial_level_db / 20),
         _smoothing(compander.attack_seconds, sample_rate),
@@ -117,7 +117,7 @@ def transfer_gain_db(level_db: NDArray[np.floating], compander: Compander) -> ND
 
 def _gain(level: NDArray[np.float64], compander: Compander) -> NDArray[np.float64]:
     log_level = np.log(np.maximum(level, _SILENCE))
-    return np.asarray(np.exp(_look_up(log_level, _transfer_segments(compander))))
+    return np.asarray(np.exp(compiled(_look_up)(log_level, _transfer_segments(compander))))
 
 
 def _smoothing(seconds: float, sample_rate: int) -> float:
@@ -171,7 +171,8 @@ def _towards(origin: tuple[float, float], target: tuple[float, float], distance:
     return origin[0] + share * (target[0] - origin[0]), origin[1] + share * (target[1] - origin[1])
 
 
-def _follow_samples(level: NDArray[np.float64], measured: float, attack: float, decay: float) -> NDArray[np.float64]:
+# Each level depends on the one before, so there is no vector form; compiled, 10 s of sound take a few milliseconds.
+def _follow(level: NDArray[np.float64], measured: float, attack: float, decay: float) -> NDArray[np.float64]:
     """Return the measured level at every sample: a leaky follower of the level, at one of two speeds."""
     followed = np.empty_like(level)
     for n in range(len(level)):
@@ -181,7 +182,7 @@ def _follow_samples(level: NDArray[np.float64], measured: float, attack: float, 
     return followed
 
 
-def _look_up_samples(log_level: NDArray[np.float64], segments: NDArray[np.float64]) -> NDArray[np.float64]:
+def _look_up(log_level: NDArray[np.float64], segments: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the log gain of every log level; the search starts at the segment of the one before."""
     log_gain = np.empty_like(log_level)
     last = len(segments) - 1
@@ -194,8 +195,3 @@ def _look_up_samples(log_level: NDArray[np.float64], segments: NDArray[np.float6
         distance = max(log_level[n] - segments[k, 0], 0.0)
         log_gain[n] = segments[k, 1] + distance * (segments[k, 2] * distance + segments[k, 3])
     return log_gain
-
-
-# Each level depends on the one before, so there is no vector form; compiled, 10 s of sound take a few milliseconds.
-_follow = numba.njit(cache=True)(_follow_samples)
-_look_up = numba.njit(cache=True)(_look_up_samples)

@@ -7,19 +7,19 @@ first is applied. The loops over values are compiled at their first use and run 
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from asc_study.compiled import compiled
 from asc_study.errors import InputError
 from asc_study.schema import Strict
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
-Loop = TypeVar("Loop", bound=Callable[..., None])
 
 
 class BatchAugmentation(Strict):
@@ -92,7 +92,7 @@ class SpecAugment(BatchAugmentation):
         widest_span = _widest("time_mask_frames", self.time_mask_frames, self.time_mask_ratio, frames)
         low, high = _spans(rng, shape, bands, widest_band)
         start, stop = _spans(rng, shape, frames, widest_span)
-        _compiled(_mask)(features, low, high, start, stop, np.float32(self.mask_value))
+        compiled(_mask)(features, low, high, start, stop, np.float32(self.mask_value))
         return features, one_hot
 
 
@@ -146,7 +146,7 @@ class RandomCrop(BatchAugmentation):
         features = np.ascontiguousarray(features)
         shape = (clips, bands, self.frames, channels)
         if self.frames < available:
-            _compiled(_move_to_front)(features.reshape(clips, bands, -1), starts * channels, self.frames * channels)
+            compiled(_move_to_front)(features.reshape(clips, bands, -1), starts * channels, self.frames * channels)
         return features.reshape(-1)[: math.prod(shape)].reshape(shape), one_hot
 
 
@@ -175,7 +175,7 @@ class Mixup(BatchAugmentation):
         half = len(features) // 2
         weight = rng.beta(self.alpha, self.alpha, half).astype(np.float32)
         features = np.ascontiguousarray(features)
-        _compiled(_mix)(features.reshape(len(features), -1), weight)
+        compiled(_mix)(features.reshape(len(features), -1), weight)
         weight = weight[:, np.newaxis]
         return features[:half], weight * one_hot[:half] + (1 - weight) * one_hot[half:]
 
@@ -195,13 +195,6 @@ def _spans(rng: np.random.Generator, shape: tuple[int, ...], size: int, widest: 
     width = rng.integers(0, widest, shape, endpoint=True)
     start = rng.integers(0, size - width, endpoint=True)
     return start, start + width
-
-
-def _compiled(loop: Loop) -> Loop:
-    from asc_study.features.logmel import compiled  # imports SciPy, and study files are read without
-
-    fast: Loop = compiled(loop)
-    return fast
 
 
 def _mask(

@@ -5,16 +5,15 @@ Hu et al. 2020, section 3: the organisers of DCASE 2020 made the devices s1-s11 
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from asc_study.augmentation.waveform import Ingredients, TrainingSound, Waveform, WaveformAugmentation, device_rows
+from asc_study.augmentation.waveform import Ingredients, ReferenceDeviceAugmentation, TrainingSound, Waveform
 
 
-class ReverbDRC(WaveformAugmentation):
+class ReverbDRC(ReferenceDeviceAugmentation):
     """Convolve the clips of device a with a random room, then compress them with a random preset (section 3).
 
     The response is aligned at its peak and keeps the clip's level, what rings past the end is cut; the five presets are
@@ -22,14 +21,10 @@ class ReverbDRC(WaveformAugmentation):
     names a folder of WAV files; without it ``rooms`` simulated ones are used.
     """
 
+    name: ClassVar[str] = "reverb_drc"
+
     impulse_responses: str | None = Field(None, min_length=1)
     rooms: int = Field(20, ge=1, le=1000)
-
-    def rows(self, sound: TrainingSound) -> npt.NDArray[np.int64]:
-        """Positions of the clips of device a."""
-        from asc_study.data.dataset import REFERENCE_DEVICE
-
-        return device_rows(sound, REFERENCE_DEVICE, "reverb_drc")
 
     def prepare(self, sound: TrainingSound) -> Ingredients:
         """Load or simulate the impulse responses, a tuple of (samples,) float32.
@@ -51,13 +46,7 @@ class ReverbDRC(WaveformAugmentation):
         return Ingredients(hashlib.sha256(b"".join(digests)).hexdigest(), responses)
 
     def __call__(
-        self,
-        waveform: Waveform,
-        sample_rate: int,
-        rng: np.random.Generator,
-        *,
-        ingredients: Any = None,
-        partner: Waveform | None = None,
+        self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, *, ingredients: Any = None, **_: Any
     ) -> Waveform:
         """Convolve and compress; the result is clipped to [-1, 1]."""
         from asc_study.acoustics.compander import PRESETS, compand

@@ -9,13 +9,13 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from asc_study.augmentation.waveform import Ingredients, TrainingSound, Waveform, WaveformAugmentation, device_rows
+from asc_study.augmentation.waveform import Ingredients, ReferenceDeviceAugmentation, TrainingSound, Waveform
 from asc_study.errors import InputError
 from asc_study.features.audio import read_audio
 from asc_study.parallel import run_parallel
@@ -39,7 +39,7 @@ _PAIR_STREAM: Final = 13  # Keeps the choice of pairs apart from other draws wit
 Curve = npt.NDArray[np.float32]
 
 
-class SpectrumCorrection(WaveformAugmentation):
+class SpectrumCorrection(ReferenceDeviceAugmentation):
     """Give the clips of device a the average spectrum of the other training devices (section 3).
 
     For up to ``pairs`` sounds that a device recorded beside device a, the ratio of the two magnitude spectra is taken
@@ -47,13 +47,9 @@ class SpectrumCorrection(WaveformAugmentation):
     counts alike. A device without any pair is left out. The gain has no phase of its own: events stay where they are.
     """
 
+    name: ClassVar[str] = "spectrum_correction"
+
     pairs: int = Field(150, ge=1)
-
-    def rows(self, sound: TrainingSound) -> npt.NDArray[np.int64]:
-        """Positions of the clips of device a."""
-        from asc_study.data.dataset import REFERENCE_DEVICE
-
-        return device_rows(sound, REFERENCE_DEVICE, "spectrum_correction")
 
     def prepare(self, sound: TrainingSound) -> Ingredients:
         """Measure the gain of each bin, (1025,) float32, or read it from the cache.
@@ -79,13 +75,7 @@ class SpectrumCorrection(WaveformAugmentation):
         return Ingredients(digest, curve)
 
     def __call__(
-        self,
-        waveform: Waveform,
-        sample_rate: int,
-        rng: np.random.Generator,
-        *,
-        ingredients: Any = None,
-        partner: Waveform | None = None,
+        self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, *, ingredients: Any = None, **_: Any
     ) -> Waveform:
         """Apply the gain to the short-time spectra; nothing is drawn."""
         import librosa

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +137,30 @@ class WaveformAugmentation(Strict):
         raise NotImplementedError
 
 
+class ReferenceDeviceAugmentation(WaveformAugmentation):
+    """Base of those that copy the clips of the reference device alone."""
+
+    #: What a study file calls it.
+    name: ClassVar[str]
+
+    def rows(self, sound: TrainingSound) -> npt.NDArray[np.int64]:
+        """Positions of the clips of device a.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        from asc_study.data.dataset import REFERENCE_DEVICE
+
+        rows = np.flatnonzero(sound.clips["device"].to_numpy() == REFERENCE_DEVICE)
+        if not len(rows):
+            raise InputError(
+                f"{self.name} needs training clips of device {REFERENCE_DEVICE!r}, got none: leave {self.name} out"
+            )
+        return rows
+
+
 class PitchShift(WaveformAugmentation):
     """Shift the pitch by U(``low_semitones``, ``high_semitones``) and keep the speed (section 3: pitch shift)."""
 
@@ -148,15 +172,7 @@ class PitchShift(WaveformAugmentation):
         _require_range("semitones", self.low_semitones, self.high_semitones)
         return self
 
-    def __call__(
-        self,
-        waveform: Waveform,
-        sample_rate: int,
-        rng: np.random.Generator,
-        *,
-        ingredients: Any = None,
-        partner: Waveform | None = None,
-    ) -> Waveform:
+    def __call__(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, **_: Any) -> Waveform:
         """Shift by a phase vocoder and resampling (librosa)."""
         from librosa.effects import pitch_shift
 
@@ -180,15 +196,7 @@ class SpeedChange(WaveformAugmentation):
         _require_range("factor", self.low_factor, self.high_factor)
         return self
 
-    def __call__(
-        self,
-        waveform: Waveform,
-        sample_rate: int,
-        rng: np.random.Generator,
-        *,
-        ingredients: Any = None,
-        partner: Waveform | None = None,
-    ) -> Waveform:
+    def __call__(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, **_: Any) -> Waveform:
         """Stretch or squeeze by a phase vocoder (librosa)."""
         from librosa.effects import time_stretch
 
@@ -206,15 +214,7 @@ class Noise(WaveformAugmentation):
 
     amplitude: float = Field(0.01, gt=0, le=1)
 
-    def __call__(
-        self,
-        waveform: Waveform,
-        sample_rate: int,
-        rng: np.random.Generator,
-        *,
-        ingredients: Any = None,
-        partner: Waveform | None = None,
-    ) -> Waveform:
+    def __call__(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, **_: Any) -> Waveform:
         """Add the noise."""
         noise = rng.standard_normal(waveform.shape, dtype=np.float32)
         noise *= np.float32(self.amplitude)
@@ -261,8 +261,8 @@ class Mix(WaveformAugmentation):
         sample_rate: int,
         rng: np.random.Generator,
         *,
-        ingredients: Any = None,
         partner: Waveform | None = None,
+        **_: Any,
     ) -> Waveform:
         """Add ``partner``.
 
@@ -281,20 +281,6 @@ class Mix(WaveformAugmentation):
         own, other = rng.uniform(self.low_weight, self.high_weight, 2).astype(np.float32)
         mixed: Waveform = own * waveform + other * partner
         return mixed
-
-
-def device_rows(sound: TrainingSound, device: str, name: str) -> npt.NDArray[np.int64]:
-    """Positions of a device's clips, for the augmentation ``name`` that needs some.
-
-    Raises
-    ------
-    InputError
-        If there are none.
-    """
-    rows = np.flatnonzero(sound.clips["device"].to_numpy() == device)
-    if not len(rows):
-        raise InputError(f"{name} needs training clips of device {device!r}, got none: leave {name} out")
-    return rows
 
 
 def _require_range(what: str, low: float, high: float) -> None:

@@ -12,6 +12,7 @@ from asc_study.errors import InputError
 
 if TYPE_CHECKING:
     from asc_study.execution import Outcome
+    from asc_study.search import SearchResult
     from asc_study.systems.rows import EnsembleOutcome
 
 
@@ -147,22 +148,42 @@ def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> 
 @click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes at the same time.")
 @json_option
 def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> int:
-    """Simulate a small data set, run the study studies/demo.yaml on it and print the table.
+    """Simulate a small data set, run studies/demo.yaml and studies/search_demo.yaml on it and print what came out.
+
+    With a study file of your own there is no search.
 
     \b
     Example:
       asc-study demo
     """
-    from asc_study.demo import demo_study, next_steps, simulate_demo_data
+    from asc_study.demo import next_steps, shipped, simulate_demo_data
     from asc_study.study_file import load_study
 
-    study_file = study_file or demo_study()
+    search_file = None if study_file else shipped("search_demo.yaml")
+    study_file = study_file or shipped("demo.yaml")
     study = load_study(study_file)  # its errors before the data are made
     simulate_demo_data(data_dir, jobs)
-    outcomes = _run(study_file, data_dir, jobs, say=lambda line: click.echo(line, err=as_json))
+
+    def say(line: str) -> None:
+        click.echo(line, err=as_json)
+
+    outcomes = _run(study_file, data_dir, jobs, say=say)
+    found = _search(search_file, data_dir, jobs, say) if search_file else None
     if as_json:
-        click.echo(_leaderboard(str(study_file), as_json=True))
+        board = json.loads(_leaderboard(str(study_file), as_json=True))
+        click.echo(json.dumps(board | ({"search": found.to_dict()} if found else {}), indent=2))
     else:
         click.echo("\n" + _leaderboard(str(study_file)))
-        click.echo("\n" + next_steps(study, study_file, data_dir))
+        click.echo(("\n" + found.render() if found else "") + "\n\n" + next_steps(study, study_file, data_dir))
     return _exit_status(outcomes)
+
+
+def _search(search_file: Path, data_dir: Path, jobs: int, say: Callable[[str], None]) -> "SearchResult":
+    from asc_study.search import run_search
+    from asc_study.search_file import load_search
+    from asc_study.search_storage import storage_url
+    from asc_study.study import identify
+
+    data = identify(data_dir)
+    search = load_search(search_file, default_task=data.dataset.task)
+    return run_search(search, data, url=storage_url(None), jobs=jobs, say=say)

@@ -7,16 +7,15 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import scipy.signal
 import scipy.sparse
 
+from asc_study.compiled import compiled
 from asc_study.errors import InputError
-
-Loop = TypeVar("Loop", bound=Callable[..., None])
 
 #: Frames that `with_deltas` takes off the time axis: two at each end for each of the two derivatives.
 FRAMES_LOST_TO_DELTAS: Final = 8
@@ -200,21 +199,6 @@ def widen(static: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
     values = bits.view(np.float32)
     values *= np.float32(2.0**112)
     return values
-
-
-@lru_cache
-def compiled(loop: Loop) -> Loop:
-    """Compile a loop over arrays to machine code, at its first call; it runs without the interpreter's lock.
-
-    The code is kept beside the source file, else in the user's cache folder; where neither can be written, every
-    process compiles its own.
-    """
-    import numba  # takes a second
-
-    try:
-        return cast(Loop, numba.njit(nogil=True, cache=True)(loop))
-    except RuntimeError:  # numba found no folder that it may write
-        return cast(Loop, numba.njit(nogil=True)(loop))
 
 
 @lru_cache

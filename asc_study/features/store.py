@@ -265,7 +265,7 @@ def _build(pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], le
             clip = log_mel(sound.load(settings.sample_rate), settings)
             if clip.shape != shape:
                 raise _uneven(sound.path, clip.shape, shape)
-        except Exception as error:
+        except Exception as error:  # InputError, librosa's, or that of a user's augmentation: one clip is left out
             if not leave_out_broken:
                 raise
             broken[key] = " ".join(str(error).split()) or type(error).__name__

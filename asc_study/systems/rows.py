@@ -139,4 +139,4 @@ def _line(outcome: EnsembleOutcome) -> str:
     head = f"ensemble {outcome.name} seed {outcome.seed}"
     if outcome.status != "done":
         return f"{head}: {'FAILED' if outcome.status == 'failed' else 'waits'}: {outcome.reason}"
-    return f"{head}: {accuracies(outcome.metrics or {})}"
+    return f"{head}: {accuracies(outcome.metrics or {}) or 'made (no test split)'}"

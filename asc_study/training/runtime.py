@@ -53,7 +53,7 @@ def _quiet() -> Iterator[None]:
         os.dup2(caught.fileno(), 2)
         try:
             yield
-        except Exception:
+        except Exception:  # of the import or the drivers, raised again: what the block wrote says why
             caught.seek(0)
             os.write(original, caught.read())
             raise

@@ -2,8 +2,9 @@ import librosa
 import numpy as np
 import pytest
 
+from asc_study.compiled import compiled
 from asc_study.errors import InputError
-from asc_study.features.logmel import LogMelSettings, compiled, deltas, log_mel, widen, with_deltas
+from asc_study.features.logmel import LogMelSettings, deltas, log_mel, widen, with_deltas
 
 
 def librosa_log_mel(waveform: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -11,7 +11,7 @@ def test_restarts_are_those_of_the_authors_code():
     assert [length for _, length in cycles(254, 2, 2)] == [2, 4, 8, 16, 32, 64, 128]
 
 
-@pytest.mark.parametrize("steps", [1, 21, 43])
+@pytest.mark.parametrize("steps", [1, 5])
 def test_every_step_follows_the_equation(steps):
     schedule = WarmRestarts(steps_per_epoch=steps, epochs=14, lr_max=0.1, lr_min=1e-5)
     expected = []
