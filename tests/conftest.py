@@ -1,18 +1,22 @@
 """What all tests share: no test touches the user's cache, store or working directory."""
 
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from asc_study.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
+
+if TYPE_CHECKING:
+    from asc_study.tracking import Tracker
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -48,6 +52,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return file
+
+
+@pytest.fixture
+def tracker(isolated: Path, empty_store: Path) -> "Tracker":
+    """The store of the test's own folder, without runs."""
+    from asc_study.tracking import Tracker
+
+    shutil.copy(empty_store, isolated / "mlflow.db")
+    return Tracker()
 
 
 @pytest.fixture(scope="session")

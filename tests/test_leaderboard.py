@@ -19,8 +19,7 @@ def log(tracker: Tracker, row: str, seed: int, accuracy: float, *, combination: 
 
 
 @pytest.fixture
-def tracker() -> Tracker:
-    tracker = Tracker()
+def tracker(tracker: Tracker) -> Tracker:
     log(tracker, "two", 0, 0.70, combination="c2")
     log(tracker, "one", 0, 0.80, combination="c1")
     log(tracker, "one", 1, 0.84, combination="c1")

@@ -28,8 +28,7 @@ def test_environment_variable_wins(isolated: Path, monkeypatch: pytest.MonkeyPat
     assert tracker.artifact(run_id, "note.txt").read_text() == "hello"
 
 
-def test_run_round_trip():
-    tracker = Tracker()
+def test_run_round_trip(tracker: Tracker):
     run_id = tracker.create_run("s", "r", {"asc.kind": "train", "asc.signature": "f00"}, {"a.b": 1, "c": [1, 2]})
     tracker.log_metrics(run_id, {"test/acc_s1-s3": 0.5, "gap/A_to_unseen": 0.25}, 3)
     (record,) = tracker.runs("s", kind="train")
@@ -44,15 +43,13 @@ def test_run_round_trip():
     assert tracker.runs("s", kind="study") == []
 
 
-def test_unknown_study_has_no_runs_and_creates_nothing():
-    tracker = Tracker()
+def test_unknown_study_has_no_runs_and_creates_nothing(tracker: Tracker):
     assert tracker.runs("nothing") == []
     assert tracker.client.get_experiment_by_name("nothing") is None
 
 
-def test_many_runs_are_read_in_pages(monkeypatch: pytest.MonkeyPatch):
+def test_many_runs_are_read_in_pages(tracker: Tracker, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("asc_study.tracking._PAGE", 2)
-    tracker = Tracker()
     for i in range(3):
         tracker.create_run("s", f"r{i}", {"asc.kind": "train"}, {})
     assert len(tracker.runs("s")) == 3
@@ -64,8 +61,7 @@ def test_mlflow_project_run_is_not_adopted(monkeypatch: pytest.MonkeyPatch):
     assert tracker.create_run("s", "r", {}, {}) != "0" * 32
 
 
-def test_deleted_experiment_is_named():
-    tracker = Tracker()
+def test_deleted_experiment_is_named(tracker: Tracker):
     experiment_id = tracker.experiment_id("s", create=True)
     tracker.client.delete_experiment(experiment_id)
     with pytest.raises(InputError, match="experiment 's' was deleted.*mlflow experiments restore"):
@@ -90,8 +86,7 @@ def test_file_that_is_no_store_is_left_alone():
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("experiments",)]
 
 
-def test_missing_artifact():
-    tracker = Tracker()
+def test_missing_artifact(tracker: Tracker):
     run_id = tracker.create_run("s", "r", {}, {})
     with pytest.raises(InputError, match="has no artifact predictions/test.parquet"):
         tracker.artifact(run_id, "predictions/test.parquet")

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,13 +10,6 @@ import pytest
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.predictions import write_predictions
 from asc_study.tracking import Tracker
-
-
-@pytest.fixture
-def tracker(isolated: Path, empty_store: Path) -> Tracker:
-    """The store of the test's own folder, without runs."""
-    shutil.copy(empty_store, isolated / "mlflow.db")
-    return Tracker()
 
 
 @pytest.fixture
