@@ -1,12 +1,12 @@
 """The ``ensembles`` of a study file: rows that are made of other rows' predictions instead of training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from asc_study.errors import InputError
-from asc_study.schema import Strict, did_you_mean, validate
+from asc_study.schema import Strict, did_you_mean, require_row_name, validate
 
 FusionName = Literal["average", "weighted", "product", "logistic"]
 
@@ -34,12 +34,12 @@ class EnsembleRow(Strict):
     study's first row. With ``coarse`` (three-class rows) it is a two-stage fusion.
     """
 
-    name: str = Field(min_length=1, max_length=100)
+    name: str
     fine: list[str] = []
     coarse: list[str] = []
     fusion: FusionName = "average"
     rule: Literal["product", "learned"] = "product"
-    exponent: Annotated[float, Field(ge=0, le=100)] | Literal["fit"] = 1.0
+    exponent: float | str = 1.0
     select: SelectOptions | None = None
 
     @model_validator(mode="after")
@@ -49,6 +49,8 @@ class EnsembleRow(Strict):
                 f"ensemble {self.name!r} must either select members or fuse two stages, got both: select in one "
                 "ensemble and name it under `fine` of the next"
             )
+        if self.exponent != "fit" and (isinstance(self.exponent, str) or not 0 <= self.exponent <= 100):
+            raise ValueError(f"`exponent` must be a number in [0, 100] or fit, got {self.exponent!r}: 1 is the paper's")
         parts = [*self.fine, *self.coarse]
         if len(set(parts)) < len(parts):
             raise ValueError(f"ensemble {self.name!r} must name each row once, got {parts}: leave the repeats out")
@@ -91,8 +93,7 @@ def read_ensembles(raw: Sequence[Mapping[str, object]], tasks: Mapping[str, str]
     for number, settings in enumerate(raw, 1):
         row = validate(EnsembleRow, settings, where=f"{where}: ensemble {number}")
         here = f"{where}: ensemble {row.name!r}"
-        if not row.name.strip():
-            raise InputError(f"{where}: ensemble {number} needs a name, got {row.name!r}: give it one")
+        require_row_name(row.name, f"{where}: ensemble {number}")
         if row.name in known:
             raise InputError(f"{here}: the name is taken by another row: rename it")
         for part in (*row.fine, *row.coarse):

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from asc_study.errors import InputError
 
+_LONGEST_NAME: Final = 100
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -32,6 +34,22 @@ def validate(model: type[ModelT], data: Any, *, where: str = "", path: str = "")
         if len(problems) > 1:
             line += f" (and {len(problems) - 1} more)"
         raise InputError(line) from None
+
+
+def require_row_name(name: object, what: str) -> str:
+    """Return ``name`` if it can name a row: text of one line, not blank, at most 100 characters.
+
+    Raises
+    ------
+    InputError
+        If it cannot; ``what`` is what the name is for.
+    """
+    if isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME:
+        return name
+    raise InputError(
+        f"{what} needs a `name` of one line and at most {_LONGEST_NAME} characters, got {name!r:.80}: it is what "
+        "--only and the tables use"
+    )
 
 
 def did_you_mean(name: str, known: "Mapping[str, Any] | list[str]") -> str:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.addresses import masked
 from asc_study.cache import file_lock
 from asc_study.errors import InputError
 from asc_study.search_claims import try_once_more
@@ -39,17 +40,6 @@ def storage_url(chosen: str | None = None) -> str:
         if chosen.startswith(scheme) and find_spec("psycopg2") is None:
             return f"postgresql+psycopg://{chosen.removeprefix(scheme)}"
     return chosen
-
-
-def masked(url: str) -> str:
-    """The URL without its password."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
 
 
 def open_storage(url: str) -> "RDBStorage":

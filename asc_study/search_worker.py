@@ -16,6 +16,7 @@ from multiprocessing import connection, get_context
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.addresses import masked
 from asc_study.claims import run_lock, settle_abandoned
 from asc_study.errors import InputError
 from asc_study.execution import Launch, failure_reason
@@ -30,7 +31,7 @@ from asc_study.search_claims import (
 )
 from asc_study.search_file import Search
 from asc_study.search_sampler import make_pruner, make_sampler
-from asc_study.search_storage import cannot_use, masked, open_storage, quiet_optuna
+from asc_study.search_storage import cannot_use, open_storage, quiet_optuna
 from asc_study.search_trial import Setting, Trainer, TrialOutcome, TrialRun, train_fold
 from asc_study.tracking import Tracker
 

@@ -21,10 +21,9 @@ from pydantic import Field
 from asc_study.config import RunConfig, canonical_json, resolve
 from asc_study.ensemble_rows import EnsembleRow, read_ensembles
 from asc_study.errors import InputError
-from asc_study.schema import Strict, did_you_mean, label, validate
+from asc_study.schema import Strict, did_you_mean, label, require_row_name, validate
 
 _STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_LONGEST_NAME: Final = 100
 
 
 class StudyFile(Strict):
@@ -201,11 +200,7 @@ def _table(study: StudyFile, path: Path) -> list[tuple[str, dict[str, Any]]]:
     for number, row in enumerate(study.rows, 1):
         own = dict(row)
         name = own.pop("name", None)
-        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
-            raise InputError(
-                f"{path}: row {number} needs a `name` of one line and at most {_LONGEST_NAME} characters, got "
-                f"{name!r:.80}: it is what --only and the tables use"
-            )
+        name = require_row_name(name, f"{path}: row {number}")
         table.append((name, own))
     axes = [[(key, label, value) for label, value in _labelled(key, axis, path)] for key, axis in study.grid.items()]
     if axes:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.addresses import masked
 from asc_study.cache import file_lock
 from asc_study.errors import InputError
 
@@ -111,6 +112,8 @@ class Tracker:
             _require_sqlite(self._database)
         elif self.uri.startswith(("http://", "https://")):
             _require_server(self.uri)  # MLflow itself would try again for minutes
+        elif self.uri.startswith(("postgresql", "mysql", "mssql")):
+            _require_database(self.uri)
         import mlflow
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -131,7 +134,7 @@ class Tracker:
         Raises
         ------
         InputError
-            If the experiment was deleted.
+            If the experiment was deleted, or cannot be created.
         """
         from mlflow.exceptions import MlflowException
 
@@ -141,8 +144,10 @@ class Tracker:
             location = (self._database.parent.resolve() / "mlruns" / study).as_uri() if self._database else None
             try:
                 return str(self.client.create_experiment(study, artifact_location=location))
-            except MlflowException:  # another launch created it at the same moment
+            except MlflowException as error:
                 experiment = self.client.get_experiment_by_name(study)
+                if experiment is None:  # else another launch created it at the same moment
+                    raise _cannot_write(self.uri, error) from None
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             raise InputError(
                 f"the experiment {study!r} was deleted in {self.uri}: restore it with "
@@ -194,18 +199,33 @@ class Tracker:
 
         if not self.has_predictions(run_id):
             return {}
-        folder = self.artifact(run_id, "predictions")
-        return {path.stem: read_predictions(path) for path in sorted(folder.glob("*.parquet"))}
+        tables = {}
+        for path in sorted(self.artifact(run_id, "predictions").glob("*.parquet")):
+            try:
+                tables[path.stem] = read_predictions(path)
+            except InputError as error:
+                raise InputError(f"predictions/{path.name} of run {run_id} cannot be used: {error}") from None
+        return tables
 
     def create_run(self, study: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
-        """Create a run in the state RUNNING and return its id."""
+        """Create a run in the state RUNNING and return its id.
+
+        Raises
+        ------
+        InputError
+            If the store cannot be written.
+        """
         from mlflow.entities import Param
+        from mlflow.exceptions import MlflowException
 
         experiment_id = self.experiment_id(study, create=True)
-        run = self.client.create_run(experiment_id, run_name=name, tags=dict(tags))
-        if params:
-            entries = [Param(key, str(value)) for key, value in params.items()]
-            self.client.log_batch(run.info.run_id, params=entries)
+        entries = [Param(key, str(value)) for key, value in params.items()]
+        try:
+            run = self.client.create_run(experiment_id, run_name=name, tags=dict(tags))
+            if entries:
+                self.client.log_batch(run.info.run_id, params=entries)
+        except MlflowException as error:
+            raise _cannot_write(self.uri, error) from None
         return str(run.info.run_id)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
@@ -329,9 +349,38 @@ def _require_server(uri: str) -> None:
         raise _cannot_open(uri, error) from None
 
 
+def _require_database(uri: str) -> None:
+    """Connect once; MLflow itself would try again for minutes."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(uri, connect_args={"connect_timeout": 10} if uri.startswith("postgresql") else {})
+        engine.connect().close()
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:  # ImportError: the driver is not installed
+        raise _cannot_open(uri, error) from None
+
+
 def _cannot_open(uri: str, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return InputError(f"the tracking store {uri} cannot be opened: {reason}: check MLFLOW_TRACKING_URI")
+    return InputError(
+        f"the tracking store {_shown(uri)} cannot be opened: {_reason(uri, error)}: check MLFLOW_TRACKING_URI"
+    )
+
+
+def _cannot_write(uri: str, error: Exception) -> InputError:
+    return InputError(
+        f"the tracking store {_shown(uri)} cannot be written: {_reason(uri, error)}: mend that and try again"
+    )
+
+
+def _shown(uri: str) -> str:
+    return uri if uri.startswith(_SQLITE) else masked(uri)
+
+
+def _reason(uri: str, error: Exception) -> str:
+    said = " ".join(str(error).replace(uri, _shown(uri)).split()).partition(" (Background on")[0]
+    return said[:300] or type(error).__name__
 
 
 def _record(run: "Run") -> RunRecord:

@@ -134,3 +134,11 @@ def test_without_a_store_there_is_nothing_to_combine(asc, isolated):
     assert code == 2
     assert "there is no tracking store" in err
     assert not (isolated / "mlflow.db").exists()
+
+
+def test_arguments_that_are_no_text_are_one_line(asc):
+    code, out, err = asc("compare", "\udcff/a", "s/b")
+    assert (code, out) == (2, "")
+    assert "arguments must be UTF-8 text" in err
+    assert err.count("\n") == 1
+    assert asc("compare", "s/ä", "s/b")[2].startswith("asc-study: study 's'")

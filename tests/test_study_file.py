@@ -225,11 +225,14 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
         ("{name: x, fine: [a, a]}", "must name each row once"),
         ("{name: x, fine: [a, b]}\n- {name: y, fine: [a, b]}", "ensemble 'y' is the same as 'x'"),
         ("{name: x, fine: [a, b], rule: learned}", "`rule` and `exponent` are for two stages, got learned, 1.0"),
-        ("{name: x, fine: [a], coarse: [three], exponent: -3}", "exponent"),
+        (
+            "{name: x, fine: [a], coarse: [three], exponent: -3}",
+            "`exponent` must be a number in .* or fit, got -3",
+        ),
         ("{name: x, fine: [a], select: {}}", "selects among at least 2 rows"),
         ("{name: x, select: {objective: acc_agv}}", "must be a known metric, got 'acc_agv': did you mean 'acc_avg'"),
         ("{name: x, select: {objective: test/acc_avg}}", "nothing is chosen on the test split"),
-        ("{name: ' ', fine: [a, b]}", "ensemble 1 needs a name"),
+        ("{name: ' ', fine: [a, b]}", "ensemble 1 needs a `name` of one line"),
         ("{name: x, select: {max_overlap: 2}}", "`select.max_overlap` must be at most 1.0, got 2"),
     ],
 )

@@ -15,6 +15,9 @@ from asc_study.errors import InputError
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
+    for argument in sys.argv[1:]:
+        if not argument.isascii() and argument.encode(errors="surrogateescape").decode(errors="replace") != argument:
+            _fail(f"arguments must be UTF-8 text, got {argument.encode(errors='surrogateescape')!r}: rename it", 2)
     try:
         status = cli.main(prog_name="asc-study", standalone_mode=False)
     except InputError as error:
@@ -25,7 +28,7 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted: the same command goes on from here", 130)
+        _fail("interrupted: the same command takes it up again", 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

@@ -49,9 +49,10 @@ def search(
     Example:
       asc-study search studies/search_mixup_masks.yaml --data DIR --trials 40 --jobs 2
     """
+    from asc_study.addresses import masked
     from asc_study.search import run_search
     from asc_study.search_file import load_search
-    from asc_study.search_storage import masked, storage_url
+    from asc_study.search_storage import storage_url
     from asc_study.study import identify
 
     def say(line: str) -> None:

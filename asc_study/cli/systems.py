@@ -95,7 +95,7 @@ def import_(
         return
     for note in imported.notes:
         click.echo(f"note: {note}")
-    click.echo(accuracy_table({name: logged.metrics}))
+    click.echo(accuracy_table({logged.name: logged.metrics}))
     _print_run(logged)
 
 
@@ -237,7 +237,7 @@ def fuse(
         shown = {"run_id": logged.run_id, "existed": logged.existed, **to_dict(fused)}
         click.echo(json.dumps(shown, indent=2))
         return
-    click.echo(render(fused, name))
+    click.echo(render(fused, logged.name))
     _print_run(logged)
 
 
@@ -266,4 +266,6 @@ def compare(first: str, second: str, split: str, as_json: bool) -> None:
 
 
 def _print_run(logged: Any) -> None:
-    click.echo(f"run {logged.run_id}" + (f" (was there already, as {logged.name!r})" if logged.existed else ""))
+    click.echo(
+        f"run {logged.run_id}" + (f" (was there already, as {logged.name!r}: use that name)" if logged.existed else "")
+    )

@@ -20,7 +20,7 @@ from asc_study.ensemble.crossfit import Fitted, Rule
 from asc_study.ensemble.fuse import weighted_mean
 from asc_study.ensemble.stack import Probabilities, Stack
 from asc_study.errors import InputError
-from asc_study.evaluation.metrics import Objective, objective
+from asc_study.evaluation.metrics import Objective, objective, require_objective
 from asc_study.evaluation.overlap import overlap
 from asc_study.schema import did_you_mean
 
@@ -253,15 +253,21 @@ def select(
     InputError
         If an option is unknown or out of range, or there are too many candidates.
     """
+    require_options(method, metric, max_members, max_overlap)
+    sample = sample.only(sorted(sample.names))
+    search = _Search(sample, objective(metric, sample.context, sample.classes))
+    return METHODS[method](search, max_members, max_overlap)
+
+
+def require_options(method: str, metric: str, max_members: int, max_overlap: float) -> None:
+    """Raise `InputError` if an option of `select` is unknown or out of range."""
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}: {did_you_mean(method, list(METHODS))}")
+    require_objective(metric)
     if max_members < 1:
         raise InputError(f"--max-members must be at least 1, got {max_members}: raise it")
     if not 0 < max_overlap <= 1:
         raise InputError(f"--max-overlap must be in (0, 1], got {max_overlap}: 0.8 keeps what differs on 20 % of clips")
-    sample = sample.only(sorted(sample.names))
-    search = _Search(sample, objective(metric, sample.context, sample.classes))
-    return METHODS[method](search, max_members, max_overlap)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,10 @@ def write_scores(predictions: pd.DataFrame, path: Path, form: str, *, overwrite:
     check_predictions(predictions)
     if os.path.isdir(path):  # unlike Path's, these take a name that is too long as one that is not there
         raise InputError(f"{path} is a folder: name a file in it")
+    if os.path.islink(path):
+        path = Path(os.path.realpath(path))  # the link stays a link
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(f"{path} is no regular file: name one that is, or a new one")
     if os.path.exists(path) and not overwrite:
         raise InputError(f"{path} exists: name another file or overwrite it with --force")
     if not os.path.isdir(path.parent):

@@ -117,12 +117,14 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
         notes.append(
             "the labels are scenes and the scores are of scene groups: each clip is judged by its scene's group"
         )
-    sums = values.sum(axis=1)
+    with np.errstate(over="ignore"):
+        sums = values.sum(axis=1)
     off = np.abs(sums - 1) > SUM_TOLERANCE
     if off.any():
         span = " to ".join(dict.fromkeys(f"{end:.4g}" for end in (sums[off].min(), sums[off].max())))
         notes.append(f"{off.sum():,} of {len(sums):,} rows did not sum to 1 ({span}): normalised")
-    probabilities = as_float32(values / sums[:, None], values.argmax(axis=1))
+    shares = values / values.max(axis=1, keepdims=True)  # sums of huge scores are infinite
+    probabilities = as_float32(shares / shares.sum(axis=1, keepdims=True), values.argmax(axis=1))
     table = predictions_table(clips.assign(split=split), probabilities, found)
     return Imported(table.sort_values("clip_id", ignore_index=True), found, tuple(notes))
 
@@ -193,11 +195,13 @@ def _read_parquet(path: Path) -> _Scores:
         raise InputError(f"{path} cannot be read (no such file): name a file of scores")
     try:
         cells = pd.read_parquet(path)
-    except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        named = [name for name in cells.index.names if name is not None]
+        if named:
+            cells = cells.reset_index(drop=all(name in cells.columns for name in named))
+    # Of pyarrow (its ArrowInvalid is a ValueError) and of pandas for an index that the metadata describe wrongly.
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not a readable parquet file ({reason}): {_ACCEPTED}") from None
-    if any(name is not None for name in cells.index.names):
-        cells = cells.reset_index()
     cells.columns = pd.Index([str(column) for column in cells.columns])
     return _Scores(cells.set_axis([f"row {number}" for number in range(1, len(cells) + 1)]), has_header=True)
 

@@ -16,6 +16,7 @@ from asc_study.config import canonical_json, flatten
 from asc_study.errors import InputError
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.predictions import check_predictions, write_predictions
+from asc_study.schema import require_row_name
 from asc_study.study_file import require_name
 from asc_study.systems.references import finished_systems
 from asc_study.tracking import RunRecord, Tracker
@@ -148,12 +149,18 @@ def log_derived(tracker: Tracker, run: Derived) -> Logged:
         another process logs the same run.
     """
     require_name("study", run.study)
+    require_row_name(run.name, "the result")
     for table in run.tables.values():
         check_predictions(table)
     try:
         with run_lock(tracker.uri, run.study, run.identity.signature()):
             done = find_derived(tracker, run.study, run.identity)
-            return existing(done) if done else _log(tracker, run)
+            if done:
+                return existing(done)
+            for record in tracker.runs(run.study, kind=run.identity.kind):  # cut off; who made it no longer lives
+                if record.status == "RUNNING" and record.signature == run.identity.signature():
+                    tracker.finish(record.run_id, "KILLED")
+            return _log(tracker, run)
     except filelock.Timeout:
         raise InputError(f"{run.name!r} is being made by another process: run the command again then") from None
 

@@ -11,7 +11,7 @@ import pandas as pd
 from asc_study.accuracy_table import COLUMNS, cell
 from asc_study.ensemble.crossfit import Basis, Fitted, Fused, describe, fuse_splits
 from asc_study.ensemble.fuse import find_fusion
-from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean
+from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean, require_options
 from asc_study.ensemble.stack import Stack
 from asc_study.errors import InputError
 from asc_study.evaluation.ensemble_figures import overlap_figure, path_figure
@@ -34,14 +34,12 @@ class EnsembleOptions:
     max_overlap: float = 0.8
     fusion: str = "average"
 
-    def rule(self) -> SelectionRule:
-        """The options as a rule to be fitted.
+    def __post_init__(self) -> None:
+        require_options(self.method, self.metric, self.max_members, self.max_overlap)
+        find_fusion(self.fusion)
 
-        Raises
-        ------
-        InputError
-            If the fusion rule is unknown.
-        """
+    def rule(self) -> SelectionRule:
+        """The options as a rule to be fitted."""
         options = asdict(self)
         fusion = options.pop("fusion")
         rule = find_fusion(fusion)
@@ -127,14 +125,22 @@ def gather_candidates(
         records = [r for r in finished_systems(tracker, study) if r.tags["asc.kind"] in kinds and has_test(r)]
     tasks = {record.tags["asc.task"] for record in records}
     task = task or ("ten_class" if "ten_class" in tasks or not tasks else "three_class")
-    records = [record for record in records if record.tags["asc.task"] == task]
-    members, others = with_same_test_clips(load_members(tracker, records[::-1]))  # the first one logged first
+    of_task = [record for record in records if record.tags["asc.task"] == task]
+    if references and len(of_task) < len(records):
+        others = [record.label for record in records if record.tags["asc.task"] != task]
+        raise InputError(
+            f"members are of one task, {task}, got {', '.join(others)} with --run: leave them out or set --task"
+        )
+    # The first one logged first; a run that lost its predictions hinders nobody, unless it was named.
+    members, broken = load_members(tracker, of_task[::-1], leave_out_broken=not references)
+    members, others_count = with_same_test_clips(members)
     if len(members) < 2:
         raise InputError(
             f"an ensemble is chosen from at least 2 finished {task} systems tested on the same clips, study {study!r} "
             f"has {len(members)}: run or import more, or name runs with --run"
         )
-    return members, [f"{others} runs were tested on other clips: left out"] if others else []
+    notes = [f"{others_count} runs were tested on other clips: left out"] if others_count else []
+    return members, notes + [f"left out: {reason}" for reason in broken]
 
 
 def has_test(record: RunRecord) -> bool:

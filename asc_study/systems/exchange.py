@@ -10,6 +10,7 @@ import pandas as pd
 from asc_study.errors import InputError
 from asc_study.evaluation.export_scores import write_scores
 from asc_study.evaluation.import_scores import Imported, read_scores
+from asc_study.schema import require_row_name
 from asc_study.study_file import require_name
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 from asc_study.systems.references import find_runs, finished_systems
@@ -45,8 +46,7 @@ def import_system(
         If a file is wrong; nothing is logged then.
     """
     require_name("study", study)
-    if not name.strip():
-        raise InputError("an imported system needs a name, got an empty one: give --name")
+    require_row_name(name, "an imported system")
     test = read_scores(scores, labels, task=task)
     tables, notes = {"test": test.predictions}, list(test.notes)
     if validation:
@@ -98,6 +98,9 @@ def export_predictions(
     """
     records = find_runs(tracker, reference)
     if len(records) > 1:
+        rows = sorted({record.tags.get("asc.row", "") for record in records})
+        if len(rows) > 1:
+            raise InputError(f"one run is exported at a time, {reference!r} has the rows {', '.join(rows)}: name one")
         seeds = ", ".join(record.seed for record in records)
         raise InputError(f"one run is exported at a time, {reference!r} has the seeds {seeds}: write {reference}@SEED")
     tables = tracker.predictions(records[0].run_id)

@@ -85,8 +85,14 @@ def fuse_runs(
         If a name stands for nothing, an option is wrong, or the systems do not go together.
     """
     options = FusionOptions(fusion, parse_join(join), parse_exponent(exponent))
+    find_fusion(fusion)
+    if not coarse and options != FusionOptions(fusion):
+        raise InputError(
+            f"--rule and --exponent are for two stages, got {join} and {exponent} without --coarse: leave them out, or "
+            "name three-class runs"
+        )
     records = [[record for name in names for record in find_runs(tracker, name)] for names in (fine, coarse)]
-    members = load_members(tracker, [*records[0], *records[1]])
+    members, _ = load_members(tracker, [*records[0], *records[1]])
     return fuse(members[: len(records[0])], members[len(records[0]) :], options)
 
 

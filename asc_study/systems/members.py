@@ -29,32 +29,49 @@ class Member:
         return self.record.tags["asc.task"]
 
 
-def load_members(tracker: Tracker, records: Sequence[RunRecord]) -> list[Member]:
+def load_members(
+    tracker: Tracker, records: Sequence[RunRecord], *, leave_out_broken: bool = False
+) -> tuple[list[Member], list[str]]:
     """Read the predictions of runs, in their order.
+
+    Returns
+    -------
+    (members, broken)
+        ``broken`` has a line for each run that was left out because its predictions are not there or damaged; without
+        ``leave_out_broken`` there is none.
 
     Raises
     ------
     InputError
-        If a run is named twice or has no predictions.
+        If a run is named twice, or its predictions are not there or damaged.
     """
     ids = [record.run_id for record in records]
     if len(set(ids)) < len(ids):
         twice = next(record for record in records if ids.count(record.run_id) > 1)
         raise InputError(f"each run can be named once, got {twice.label!r} twice: name it once")
     labels = [record.label for record in records]
-    members = []
+    members, broken = [], []
     with progress_bar(len(records), "predictions", "run", keep=False, delay_seconds=2) as bar:
         for record, label in zip(records, labels, strict=True):
-            tables = tracker.predictions(record.run_id)
-            if not tables:
-                raise InputError(
-                    f"run {label!r} has no predictions (it was trained on all development data): predict a data set "
-                    "with it first, `asc-study predict`"
-                )
             name = label if labels.count(label) == 1 else f"{label} [{record.run_id[:6]}]"
-            members.append(Member(record, name, tables))
+            try:
+                members.append(Member(record, name, _tables(tracker, record)))
+            except InputError as error:
+                if not leave_out_broken:
+                    raise
+                broken.append(str(error))
             bar.update()
-    return members
+    return members, broken
+
+
+def _tables(tracker: Tracker, record: RunRecord) -> dict[str, pd.DataFrame]:
+    tables = tracker.predictions(record.run_id)
+    if not tables:
+        raise InputError(
+            f"run {record.label!r} has no predictions (trained on all development data, or deleted): predict a data "
+            "set with it, `asc-study predict`"
+        )
+    return tables
 
 
 def stacks(members: Sequence[Member]) -> tuple[dict[str, Stack], list[str]]:

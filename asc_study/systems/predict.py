@@ -47,7 +47,10 @@ def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, j
     InputError
         If a run is not a trained one or its model is gone, or the audio is missing or of another format.
     """
-    records = [record for reference in references for record in find_runs(tracker, reference)]
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of processes for the features")
+    found = [record for reference in references for record in find_runs(tracker, reference)]
+    records = list({record.run_id: record for record in found}.values())
     for record in records:
         if record.tags["asc.kind"] != "train":
             raise InputError(

@@ -118,13 +118,13 @@ def _log(tracker: Tracker, study: str, row: EnsembleRow, records: Mapping[str, R
         return (
             existing(done)
             if done
-            else log_ensemble(tracker, study, row.name, choose(load_members(tracker, fine), choice))
+            else log_ensemble(tracker, study, row.name, choose(load_members(tracker, fine)[0], choice))
         )
     options = FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
     done = find_derived(tracker, study, fusion_identity(options, fine, coarse))
     if done:
         return existing(done)
-    members = load_members(tracker, [*fine, *coarse])
+    members, _ = load_members(tracker, [*fine, *coarse])
     return log_fusion(tracker, study, row.name, fuse(members[: len(fine)], members[len(fine) :], options))
 
 

@@ -431,3 +431,29 @@ def test_only_whole_tables_and_known_forms_are_written():
     with pytest.raises(InputError, match="class columns must be those of a task"):
         write_scores(ten_class_table()[list(CONTEXT_COLUMNS)], Path("out"), "csv")
     assert not Path("out").exists()
+
+
+def test_huge_scores_are_shares_all_the_same():
+    rows = [[1e308, 1e308, 1e308], *[[3e307, 1e307, 0.0]] * 5]
+    table = read_scores(write_text(rows), write_labels()).predictions
+    np.testing.assert_allclose(by_clip(table)[0], [1 / 3] * 3, rtol=1e-6)
+    np.testing.assert_allclose(by_clip(table)[1], [0.75, 0.25, 0], atol=1e-6)
+
+
+def test_parquet_with_the_clips_in_the_index_and_in_a_column(tmp_path):
+    frame = pd.DataFrame(SCORES, columns=list(SCENE_GROUPS)).assign(clip_id=STEMS)
+    frame.set_index("clip_id", drop=False).to_parquet(tmp_path / "s.parquet")
+    assert read_scores(tmp_path / "s.parquet", write_labels()).task == "three_class"
+
+
+def test_a_link_stays_a_link_and_no_device_is_replaced(tmp_path):
+    table = read_scores(write_text(SCORES), write_labels()).predictions
+    (tmp_path / "target.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    with pytest.raises(InputError, match="exists: name another file"):
+        write_scores(table, tmp_path / "link.csv", "csv")
+    write_scores(table, tmp_path / "link.csv", "csv", overwrite=True)
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text().startswith("clip_id")
+    with pytest.raises(InputError, match="no regular file"):
+        write_scores(table, Path("/dev/null"), "csv", overwrite=True)

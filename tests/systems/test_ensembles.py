@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -124,14 +125,14 @@ def test_members_without_test_are_chosen_on_validation_and_without_both_refused(
         tables = {"validation": make_table(i, split="validation"), "evaluation": unlabelled(make_table, i)}
         runs.append(log_run(f"row{i}", tables))
         log_run(f"only{i}", {"evaluation": unlabelled(make_table, i)})
-    members = load_members(tracker, [tracker.run(run_id) for run_id in runs])
+    members, _ = load_members(tracker, [tracker.run(run_id) for run_id in runs])
     chosen = choose(members, EnsembleOptions())
     assert set(chosen.tables) == {"validation", "evaluation"}
     assert "row" in render(chosen, "s")
     assert log_ensemble(tracker, "s", "e", chosen).metrics["validation/acc_avg"] > 0
     records = [record for i in range(3) for record in find_runs(tracker, f"s/only{i}")]
     with pytest.raises(InputError, match="got systems with \\['evaluation'\\] alone"):
-        choose(load_members(tracker, records), EnsembleOptions())
+        choose(load_members(tracker, records)[0], EnsembleOptions())
 
 
 def unlabelled(make_table, seed: int) -> pd.DataFrame:
@@ -184,3 +185,41 @@ def test_another_data_set_of_the_same_names_is_left_out(tracker, log_run, make_t
     members, notes = gather_candidates(tracker, "s")
     assert [member.name for member in members] == ["row0 seed 0", "row1 seed 0", "row3 seed 0"]
     assert notes == ["1 runs were tested on other clips: left out"]
+
+
+def test_a_damaged_run_hinders_nobody_unless_it_is_named(tracker, log_run, make_table):
+    runs = [log_run(f"row{i}", {s: make_table(i, split=s) for s in ("validation", "test")}) for i in range(3)]
+    next(Path("mlruns").glob(f"*/{runs[1]}/artifacts/predictions/test.parquet")).write_bytes(b"PAR1")
+    members, notes = gather_candidates(tracker, "s")
+    assert [member.name for member in members] == ["row0 seed 0", "row2 seed 0"]
+    assert notes[0].startswith(f"left out: predictions/test.parquet of run {runs[1]} cannot be used")
+    with pytest.raises(InputError, match="cannot be used"):
+        gather_candidates(tracker, "s", references=["s/row0", "s/row1"])
+
+
+def test_options_are_checked_before_anything_is_read():
+    for options, message in (
+        ({"max_members": 0}, "--max-members must be at least 1"),
+        ({"max_overlap": float("nan")}, "--max-overlap must be in"),
+        ({"metric": "accc"}, "the objective must be a known metric"),
+        ({"fusion": "mean"}, "unknown fusion rule"),
+    ):
+        with pytest.raises(InputError, match=message):
+            EnsembleOptions(**options)
+
+
+def test_named_candidates_are_of_one_task(shared):
+    with pytest.raises(InputError, match="members are of one task, ten_class, got coarse seed 0"):
+        gather_candidates(shared, "s", references=["s/a", "s/b", "s/coarse"])
+
+
+def test_a_run_that_was_cut_off_while_it_was_logged_is_settled(tracker, log_run, make_table):
+    for i in range(2):
+        log_run(f"row{i}", {s: make_table(i, split=s) for s in ("validation", "test")})
+    members, _ = gather_candidates(tracker, "s")
+    chosen = choose(members, EnsembleOptions())
+    first = log_ensemble(tracker, "s", "e", chosen)
+    tracker.reopen(first.run_id)  # as a kill leaves it
+    second = log_ensemble(tracker, "s", "e", chosen)
+    assert not second.existed
+    assert tracker.run(first.run_id).status == "KILLED"

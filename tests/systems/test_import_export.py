@@ -39,7 +39,7 @@ def test_bad_scores_log_nothing(tracker, files):
         import_system(tracker, "s", "theirs", *files)
     with pytest.raises(InputError, match="`study` must be at most 100 letters"):
         import_system(tracker, "no/slash", "theirs", *files)
-    with pytest.raises(InputError, match="needs a name"):
+    with pytest.raises(InputError, match="needs a `name` of one line"):
         import_system(tracker, "s", " ", *files)
     assert tracker.runs("s") == []
     assert tracker.experiment_id("s") is None
