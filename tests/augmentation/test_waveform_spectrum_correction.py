@@ -56,7 +56,7 @@ def training_sound(
     folder.mkdir(parents=True, exist_ok=True)
     rows = [(f"bus-oslo-1-{segment}-{device}", device) for segment, device, _ in clips]
     for (clip_id, _), (*_, sound) in zip(rows, clips, strict=True):
-        soundfile.write(folder / f"{clip_id}.wav", sound, SAMPLE_RATE, subtype="FLOAT")
+        soundfile.write(folder / f"{clip_id}.wav", sound, SAMPLE_RATE, subtype="PCM_32")
     table = pd.DataFrame(rows, columns=["clip_id", "device"])
     table["path"] = [str(folder / f"{clip_id}.wav") for clip_id in table["clip_id"]]
     table["scene"] = "bus"
