@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from asc_study.accuracy_table import COLUMNS, cell
+from asc_study.addresses import tracking_uri
 from asc_study.errors import InputError
 from asc_study.published import parse_published
 from asc_study.study_file import load_study
 from asc_study.systems.references import finished_systems
 from asc_study.text_table import text_table
-from asc_study.tracking import RunRecord, Tracker, open_existing, tracking_uri
+from asc_study.tracking import RunRecord, Tracker, open_existing
 
 
 def study_leaderboard(study: str) -> tuple[str, pd.DataFrame]:

@@ -9,11 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.addresses import masked
+from asc_study.addresses import masked, tracking_uri
 from asc_study.cache import file_lock
 from asc_study.errors import InputError
 from asc_study.search_claims import try_once_more
-from asc_study.tracking import tracking_uri
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -8,16 +8,23 @@ Experiment = study name; a parent run per launch (kind ``study``), one child run
 import importlib.metadata
 import logging
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.addresses import masked
+from asc_study.addresses import (
+    SQLITE,
+    cannot_open,
+    cannot_write,
+    require_database,
+    require_server,
+    require_sqlite,
+    tracking_uri,
+)
 from asc_study.cache import file_lock
 from asc_study.errors import InputError
 
@@ -25,8 +32,6 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
     from mlflow.entities import Run
-
-_SQLITE: Final = "sqlite:///"
 
 #: Runs asked for in one request.
 _PAGE: Final = 1000
@@ -71,17 +76,10 @@ class RunRecord:
         return self.tags.get("asc.failure", "")
 
 
-def tracking_uri() -> str:
-    """The store in use: ``MLFLOW_TRACKING_URI``, or a SQLite file in the working directory."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
-    # One store has one name, wherever it is opened from: runs are claimed by it.
-    return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).resolve()}" if uri.startswith(_SQLITE) else uri
-
-
 def open_existing() -> "Tracker | None":
     """Open the store for reading; None if it is a SQLite file that does not exist yet."""
     uri = tracking_uri()
-    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
         return None
     return Tracker(uri)
 
@@ -107,13 +105,13 @@ class Tracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        self._database = Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+        self._database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
         if self._database:
-            _require_sqlite(self._database)
+            require_sqlite(self._database)
         elif self.uri.startswith(("http://", "https://")):
-            _require_server(self.uri)  # MLflow itself would try again for minutes
+            require_server(self.uri)
         elif self.uri.startswith(("postgresql", "mysql", "mssql")):
-            _require_database(self.uri)
+            require_database(self.uri)
         import mlflow
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -126,7 +124,7 @@ class Tracker:
         except InputError:
             raise
         except Exception as error:  # a missing driver, a bad address, a damaged file: every store has errors of its own
-            raise _cannot_open(self.uri, error) from None
+            raise cannot_open(self.uri, error) from None
 
     def experiment_id(self, study: str, *, create: bool = False) -> str | None:
         """The experiment of a study; None if there is none and ``create`` is false.
@@ -147,7 +145,7 @@ class Tracker:
             except MlflowException as error:
                 experiment = self.client.get_experiment_by_name(study)
                 if experiment is None:  # else another launch created it at the same moment
-                    raise _cannot_write(self.uri, error) from None
+                    raise cannot_write(self.uri, error) from None
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             raise InputError(
                 f"the experiment {study!r} was deleted in {self.uri}: restore it with "
@@ -225,7 +223,7 @@ class Tracker:
             if entries:
                 self.client.log_batch(run.info.run_id, params=entries)
         except MlflowException as error:
-            raise _cannot_write(self.uri, error) from None
+            raise cannot_write(self.uri, error) from None
         return str(run.info.run_id)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
@@ -324,63 +322,6 @@ class Tracker:
             return Path(self.client.download_artifacts(run_id, path))
         except (MlflowException, OSError) as error:
             raise InputError(f"run {run_id} has no artifact {path} ({error}): was it deleted?") from None
-
-
-def _require_sqlite(database: Path) -> None:
-    """Create or look into the file, so that a path that cannot work is found at once; MLflow retries for long."""
-    uri = f"{_SQLITE}{database}"
-    try:
-        with closing(sqlite3.connect(database, timeout=60)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not tables:  # several processes read and write: set once, kept in the file
-                connection.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.Error as error:
-        raise _cannot_open(uri, error) from None
-    if tables and "alembic_version" not in tables:
-        raise _cannot_open(uri, ValueError("it is a database of something else"))
-
-
-def _require_server(uri: str) -> None:
-    import requests
-
-    try:
-        requests.get(uri, timeout=20)
-    except (requests.RequestException, ValueError) as error:
-        raise _cannot_open(uri, error) from None
-
-
-def _require_database(uri: str) -> None:
-    """Connect once; MLflow itself would try again for minutes."""
-    from sqlalchemy import create_engine
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        engine = create_engine(uri, connect_args={"connect_timeout": 10} if uri.startswith("postgresql") else {})
-        engine.connect().close()
-        engine.dispose()
-    except (SQLAlchemyError, ImportError) as error:  # ImportError: the driver is not installed
-        raise _cannot_open(uri, error) from None
-
-
-def _cannot_open(uri: str, error: Exception) -> InputError:
-    return InputError(
-        f"the tracking store {_shown(uri)} cannot be opened: {_reason(uri, error)}: check MLFLOW_TRACKING_URI"
-    )
-
-
-def _cannot_write(uri: str, error: Exception) -> InputError:
-    return InputError(
-        f"the tracking store {_shown(uri)} cannot be written: {_reason(uri, error)}: mend that and try again"
-    )
-
-
-def _shown(uri: str) -> str:
-    return uri if uri.startswith(_SQLITE) else masked(uri)
-
-
-def _reason(uri: str, error: Exception) -> str:
-    said = " ".join(str(error).replace(uri, _shown(uri)).split()).partition(" (Background on")[0]
-    return said[:300] or type(error).__name__
 
 
 def _record(run: "Run") -> RunRecord:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from asc_study.addresses import tracking_uri
 from asc_study.errors import InputError
-from asc_study.tracking import Tracker, tracking_uri
+from asc_study.tracking import Tracker
 
 
 def test_default_store_is_beside_the_work_and_wal(isolated: Path):

@@ -43,7 +43,8 @@ class _ManyValues(click.Command):
 
 def _store() -> "Tracker":
     """The existing store; an empty one has no runs to work on."""
-    from asc_study.tracking import open_existing, tracking_uri
+    from asc_study.addresses import tracking_uri
+    from asc_study.tracking import open_existing
 
     tracker = open_existing()
     if tracker is None:
