@@ -77,7 +77,8 @@ def leaderboard(
     Returns
     -------
     DataFrame
-        ``row, architecture, augmentation, task, dataset, dataset_digest, combination, seeds`` (how many), then for each
+        ``row, architecture, augmentation, task, dataset, dataset_digest, combination, basis`` (of ensembles: what they
+        were fitted on), ``seeds`` (how many), then for each
         of `COLUMNS` the mean over seeds and its sample standard deviation ``<column>_sd`` (NaN for a single seed). With
         published figures also ``source`` and ``published_<column>``.
     """
@@ -179,6 +180,7 @@ def _summary(records: Sequence[RunRecord]) -> dict[str, Any]:
         "dataset": newest.tags.get("asc.dataset", ""),
         "dataset_digest": newest.tags.get("asc.dataset_digest", ""),
         "combination": newest.tags["asc.combination"],
+        "basis": newest.tags.get("asc.basis", ""),
         "seeds": len(by_seed),
         "first_start": min(record.start_seconds for record in records),
     }

@@ -137,4 +137,6 @@ def render_plan(study: Study, plan: Plan) -> str:
     for row in rows:
         cells = [f"{row['row']:<{width}}", f"seed {row['seed']}", f"{row['status']:<11}", row["signature"]]
         lines.append("  " + "  ".join([*cells, row["reason"]]).rstrip())
+    if study.ensembles:
+        lines.append(f"then ensembles: {', '.join(row.name for row in study.ensembles)}")
     return "\n".join(lines + [f"{status}: {STATUSES[status]}" for status, count in plan.counts.items() if count])

@@ -26,7 +26,7 @@ _CONTOUR_PARAMETERS: Final = 3
 #: Objectives that a Pareto front can be drawn of.
 _PARETO_AXES: Final = 3
 
-PAPER: Final = "paper-defaults"
+BASE: Final = "base"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def best_study(search: Search, study: "optuna.Study") -> str:
             name = "best" if len(search.targets) == 1 else f"best-trial-{one.number}"
             rows.append({"name": name, **_row(search, base, one.point)})
     if canonical_json(search.config({}, full=True).model_dump()) not in seen:
-        rows.append({"name": PAPER})
+        rows.append({"name": BASE})
     lead = [f"# Best of the search {search.name}: " + "; ".join(_shown(one) for one in best)]
     lead += ["# Command:  asc-study run best.yaml --data DIR"]
     content = {

@@ -208,4 +208,4 @@ def _outcome_line(outcome: Outcome, number: int, total: int) -> str:
         return f"{head}: taken by another process"
     if outcome.status == "failed":
         return f"{head}: FAILED: {outcome.reason}"
-    return f"{head}: {accuracies(outcome.metrics or {})}  ({outcome.seconds:.0f} s)"
+    return f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"

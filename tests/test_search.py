@@ -125,7 +125,7 @@ def test_trials_are_runs_under_a_search_run_and_the_best_is_a_study(simulated: P
     path = tracker.artifact(parent.run_id, "best.yaml")
     assert path.read_text() == result.study
     study = load_study(path)
-    assert [row.name for row in study.rows] == ["best", "paper-defaults"]
+    assert [row.name for row in study.rows] == ["best", "base"]
     assert study.rows[0].config.batch_augmentation["mixup"]["alpha"] == best.params[ALPHA]
     assert study.rows[1].config.batch_augmentation == {}
     assert study.seeds == (3, 4)
@@ -209,7 +209,7 @@ def test_two_objectives_have_a_front(simulated: Path):
     alpha = trial.params[ALPHA]
     assert trial.values == pytest.approx([1 - abs(alpha - 0.5), 100 * alpha])
     assert result.best[0].values == pytest.approx({"holdout": 1 - abs(alpha - 0.5), "cost/model_kb": 100 * alpha})
-    assert [row["name"] for row in yaml.safe_load(result.study)["rows"]] == ["best-trial-0", "paper-defaults"]
+    assert [row["name"] for row in yaml.safe_load(result.study)["rows"]] == ["best-trial-0", "base"]
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_a_real_search_with_its_final_training(simulated: Path):
     result = json.loads(done.stdout)
     assert result["trials"]["complete"] == 2
     assert set(result["best"][0]["point"]) == {ALPHA}
-    assert [row.name for row in load_study(Path("best.yaml")).rows] == ["best", "paper-defaults"]
+    assert [row.name for row in load_study(Path("best.yaml")).rows] == ["best", "base"]
     tracker = Tracker()
     trial = tracker.runs("tiny", kind="trial")[0]
     assert {"holdout/acc_s3", "validation/acc_avg", "cost/model_kb", "epoch/train_loss"} <= set(trial.metrics)
@@ -51,7 +51,7 @@ def test_a_real_search_with_its_final_training(simulated: Path):
     finals = tracker.runs("tiny-final", kind="train")
     assert {record.tags["asc.row"]: record.status for record in finals} == {
         "best": "FINISHED",
-        "paper-defaults": "FINISHED",
+        "base": "FINISHED",
     }
     assert all("test/acc_s4-s6" in record.metrics for record in finals)
 

@@ -67,6 +67,7 @@ def search(
     result = run_search(loaded, data, url=url, trials=trials, timeout_seconds=timeout, jobs=jobs, say=say)
     if target is not None and result.study:
         _write(target, result.study)
+        say(f"written: {target}; train it in full with `asc-study run {target} --data {data_dir}`")
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:

@@ -228,11 +228,11 @@ def fuse(
     Example:
       asc-study fuse --fine demo/fcnn-plain demo/fcnn-mixup --coarse demo/three-class
     """
-    from asc_study.systems.fusions import fuse_runs, log_fusion, render, to_dict
+    from asc_study.systems.fusions import default_name, fuse_runs, log_fusion, render, to_dict
 
     tracker = _store()
     fused = fuse_runs(tracker, fine, coarse, fusion=fusion, join=join, exponent=exponent)
-    name = name or fused.system.replace(" ", "-")
+    name = name or default_name(fused)
     logged = log_fusion(tracker, study or fused.fine[0].record.tags["asc.study"], name, fused)
     if as_json:
         shown = {"run_id": logged.run_id, "existed": logged.existed, **to_dict(fused)}

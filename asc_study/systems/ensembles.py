@@ -134,6 +134,11 @@ def gather_candidates(
     # The first one logged first; a run that lost its predictions hinders nobody, unless it was named.
     members, broken = load_members(tracker, of_task[::-1], leave_out_broken=not references)
     members, others_count = with_same_test_clips(members)
+    validated = [member for member in members if "validation" in member.tables]
+    unvalidated = [member.name for member in members if "validation" not in member.tables]
+    if not references and len(validated) > 1 and unvalidated:  # one of them would make all decide on test
+        members = validated
+        broken = [*broken, f"no validation predictions: {', '.join(unvalidated)} (name the candidates with --run)"]
     if len(members) < 2:
         raise InputError(
             f"an ensemble is chosen from at least 2 finished {task} systems tested on the same clips, study {study!r} "
@@ -204,7 +209,7 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
     """Log an ensemble as a run of kind ``ensemble``: members, path, overlap, predictions, figures."""
     options, selection = ensemble.options, ensemble.selection
     names = [member.name for member in ensemble.candidates]
-    path = path_frame(ensemble)
+    path, cross_fitted = path_frame(ensemble), ensemble.basis == "cross-fitted"
     split = "validation" if ensemble.basis == "validation" else "test"
     steps = [
         {"path/score": step.score, **({} if np.isnan(step.overlap) else {"path/overlap": step.overlap})}
@@ -216,7 +221,7 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
         study=study,
         name=name,
         task=ensemble.members[0].task,
-        system=f"{options.fusion} of {len(ensemble.members)}",
+        system=f"{options.fusion} of {len(ensemble.members)}" + (", cross-fitted" if cross_fitted else ""),
         members=[member.record for member in ensemble.members],
         tables=ensemble.tables,
         tags={"asc.basis": ensemble.basis},

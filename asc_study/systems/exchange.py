@@ -1,6 +1,7 @@
 """Systems trained elsewhere become runs, and the predictions of runs become files."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from asc_study.schema import require_row_name
 from asc_study.study_file import require_name
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 from asc_study.systems.references import find_runs, finished_systems
-from asc_study.tracking import Tracker
+from asc_study.tracking import RunRecord, Tracker
 
 
 def import_system(
@@ -104,11 +105,24 @@ def export_predictions(
         seeds = ", ".join(record.seed for record in records)
         raise InputError(f"one run is exported at a time, {reference!r} has the seeds {seeds}: write {reference}@SEED")
     tables = tracker.predictions(records[0].run_id)
+    if split is None:
+        _require_current(tracker, records[0])
     split = split or next((known for known in ("evaluation", "test") if known in tables), "test")
     if split not in tables:
         raise InputError(f"{records[0].label!r} has no predictions of the split {split!r}, only {sorted(tables)}")
     write_scores(tables[split], path, form, overwrite=overwrite)
     return split, len(tables[split])
+
+
+def _require_current(tracker: Tracker, record: RunRecord) -> None:
+    """Refuse what was made of runs that have predicted other unlabelled clips since."""
+    members = [tracker.run(run_id) for run_id in json.loads(record.tags.get("asc.members", "[]"))]
+    digests = {member.tags.get("asc.evaluation_digest", "") for member in members if member}
+    if len(digests) == 1 and digests != {record.tags.get("asc.evaluation_digest", "")}:
+        raise InputError(
+            f"the members of {record.label!r} have predicted other clips since it was made: make it again (run its "
+            "study, or fuse), or name --split"
+        )
 
 
 def _digest(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -63,15 +63,19 @@ class Fusion:
     tables: Mapping[str, pd.DataFrame]
     metrics: Mapping[str, float]
     change: Mapping[str, float]
+    learns: bool
     learned: Mapping[str, Any]
     notes: Sequence[str]
 
     @property
     def system(self) -> str:
         """What it is in a few words."""
-        if not self.coarse:
-            return f"{self.options.fusion} of {len(self.fine)}"
-        return f"two-stage {len(self.fine)}+{len(self.coarse)}"
+        kind = (
+            f"two-stage {len(self.fine)}+{len(self.coarse)}"
+            if self.coarse
+            else f"{self.options.fusion} of {len(self.fine)}"
+        )
+        return kind + (", cross-fitted" if self.basis == "cross-fitted" else "")
 
 
 def fuse_runs(
@@ -216,8 +220,9 @@ def _measured(
     bases = {fused.basis, *(basis_of(member) for member in (*fine, *coarse))}
     basis: Basis = next(found for found in _BASES if found in bases)
     touched = [member.name for member in (*fine, *coarse) if basis_of(member) == "cross-fitted"]
+    learns = fused.basis != "fixed"
     notes = [*notes, f"cross-fitted parts: {', '.join(touched)}"] if touched else notes
-    return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, fused.fitted.learned, notes)
+    return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, learns, fused.fitted.learned, notes)
 
 
 def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
@@ -260,6 +265,19 @@ def _with_result(fusion: Fusion, name: str) -> dict[str, Mapping[str, float]]:
     return {**fusion.parts, f"{name} (result)" if name in fusion.parts else name: fusion.metrics}
 
 
+def default_name(fusion: Fusion) -> str:
+    """A name that says what was fused and how, without what is the default."""
+    options, default = fusion.options, FusionOptions()
+    if not fusion.coarse:
+        return f"{options.fusion}-of-{len(fusion.fine)}"
+    parts = [f"two-stage-{len(fusion.fine)}+{len(fusion.coarse)}"]
+    parts += [options.fusion] if options.fusion != default.fusion else []
+    parts += [options.join] if options.join != default.join else []
+    if options.exponent != default.exponent:
+        parts.append("exponent-fit" if options.exponent is None else f"exponent-{options.exponent:g}")
+    return "-".join(parts)
+
+
 def to_dict(fusion: Fusion) -> dict[str, Any]:
     """The fusion in the types of JSON."""
     return {
@@ -283,7 +301,7 @@ def render(fusion: Fusion, name: str) -> str:
         text.append(
             f"no test split: {', '.join(f'{len(t)} {split} clips' for split, t in fusion.tables.items())} fused"
         )
-    if fusion.basis != "fixed" and (learned := describe(fusion.learned)):
+    if fusion.learns and (learned := describe(fusion.learned)):
         where = "validation" if fusion.basis == "validation" else "other locations of test (cross-fitted)"
         text.append(f"learned on {where}: {learned}")
     return "\n".join([*text, *(f"note: {note}" for note in fusion.notes)])

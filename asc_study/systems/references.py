@@ -26,7 +26,8 @@ def find_runs(tracker: Tracker, reference: str) -> list[RunRecord]:
         The store.
     reference
         ``STUDY/ROW`` (the newest combination of settings and data of that name, every seed), ``STUDY/ROW@SEED``, or
-        the id of an MLflow run (32 hex digits). A row with ``*`` stands for all rows of that pattern that were trained
+        the id of an MLflow run (32 hex digits). ``STUDY/ROW [digits]`` is one of several of a name, as the leaderboard
+        writes it. A row with ``*`` stands for all rows of that pattern that were trained
         or imported.
 
     Raises
@@ -52,6 +53,13 @@ def find_runs(tracker: Tracker, reference: str) -> list[RunRecord]:
     if not finished:
         raise InputError(f"study {study!r} of {reference!r} has no finished runs in {tracker.uri}: run it first")
     records = [record for record in finished if record.tags.get("asc.row") == row]
+    if not records and (match := re.fullmatch(r"(.+) \[([0-9a-f]{10})\]", row)):  # as the leaderboard writes it
+        row = match[1]
+        records = [
+            record
+            for record in finished
+            if record.tags.get("asc.row") == row and record.tags.get("asc.combination", "").startswith(match[2])
+        ]
     seed = None
     if not records and (match := re.fullmatch(r"(.+)@(\d+)", row)):
         row, seed = match[1], match[2]
@@ -65,6 +73,10 @@ def find_runs(tracker: Tracker, reference: str) -> list[RunRecord]:
     if not records:
         raise InputError(f"study {study!r} has no finished row {row!r}: {did_you_mean(row, rows)}")
     newest = max(records, key=lambda record: record.start_seconds)
+    systems = {record.tags.get("asc.combination", ""): record for record in records}
+    if len(systems) > 1 and newest.tags.get("asc.kind") != "train":  # of a trained row the newest settings count
+        names = ", ".join(f"'{study}/{row} [{combination[:10]}]'" for combination in systems)
+        raise InputError(f"{reference!r} stands for {len(systems)} systems of that name: write one of {names}")
     same = [record for record in records if record.tags.get("asc.combination") == newest.tags.get("asc.combination")]
     by_seed = {record.seed: record for record in sorted(same, key=lambda record: record.start_seconds)}
     if seed is None:

@@ -79,10 +79,21 @@ def test_permuted_test_labels_choose_the_same(tracker, log_run, make_table):
     )
 
 
+def test_a_system_without_validation_is_left_out_beside_others_that_have_it(tracker, log_run, make_table):
+    for i in range(4):
+        splits = ("test",) if i == 2 else ("validation", "test")
+        log_run(f"row{i}", {split: make_table(i, split=split) for split in splits})
+    members, notes = gather_candidates(tracker, "s")
+    assert [member.name for member in members] == ["row0 seed 0", "row1 seed 0", "row3 seed 0"]
+    assert notes == ["left out: no validation predictions: row2 seed 0 (name the candidates with --run)"]
+    named, _ = gather_candidates(tracker, "s", references=["s/*"])
+    assert len(named) == 4
+    assert choose(named, EnsembleOptions()).basis == "cross-fitted"
+
+
 def test_without_validation_the_choice_is_cross_fitted(tracker, log_run, make_table):
     for i in range(4):
-        splits = ("test",) if i == 2 else ("validation", "test")  # one is enough
-        log_run(f"row{i}", {split: make_table(i, split=split) for split in splits})
+        log_run(f"row{i}", {"test": make_table(i)})
     chosen = choose(gather_candidates(tracker, "s")[0], EnsembleOptions())
     assert chosen.basis == "cross-fitted"
     assert "cross-fitted over test" in render(chosen, "s")

@@ -1,6 +1,7 @@
 import pytest
 
 from asc_study.errors import InputError
+from asc_study.systems.fusions import fuse_runs, log_fusion
 from asc_study.systems.references import find_runs
 
 
@@ -53,3 +54,15 @@ def test_a_run_of_another_kind_is_no_system(tracker, runs):
     parent = tracker.create_run("s", "launch", {"asc.kind": "study"}, {})
     with pytest.raises(InputError, match="must be a finished system, got .* of kind study with status RUNNING"):
         find_runs(tracker, parent)
+
+
+def test_several_combined_systems_of_one_name_are_told_apart_as_the_leaderboard_does(tracker, log_run, make_table):
+    for i in range(3):
+        log_run(f"row{i}", {"test": make_table(i, clips=40)})
+    paper = {"fusion": "average", "join": "product", "exponent": "1"}
+    first = log_fusion(tracker, "s", "mean", fuse_runs(tracker, ["s/row0", "s/row1"], [], **paper))
+    log_fusion(tracker, "s", "mean", fuse_runs(tracker, ["s/row0", "s/row2"], [], **paper))
+    with pytest.raises(InputError, match="'s/mean' stands for 2 systems of that name: write one of 's/mean \\["):
+        find_runs(tracker, "s/mean")
+    digits = tracker.run(first.run_id).tags["asc.combination"][:10]
+    assert ids(tracker, f"s/mean [{digits}]") == [first.run_id]
