@@ -72,6 +72,7 @@ def test_a_fixed_number_of_frames_is_taken_too(architecture: str) -> None:
     assert model(clips(48)).shape == (4, CLASSES)
 
 
+@pytest.mark.slow
 def test_a_saved_model_needs_none_of_our_code_and_gives_the_same_outputs(model: keras.Model, tmp_path: Path) -> None:
     file = tmp_path / "model.keras"
     model.save(file)
@@ -83,6 +84,7 @@ def test_a_saved_model_needs_none_of_our_code_and_gives_the_same_outputs(model: 
     np.testing.assert_array_equal(np.asarray(loaded(clips(48))), np.asarray(model(clips(48))))
 
 
+@pytest.mark.slow
 def test_three_classes_of_stereo_features_with_an_odd_number_of_bands(architecture: str) -> None:
     model = build_model(architecture, input_shape=(41, None, 6), num_classes=3, width=TINY)
     assert model(np.zeros((1, 41, 50, 6), np.float32)).shape == (1, 3)

@@ -67,6 +67,7 @@ def test_device_a_is_copied_and_the_others_keep_rate_and_length(source, tmp_path
         assert not np.array_equal(soundfile.read(path)[0], soundfile.read(original)[0])
 
 
+@pytest.mark.slow
 def test_repeats_bit_by_bit_and_completes_what_is_missing(source, tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     add_devices(source, one, seed=2)

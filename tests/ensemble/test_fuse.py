@@ -45,6 +45,7 @@ def test_weights_have_the_lowest_log_loss(make_table):
     assert loss(np.array(weights)) <= min(map(loss, grid)) + 1e-6
 
 
+@pytest.mark.slow
 def test_logistic_regression_beats_the_mean_where_one_system_is_reversed(make_table):
     reversed_system = make_table(2, skill=-3.0, clips=400)  # tells what the scene is not
     sample = {"validation": stack({"x": make_table(1, clips=400), "y": reversed_system})}
@@ -86,6 +87,7 @@ def two_stage_samples(make_table):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
     [
@@ -125,6 +127,7 @@ def permuted(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     return table.assign(scene=scenes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["weighted", "logistic"])
 def test_test_labels_change_nothing_where_there_is_validation(name, make_table):
     validation = stack({str(i): make_table(i, split="validation") for i in range(3)})
@@ -139,6 +142,7 @@ def test_test_labels_change_nothing_where_there_is_validation(name, make_table):
     np.testing.assert_array_equal(outputs[0].tables["test"][classes], outputs[1].tables["test"][classes])
 
 
+@pytest.mark.slow
 def test_cross_fitted_output_of_a_location_does_not_depend_on_its_labels(make_table):
     outputs = []
     for change in (False, True):

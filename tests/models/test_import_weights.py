@@ -154,6 +154,7 @@ def test_names_cut_in_parts_are_joined(tmp_path: Path) -> None:
     assert [name for name, _ in read_hdf5_weights(file)] == ["a", "b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["mobnet", "resnet", "fsfcnn_s"])
 def test_the_lower_bands_come_first_at_each_depth(architecture: str) -> None:
     layers = [layer for layer in build(architecture).layers if layer.weights]
@@ -170,6 +171,7 @@ def test_the_lower_bands_come_first_at_each_depth(architecture: str) -> None:
     assert len(origins) == {"mobnet": 2 * 58, "resnet": 2 * 34, "fsfcnn_s": 2 * 21}[architecture]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "options"),
     [
