@@ -15,6 +15,7 @@ from asc_study.search_space import (
     applies,
     is_wanted,
     possible,
+    tidied,
 )
 
 
@@ -58,7 +59,7 @@ def grid_values(space: Space, *, where: str) -> dict[str, list[Any]]:
             values[name] = list(range(parameter.low, parameter.high + 1, parameter.step))
         else:
             steps = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
-            values[name] = [round(parameter.low + k * parameter.step, 12) for k in range(steps + 1)]
+            values[name] = [tidied(parameter, parameter.low + k * parameter.step) for k in range(steps + 1)]
     return values
 
 
@@ -73,11 +74,12 @@ def _extremes(parameter: Parameter) -> list[Any]:
     return [parameter.low, _highest(parameter)]
 
 
-def _highest(parameter: FloatParameter | IntParameter) -> float:
+def _highest(parameter: FloatParameter | IntParameter) -> Any:
     """The highest value that is drawn: the last whole step."""
     if parameter.step is None or parameter.log:
         return parameter.high
-    return parameter.low + math.floor((parameter.high - parameter.low) / parameter.step + 1e-9) * parameter.step
+    steps = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
+    return tidied(parameter, parameter.low + steps * parameter.step)
 
 
 def _completed(space: Space, chosen: Mapping[str, Any], extreme: str) -> Point:

@@ -11,7 +11,7 @@ import yaml
 from asc_study.config import canonical_json
 from asc_study.search_claims import counted
 from asc_study.search_file import Search, name_point
-from asc_study.search_space import Point, settings_of
+from asc_study.search_space import Point, point_of, settings_of
 from asc_study.search_storage import quiet_optuna
 from asc_study.study_file import merge
 from asc_study.tracking import Tracker
@@ -65,7 +65,7 @@ def best_trials(search: Search, study: "optuna.Study") -> tuple[Best, ...]:
         if key not in seen:
             seen.add(key)
             values = {target.name: value for target, value in zip(search.targets, trial.values, strict=True)}
-            found.append(Best(trial.number, values, dict(trial.params)))
+            found.append(Best(trial.number, values, point_of(search.space, trial.params)))
     first = search.targets[0]
     found.sort(key=lambda best: best.values[first.name], reverse=first.direction == "maximize")
     return tuple(found if len(search.targets) > 1 else found[:1])

@@ -120,10 +120,19 @@ def suggest(space: Space, trial: "optuna.trial.Trial") -> Point:
         elif isinstance(parameter, IntParameter):
             point[name] = trial.suggest_int(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
         else:
-            point[name] = trial.suggest_float(
-                name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
-            )
+            drawn = trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+            point[name] = tidied(parameter, drawn)
     return point
+
+
+def point_of(space: Space, params: Mapping[str, Any]) -> Point:
+    """The point of the values that Optuna stored."""
+    return {name: tidied(space[name], value) for name, value in params.items()}
+
+
+def tidied(parameter: Parameter, value: Any) -> Any:
+    """A value without the last digits of binary sums of steps, such as those of 0.30000000000000004."""
+    return round(value, 12) if isinstance(parameter, FloatParameter) and parameter.step is not None else value
 
 
 def settings_of(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:

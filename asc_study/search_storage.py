@@ -125,6 +125,7 @@ def quiet_optuna() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", "The number of trials is too small to compute importances")
+        warnings.filterwarnings("ignore", "Some regimes for parameter")  # importances of a conditional one
         yield
 
 
@@ -165,7 +166,7 @@ def _require_equal(name: str, url: str, recorded: Mapping[str, Any], wanted: Map
         was, now = recorded.get(part), wanted[part]
         if was == now:
             continue
-        difference = f"{part} was {was}, is {now}"
+        difference = f"{part} was {_short(was)}, is {_short(now)}"
         if isinstance(was, dict) and isinstance(now, dict):
             key = next(key for key in [*was, *now] if was.get(key) != now.get(key))
             difference = f"{part}.{key} was {was.get(key, 'not there')}, is {now.get(key, 'not there')}"
@@ -173,3 +174,7 @@ def _require_equal(name: str, url: str, recorded: Mapping[str, Any], wanted: Map
             f"the search {name!r} in {masked(url)} was begun with another {part}: {difference}: rename the search, or "
             "use another storage"
         )
+
+
+def _short(value: Any) -> Any:
+    return value[:12] if isinstance(value, str) else value  # a digest

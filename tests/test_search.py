@@ -95,6 +95,32 @@ def runs_of(tracker: Tracker, kind: str) -> list[RunRecord]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"name": "tpe", "n_startup_trials": 3},
+        {"name": "grid"},
+        {"name": "nsga2", "population_size": 3},
+        {"name": "cmaes", "n_startup_trials": 2},
+    ],
+    ids=lambda sampler: sampler["name"],
+)
+def test_every_sampler_proposes_points_of_the_space(simulated: Path, sampler: dict):
+    space = {
+        ALPHA: {"type": "float", "low": 0.1, "high": 1.0, "step": 0.1},
+        "training.epochs": {"type": "int", "low": 1, "high": 2},
+    }
+    result = search(simulated, 5, sampler=sampler | {"seed": 0}, space=space)
+    points = [(round(trial.params[ALPHA], 6), trial.params["training.epochs"]) for trial in trials_of()]
+    assert result.counts["complete"] == len(points) == 5
+    assert all(alpha in np.arange(1, 11).round(6) / 10 and epochs in (1, 2) for alpha, epochs in points)
+    if sampler["name"] == "grid":
+        assert len(set(points)) == 5
+    best = min(points, key=lambda point: abs(point[0] - 0.5))
+    assert result.best[0].point[ALPHA] == best[0]
+
+
+@pytest.mark.slow
 def test_trials_are_runs_under_a_search_run_and_the_best_is_a_study(simulated: Path):
     result = search(simulated, 4, final={"seeds": [3, 4]})
     tracker = Tracker()

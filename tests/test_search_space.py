@@ -5,7 +5,7 @@ import pytest
 
 from asc_study.errors import InputError
 from asc_study.search_points import corners, grid_size, grid_values
-from asc_study.search_space import describe, parse_space, settings_of, suggest
+from asc_study.search_space import describe, parse_space, point_of, settings_of, suggest
 
 ALPHA = "batch_augmentation.mixup.alpha"
 MIXUP = "batch_augmentation.mixup"
@@ -67,6 +67,19 @@ def test_a_conditional_parameter_is_drawn_only_where_its_condition_holds(wanted)
     )
     assert fixed(space, **{MIXUP: "on", ALPHA: 0.3}) == {MIXUP: "on", ALPHA: 0.3}
     assert fixed(space, **{MIXUP: "off", ALPHA: 0.3}) == {MIXUP: "off"}
+
+
+def test_steps_are_drawn_without_the_last_digits_of_binary_sums():
+    space = parse(
+        {
+            RATIO: {"type": "float", "low": 0.0, "high": 0.4, "step": 0.1},
+            ALPHA: {"type": "float", "low": 0.1, "high": 1.0, "when": {RATIO: 0.3}},
+        }
+    )
+    assert 0.1 + 0.1 + 0.1 != 0.3
+    assert fixed(space, **{RATIO: 0.1 + 0.1 + 0.1, ALPHA: 0.5}) == {RATIO: 0.3, ALPHA: 0.5}
+    assert point_of(space, {RATIO: 0.1 + 0.1 + 0.1}) == {RATIO: 0.3}
+    assert {point[RATIO] for point in corners(space)} == {0.0, 0.3, 0.4}
 
 
 def test_a_free_name_sets_nothing_but_decides():

@@ -21,7 +21,11 @@ from asc_study.search_claims import (
 )
 from asc_study.search_storage import masked, open_storage, open_study, storage_url
 
-SPACE = {"space": {"x": {"type": "float", "low": 0.0, "high": 1.0}}, "settings": {"training.epochs": 2}}
+SPACE = {
+    "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+    "settings": {"training.epochs": 2},
+    "data": "e" * 64,
+}
 
 
 @pytest.fixture
@@ -71,6 +75,7 @@ def test_a_study_is_opened_again_and_shows_its_metric(study: optuna.Study):
         ({"space": {"x": {"type": "float", "low": 0.0, "high": 2.0}}}, r"another space: space\.x was .*'high': 1\.0"),
         ({"space": {}}, r"another space: space\.x was .*, is not there"),
         ({"settings": {"training.epochs": 3}}, r"another settings: settings\.training\.epochs was 2, is 3"),
+        ({"data": "f" * 64}, r"another data: data was eeeeeeeeeeee, is ffffffffffff: rename"),
         ({"objectives": {"holdout": "minimize"}}, r"another objectives: objectives was None, is \{'holdout': 'minim"),
     ],
 )
