@@ -6,6 +6,8 @@ cache folder, or ``ASC_STUDY_CACHE``.
 
 import hashlib
 import os
+import socket
+import uuid
 from pathlib import Path
 
 import filelock
@@ -43,3 +45,15 @@ def file_lock(name: str, *, timeout_seconds: float = -1) -> filelock.BaseFileLoc
     """
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
     return filelock.FileLock(cache_dir() / "locks" / f"{digest}.lock", timeout=timeout_seconds)
+
+
+def lock_domain() -> str:
+    """Who shares the locks of this process: the host, and the cache folder in which they are.
+
+    Of a process with another domain only its signs of life can tell whether it lives.
+    """
+    identifier = cache_dir() / "locks" / "identifier"
+    with file_lock("identifier"):
+        if not identifier.exists():
+            identifier.write_text(uuid.uuid4().hex[:12], encoding="ascii")
+        return f"{socket.gethostname()} {identifier.read_text(encoding='ascii')}"

@@ -1,7 +1,7 @@
 """Claims: which process may work on a run, and when a run that is marked RUNNING counts as dead.
 
 A run is claimed by a file lock, which the system frees when its process dies, so a killed run is recognised at once. Of
-runs on other machines only the heartbeat tag tells.
+runs that do not share our locks (on another machine, or with another cache folder) only the heartbeat tag tells.
 """
 
 import os
@@ -14,12 +14,14 @@ from typing import Final
 
 import filelock
 
-from asc_study.cache import file_lock
+from asc_study.cache import file_lock, lock_domain
 from asc_study.tracking import RunRecord, Tracker
 
-#: A run of another machine counts as alive for this long after its last sign of life.
+#: A run that does not share our locks counts as alive for this long after its last sign of life.
 HEARTBEAT_LIMIT_SECONDS: Final = 600
 _HEARTBEAT_SECONDS: Final = 60
+
+_LOCKS: Final = "asc.locks"
 
 
 def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileLock:
@@ -29,7 +31,7 @@ def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileL
 
 def is_alive(tracker: Tracker, record: RunRecord) -> bool:
     """Whether a process still works on a run that is marked RUNNING."""
-    if record.tags.get("asc.host") == socket.gethostname():
+    if shares_locks(record):
         try:
             with run_lock(tracker.uri, record.tags.get("asc.study", ""), record.identity):
                 return False
@@ -43,7 +45,7 @@ def settle_abandoned(tracker: Tracker, study: str) -> None:
     for record in tracker.runs(study):
         if record.status != "RUNNING":
             continue
-        if record.tags.get("asc.host") != socket.gethostname():
+        if not shares_locks(record):
             if not heard_of_lately(record):
                 tracker.finish(record.run_id, "KILLED")
             continue
@@ -51,6 +53,16 @@ def settle_abandoned(tracker: Tracker, study: str) -> None:
         with suppress(filelock.Timeout), run_lock(tracker.uri, study, record.identity):
             if tracker.status(record.run_id) == "RUNNING":
                 tracker.finish(record.run_id, "KILLED")
+
+
+def whereabouts() -> dict[str, str]:
+    """Tags that say where a run is worked on."""
+    return {"asc.host": socket.gethostname(), _LOCKS: lock_domain()}
+
+
+def shares_locks(record: RunRecord) -> bool:
+    """Whether the lock of a run tells if it is alive."""
+    return record.tags.get(_LOCKS) == lock_domain()
 
 
 def heard_of_lately(record: RunRecord) -> bool:

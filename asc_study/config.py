@@ -44,8 +44,8 @@ class TrainingConfig(Strict):
 
     ``data: development`` trains on all development data, the test split included: there is no validation and no test.
     ``clip_fraction`` trains on that share of the train clips, drawn by scene and device: a search tries settings on it.
-    ``select_epoch`` keeps the best epoch on validation, the last one, or the mean output of the models at the last
-    ``snapshots`` learning-rate minima (section 5.2, the final submission).
+    ``select_epoch`` keeps the best epoch on validation (on its devices that are not held out), the last one, or the
+    mean output of the models at the last ``snapshots`` learning-rate minima (section 5.2, the final submission).
     ``threads`` is the number of TensorFlow threads of the run: its results depend on it, so it is a setting and never
     follows from ``--jobs``.
     """

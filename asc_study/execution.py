@@ -3,11 +3,9 @@
 import json
 import os
 import platform
-import socket
 import statistics
-import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,11 +15,11 @@ import filelock
 import yaml
 
 from asc_study.cache import cache_dir
-from asc_study.claims import heard_of_lately, run_lock, signs_of_life
+from asc_study.claims import heard_of_lately, run_lock, shares_locks, signs_of_life, whereabouts
 from asc_study.config import RunConfig, flatten
 from asc_study.data.dataset import Dataset
 from asc_study.errors import InputError, TrainingFailure
-from asc_study.progress import progress_bar
+from asc_study.progress import EpochProgress
 from asc_study.run_data import RunData, run_data
 from asc_study.tracking import Tracker
 from asc_study.training.runtime import start_keras
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     import keras
 
     from asc_study.training.fit import TrainingResult
-
-_PROGRESS_SECONDS: Final = 15
 
 _LIBRARIES: Final = ("asc-study", "keras", "tensorflow", "jax", "numpy", "scipy", "librosa", "mlflow")
 
@@ -108,12 +104,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
         if any(record.status == "FINISHED" for record in earlier):  # finished elsewhere since the plan was made
             return Outcome(spec, "elsewhere")
         cut = next((record for record in earlier if record.status in ("RUNNING", "KILLED")), None)
-        if (
-            cut
-            and cut.status == "RUNNING"
-            and cut.tags.get("asc.host") != socket.gethostname()
-            and heard_of_lately(cut)
-        ):
+        if cut and cut.status == "RUNNING" and not shares_locks(cut) and heard_of_lately(cut):
             return Outcome(spec, "elsewhere")
         if cut:
             run_id = cut.run_id
@@ -147,46 +138,18 @@ def failure_reason(error: Exception) -> str:
 def _train_and_log(
     spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, checkpoint: Path
 ) -> Mapping[str, float]:
-    def on_epoch(epoch: int, measured: Mapping[str, float]) -> None:
-        tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
-
-    data = run_data(spec.config, launch.dataset, launch.audio_digests)
-    result = train_run(spec, data, checkpoint, on_epoch, alone=launch.jobs == 1)
-    return _log_result(spec, launch, tracker, run_id, result, data)
-
-
-def train_run(
-    spec: RunSpec,
-    data: RunData,
-    checkpoint: Path,
-    on_epoch: Callable[[int, dict[str, float]], None],
-    *,
-    watch: Collection[str] = (),
-    alone: bool = False,
-) -> "TrainingResult":
-    """Train the model of one run in this process and show its progress; logs nothing.
-
-    Parameters
-    ----------
-    spec, data
-        What to train, and on what.
-    checkpoint, on_epoch, watch
-        See `asc_study.training.fit.train`.
-    alone
-        Whether no other run is trained beside it: its progress is a bar.
-    """
     config = spec.config
+    data = run_data(config, launch.dataset, launch.audio_digests)
     start_keras(config.training.threads)
     from asc_study.training.fit import train
 
-    progress = _EpochProgress(spec.label, config.training.epochs, alone=alone)
-
-    def report(epoch: int, measured: dict[str, float]) -> None:
-        on_epoch(epoch, measured)
+    def on_epoch(epoch: int, measured: dict[str, float]) -> None:
+        tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
         progress(epoch, measured)
 
-    with progress:
-        return train(config, data.clips, data.store, spec.seed, checkpoint=checkpoint, on_epoch=report, watch=watch)
+    with EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1) as progress:
+        result = train(config, data.clips, data.store, spec.seed, checkpoint=checkpoint, on_epoch=on_epoch)
+    return _log_result(spec, launch, tracker, run_id, result, data)
 
 
 def metrics_of(result: "TrainingResult") -> dict[str, float]:
@@ -289,33 +252,10 @@ def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
         "asc.dataset": launch.dataset.root.name,
         "asc.dataset_digest": launch.dataset_digest,
         "asc.git_commit": launch.git_commit,
-        "asc.host": socket.gethostname(),
+        **whereabouts(),
         "mlflow.parentRunId": launch.parent_run_id,
     }
 
 
 def _params(spec: RunSpec) -> dict[str, Any]:
     return flatten(spec.config.model_dump()) | {"seed": spec.seed}
-
-
-class _EpochProgress:
-    """Progress of one run on stderr: a bar if it is alone, else a line now and then."""
-
-    def __init__(self, label: str, epochs: int, *, alone: bool) -> None:
-        self._label, self._epochs, self._told = label, epochs, time.monotonic()
-        self._bar = progress_bar(epochs, label, "epoch", shown=alone, keep=False)
-
-    def __enter__(self) -> "_EpochProgress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def __call__(self, epoch: int, measured: Mapping[str, float]) -> None:
-        shown = {name: f"{measured[name]:.3f}" for name in ("train_loss", "validation_acc") if name in measured}
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(epoch + 1 - self._bar.n)
-        if self._bar.disable and time.monotonic() - self._told > _PROGRESS_SECONDS:
-            self._told = time.monotonic()
-            figures = "  ".join(f"{name} {value}" for name, value in shown.items())
-            print(f"  {self._label}: epoch {epoch + 1}/{self._epochs}  {figures}", file=sys.stderr, flush=True)

@@ -1,8 +1,13 @@
 """Progress of long work on standard error: a bar for people, a line now and then in a log."""
 
 import sys
+import time
+from collections.abc import Mapping
+from typing import Final
 
 from tqdm import tqdm
+
+_LOG_SECONDS: Final = 15
 
 
 def progress_bar(
@@ -21,8 +26,33 @@ def progress_bar(
         unit_scale=unit == "B",
         disable=not shown,
         file=sys.stderr,
-        mininterval=0.2 if live else 15,
+        mininterval=0.2 if live else _LOG_SECONDS,
         delay=delay_seconds,
         leave=keep or not live,
         dynamic_ncols=live,
     )
+
+
+class EpochProgress:
+    """Progress of a training on standard error: a bar if it is ``alone``, else a line now and then."""
+
+    def __init__(self, label: str, epochs: int, *, alone: bool) -> None:
+        self._label, self._epochs, self._told = label, epochs, time.monotonic()
+        self._bar = progress_bar(epochs, label, "epoch", shown=alone, keep=False)
+
+    def __enter__(self) -> "EpochProgress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def __call__(self, epoch: int, measured: Mapping[str, float]) -> None:
+        """Show that an epoch (from 0) is over, and its loss and accuracy."""
+        names = ("train_loss", "validation_acc", "objective")
+        shown = {name: f"{measured[name]:.3f}" for name in names if name in measured}
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(epoch + 1 - self._bar.n)
+        if self._bar.disable and time.monotonic() - self._told > _LOG_SECONDS:
+            self._told = time.monotonic()
+            figures = "  ".join(f"{name} {value}" for name, value in shown.items())
+            print(f"  {self._label}: epoch {epoch + 1}/{self._epochs}  {figures}", file=sys.stderr, flush=True)

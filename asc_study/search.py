@@ -1,25 +1,24 @@
 """Running a search: check it on the data, open its study, run trials under one parent run, report what is best."""
 
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asc_study.claims import run_lock, settle_abandoned
+from asc_study.claims import run_lock, settle_abandoned, whereabouts
 from asc_study.errors import InputError
 from asc_study.execution import Launch
 from asc_study.preflight import check_fit
 from asc_study.run_data import data_key, describe_left_out, run_data, split_clips
-from asc_study.search_claims import is_wanted, settle_trials, trials_lock
+from asc_study.search_claims import one_more, settle_trials, trials_lock
 from asc_study.search_file import Search, name_point
 from asc_study.search_objective import require_measurable
 from asc_study.search_points import grid_size
 from asc_study.search_report import Best, best_study, best_trials, count_ended, count_states, write_report
-from asc_study.search_storage import open_study
-from asc_study.search_trial import Trainer, TrialOutcome, train_fold
+from asc_study.search_storage import open_study, storage_errors
+from asc_study.search_trial import Trainer, TrialOutcome, begin_training
 from asc_study.search_worker import Job, run_workers
 from asc_study.study import IdentifiedDataset
 from asc_study.study_file import Row, Study
@@ -65,7 +64,7 @@ def run_search(
     timeout_seconds: float | None = None,
     jobs: int = 1,
     say: Say = lambda line: None,
-    train: Trainer = train_fold,
+    train: Trainer = begin_training,
 ) -> SearchResult:
     """Add trials to a search until there are enough, each an MLflow run under one parent run.
 
@@ -85,7 +84,7 @@ def run_search(
     say
         Told one line for people at a time.
     train
-        Trains one fold.
+        Begins the training of one fold.
 
     Raises
     ------
@@ -93,20 +92,21 @@ def run_search(
         If the search does not fit the data, the storage cannot be used, or it holds another search of this name.
     """
     total, timeout = _budget(search, trials, timeout_seconds)
+    deadline = time.time() + timeout if timeout is not None else float("inf")
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of trials to run at the same time")
     check_search(search, data, say)
     tracker = Tracker()
     study = open_study(url, search.name, {t.metric: t.direction for t in search.targets}, search.identity(data.digest))
     settle_abandoned(tracker, search.name)
-    with trials_lock(url, search.name):
-        settle_trials(study)
-    say(_describe(search, study, total))
-    if is_wanted(study, total):
-        _prepare_features(search, data, jobs, say)
-        deadline = time.time() + timeout if timeout is not None else float("inf")
-        _launch(search, data, tracker, study, url, total, deadline, jobs, say, train)
-    return SearchResult(search.name, count_states(study), best_trials(search, study), best_study(search, study))
+    with storage_errors(url):
+        with trials_lock(url, search.name):
+            settle_trials(study)
+        say(_describe(search, study, total))
+        if one_more(study, total):
+            _prepare_features(search, data, jobs, say)
+            _launch(search, data, tracker, study, url, total, deadline, jobs, say, train)
+        return SearchResult(search.name, count_states(study), best_trials(search, study), best_study(search, study))
 
 
 def check_search(search: Search, data: IdentifiedDataset, say: Say = lambda line: None) -> None:
@@ -182,7 +182,7 @@ def _launch(
         "asc.dataset": data.dataset.root.name,
         "asc.dataset_digest": data.digest,
         "asc.git_commit": commit,
-        "asc.host": socket.gethostname(),
+        **whereabouts(),
     }
 
     def tell(outcome: TrialOutcome) -> None:

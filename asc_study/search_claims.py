@@ -1,35 +1,32 @@
 """Which trials of a search count, which are wanted, and which were cut off.
 
-Trials that a dead process left RUNNING are told by their worker's lock on this machine, and by Optuna's heartbeat on
-others. Such a trial is marked FAIL and its point is tried once more.
+Trials that a dead process left RUNNING are told by their worker's lock, and by Optuna's heartbeat if it is out of reach
+(on another machine, with another cache folder). Such a trial is marked FAIL and its point is tried once more.
 """
 
-import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import filelock
 
-from asc_study.cache import file_lock
+from asc_study.cache import file_lock, lock_domain
 from asc_study.claims import HEARTBEAT_LIMIT_SECONDS
 
 if TYPE_CHECKING:
-    from optuna import Study
+    from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-#: User attributes of a trial: the machine and the lock of the worker that works on it; set if Ctrl-C cut it off.
-HOST: Final = "asc.host"
+#: User attributes of a trial: the worker that works on it and the domain of its lock; set if Ctrl-C cut it off.
 WORKER: Final = "asc.worker"
 INTERRUPTED: Final = "asc.interrupted"
 
-#: User attribute of a study: how many workers it has had.
-_WORKERS: Final = "asc.workers"
-
 #: Optuna's own name for the numbers of the trials that had the same point and died.
 _HISTORY: Final = "retry_history"
+
+#: System attributes by which Hyperband remembers how far a trial got.
+_OF_PRUNERS: Final = "completed_rung_"
 
 
 def trials_lock(url: str, name: str) -> filelock.BaseFileLock:
@@ -42,12 +39,9 @@ def worker_lock(worker: str) -> filelock.BaseFileLock:
     return file_lock(f"search-worker {worker}", timeout_seconds=0)
 
 
-def number_worker(study: "Study", url: str) -> int:
-    """Count the workers of a study, over all launches: each draws from a seed of its own."""
-    with trials_lock(url, study.study_name):
-        number = int(study.user_attrs.get(_WORKERS, 0))
-        study.set_user_attr(_WORKERS, number + 1)
-    return number
+def claim_trial(trial: "Trial", worker: str) -> None:
+    """Note which worker works on a trial."""
+    trial.set_user_attr(WORKER, [worker, lock_domain()])
 
 
 def counted(trials: Sequence["FrozenTrial"]) -> list["FrozenTrial"]:
@@ -63,7 +57,7 @@ def waiting(trials: Sequence["FrozenTrial"]) -> bool:
     return any(trial.state is TrialState.WAITING for trial in trials)
 
 
-def is_wanted(study: "Study", total: int | None) -> bool:
+def one_more(study: "Study", total: int | None) -> bool:
     """Whether one more trial is to be begun; ``total`` None is without limit."""
     trials = study.get_trials(deepcopy=False)
     return total is None or waiting(trials) or len(counted(trials)) < total
@@ -74,19 +68,25 @@ def settle_trials(study: "Study") -> int:
 
     The caller holds `trials_lock`: a trial that is about to begin does not have its worker's name yet.
     """
-    import optuna
     from optuna.trial import TrialState
 
-    storage = study._storage
     settled = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_dead(trial):
-            continue
-        with suppress(optuna.exceptions.UpdateFinishedTrialError):
-            if storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL):
-                settled += 1
-                try_once_more(study, trial)
+        if _is_dead(trial) and fail_trial(study, trial.number):
+            settled += 1
+            try_once_more(study, trial)
     return settled
+
+
+def fail_trial(study: "Study", number: int) -> bool:
+    """Mark a trial that is RUNNING as FAIL; false if another process ended it first."""
+    import optuna
+
+    try:
+        study.tell(number, state=optuna.trial.TrialState.FAIL)
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        return False
+    return True
 
 
 def try_once_more(study: "Study", trial: "FrozenTrial") -> None:
@@ -106,19 +106,23 @@ def try_again(study: "Study", trial: "FrozenTrial", marks: Mapping[str, Any] = M
             state=TrialState.WAITING,
             params=trial.params,
             distributions=trial.distributions,
-            system_attrs={**trial.system_attrs, **marks},
+            system_attrs={
+                **{key: value for key, value in trial.system_attrs.items() if not key.startswith(_OF_PRUNERS)},
+                **marks,
+            },
         )
     )
 
 
 def _is_dead(trial: "FrozenTrial") -> bool:
-    if trial.user_attrs.get(HOST) == socket.gethostname():
-        try:
-            with worker_lock(trial.user_attrs[WORKER]):
-                return True
-        except filelock.Timeout:
-            return False
-    if HOST in trial.user_attrs:  # of another machine: its heartbeat tells Optuna
+    if WORKER not in trial.user_attrs:  # killed before it could tell who it is
+        age = (datetime.now() - (trial.datetime_start or datetime.now())).total_seconds()
+        return age > HEARTBEAT_LIMIT_SECONDS
+    worker, domain = trial.user_attrs[WORKER]
+    if domain != lock_domain():  # its heartbeat tells Optuna
         return False
-    age = (datetime.now() - (trial.datetime_start or datetime.now())).total_seconds()
-    return age > HEARTBEAT_LIMIT_SECONDS  # killed before it could tell its machine
+    try:
+        with worker_lock(worker):
+            return True
+    except filelock.Timeout:
+        return False

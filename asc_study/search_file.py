@@ -148,7 +148,7 @@ class Search:
         """What must not change while trials are added, in the types of JSON."""
         return {
             "space": describe(self.space),
-            "objectives": {target.name: target.direction for target in self.targets},
+            "objectives": [[target.name, target.direction] for target in self.targets],
             "holdout": self.holdout.model_dump() if self.holds_out else {},
             "settings": flatten(self.config({}).model_dump()),
             "seed": self.seed,
@@ -202,7 +202,7 @@ def load_search(
         space=space,
         targets=targets,
         holdout=file.holdout,
-        sampler=sampler_options(file.sampler, where=where),
+        sampler=sampler_options(file.sampler, where=where, objectives=len(targets)),
         pruner=pruner_options(file.pruner, where=where, objectives=len(targets)),
         budget=file.budget,
         fidelity=file.fidelity,
@@ -225,6 +225,12 @@ def _require_apart(space: Space, settings: Mapping[str, Any], what: str) -> None
 
 
 def _check_settings(search: Search, where: str) -> None:
+    thin = [target.name for target in search.targets if target.name.startswith("cost/")]
+    if thin and search.fidelity.width is not None:
+        raise InputError(
+            f"{where}: `fidelity.width` would make {thin[0]!r} that of a thinner model, got {search.fidelity.width}: "
+            "remove it"
+        )
     base = search.config({}, where=f"{where}: base")
     if base.validation.holdout_devices and search.holds_out:
         raise InputError(
@@ -242,6 +248,12 @@ def _check_settings(search: Search, where: str) -> None:
     for point, config in search.corners(where):
         for fold in search.folds(config).values():
             resolve(fold.model_dump(), where=f"{where}: {name_point(point)}")
+    least = getattr(search.pruner, "min_resource", 1)
+    if least > search.epochs():
+        raise InputError(
+            f"{where}: pruner.min_resource must be at most the epochs of a trial ({search.epochs()}), got {least}: "
+            "lower it"
+        )
 
 
 def _short(value: Any) -> str:

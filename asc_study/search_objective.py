@@ -32,6 +32,9 @@ METRICS: Final = (
     *(f"cost/{name}" for name in _COSTS),
 )
 
+#: Ends of intervals and the chosen epoch belong to one training.
+_OF_ONE_TRAINING: Final = ("_lo", "_hi", "epoch/chosen")
+
 _OF_TEST: Final = ("test/", "device/", "scene/", "gap/")
 
 
@@ -117,7 +120,13 @@ def require_measurable(targets: Sequence[Target], validation: "pd.DataFrame", cl
 
 
 def mean_metrics(folds: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The mean over several trainings of the metrics that all of them have."""
-    shared = set.intersection(*(set(metrics) for metrics in folds.values()))
+    """The mean over several trainings of the metrics that all of them have and of which a mean means something."""
     first = next(iter(folds.values()))
-    return {name: sum(metrics[name] for metrics in folds.values()) / len(folds) for name in first if name in shared}
+    if len(folds) == 1:
+        return dict(first)
+    shared = set.intersection(*(set(metrics) for metrics in folds.values()))
+    return {
+        name: sum(metrics[name] for metrics in folds.values()) / len(folds)
+        for name in first
+        if name in shared and not name.endswith(_OF_ONE_TRAINING)
+    }

@@ -13,7 +13,7 @@ from asc_study.search_space import (
     Point,
     Space,
     applies,
-    is_wanted,
+    meets,
     possible,
     tidied,
 )
@@ -89,7 +89,7 @@ def _completed(space: Space, chosen: Mapping[str, Any], extreme: str) -> Point:
         if name in forced:
             for other, wanted in space[name].when.items():
                 options = possible(space[other], wanted)
-                forced.setdefault(other, next(value for value in options if is_wanted(space[other], value, wanted)))
+                forced.setdefault(other, next(value for value in options if meets(space[other], value, wanted)))
     point: Point = {}
     for name, parameter in space.items():
         if applies(parameter, point, space):

@@ -86,8 +86,7 @@ def best_study(search: Search, study: "optuna.Study") -> str:
         config = canonical_json(search.config(one.point, full=True).model_dump())
         if config not in seen:
             seen.add(config)
-            name = "best" if len(search.targets) == 1 else f"best-trial-{one.number}"
-            rows.append({"name": name, **_row(search, base, one.point)})
+            rows.append({"name": f"best-trial-{one.number}", **_row(search, base, one.point)})
     if canonical_json(search.config({}, full=True).model_dump()) not in seen:
         rows.append({"name": BASE})
     lead = [f"# Best of the search {search.name}: " + "; ".join(_shown(one) for one in best)]

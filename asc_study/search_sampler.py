@@ -1,11 +1,11 @@
 """Samplers and pruners by name, with their options checked before Optuna is imported."""
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from asc_study.errors import InputError
 from asc_study.schema import Strict, did_you_mean, validate
@@ -64,8 +64,17 @@ class _Median(PrunerOptions):
 
 class _Hyperband(PrunerOptions):
     min_resource: int = Field(1, ge=1)
-    max_resource: int | Literal["auto"] = "auto"
+    max_resource: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     reduction_factor: int = Field(3, ge=2)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> "_Hyperband":
+        if self.max_resource != "auto" and self.max_resource < self.min_resource:
+            raise ValueError(
+                f"pruner.max_resource must be at least min_resource, got {self.max_resource} and {self.min_resource}: "
+                "raise it"
+            )
+        return self
 
 
 _SAMPLERS: Final[Mapping[str, type[SamplerOptions]]] = {
@@ -87,15 +96,19 @@ _PRUNERS: Final[Mapping[str, type[PrunerOptions]]] = {
 _NEEDS: Final = {"cmaes": "cmaes", "gp": "torch"}
 
 
-def sampler_options(raw: Mapping[str, Any], *, where: str) -> SamplerOptions:
+def sampler_options(raw: Mapping[str, Any], *, where: str, objectives: int) -> SamplerOptions:
     """Check the ``sampler`` of a search file.
 
     Raises
     ------
     InputError
-        If its name or an option is unknown, or a package that it needs is not installed.
+        If its name or an option is unknown, a package that it needs is not installed, or it knows one objective only.
     """
     options: SamplerOptions = _options(_SAMPLERS, raw, "sampler", where)
+    if objectives > 1 and options.name == "cmaes":
+        raise InputError(
+            f"{where}: the sampler 'cmaes' knows one objective only, got {objectives}: use nsga2, tpe, gp or random"
+        )
     package = _NEEDS.get(options.name)
     if package and find_spec(package) is None:
         raise InputError(
@@ -122,16 +135,23 @@ def pruner_options(raw: Mapping[str, Any], *, where: str, objectives: int) -> Pr
     return options
 
 
-def make_sampler(options: SamplerOptions, space: Space, worker: int) -> "BaseSampler":
-    """The sampler of one worker; each worker of a search draws from a seed of its own."""
+def make_sampler(options: SamplerOptions, space: Space) -> "BaseSampler":
+    """The sampler of a search; it draws each trial from a seed of its own, whichever process draws it."""
+    from optuna import samplers
+
+    if options.name == "grid":  # its seed shuffles the points, which all processes count alike
+        return samplers.GridSampler(grid_values(space, where="space"), seed=options.seed)
+    if options.seed is None:
+        return _make_seeded(options, None)
+    from asc_study.search_seeds import SeededSampler
+
+    return SeededSampler(partial(_make_seeded, options), options.seed)
+
+
+def _make_seeded(options: SamplerOptions, seed: int | None) -> "BaseSampler":
     from optuna import samplers
 
     chosen = options.model_dump(exclude={"name", "seed"})
-    if options.name == "grid":  # its seed shuffles the points, which all workers count alike
-        return samplers.GridSampler(grid_values(space, where="space"), seed=options.seed)
-    seed = None
-    if options.seed is not None:
-        seed = int(np.random.SeedSequence([options.seed, worker]).generate_state(1)[0])
     if options.name == "tpe":
         return samplers.TPESampler(seed=seed, **chosen)
     if options.name == "nsga2":

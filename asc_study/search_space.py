@@ -204,7 +204,7 @@ def _check_conditions(name: str, parameter: Parameter, before: Space, where: str
             raise InputError(
                 f"{where}: `space.{name}.when` must name a parameter that is declared above it, got {other!r}: {known}"
             )
-        if not any(is_wanted(before[other], value, wanted) for value in possible(before[other], wanted)):
+        if not any(meets(before[other], value, wanted) for value in possible(before[other], wanted)):
             raise InputError(f"{where}: `space.{name}.when.{other}` is never true, got {wanted!r}: name a value of it")
 
 
@@ -228,7 +228,7 @@ def possible(parameter: Parameter, wanted: Any) -> list[Any]:
     ]
 
 
-def is_wanted(parameter: Parameter, value: Any, wanted: Any) -> bool:
+def meets(parameter: Parameter, value: Any, wanted: Any) -> bool:
     """Whether a drawn value is one of those that a condition asks for, by label or by setting."""
     known = [value]
     if isinstance(parameter, CategoricalParameter):
@@ -245,6 +245,4 @@ def _same(one: Any, other: Any) -> bool:
 
 def applies(parameter: Parameter, point: Mapping[str, Any], space: Space) -> bool:
     """Whether all conditions of a parameter hold for what is drawn so far."""
-    return all(
-        other in point and is_wanted(space[other], point[other], wanted) for other, wanted in parameter.when.items()
-    )
+    return all(other in point and meets(space[other], point[other], wanted) for other, wanted in parameter.when.items())

@@ -97,11 +97,11 @@ def open_study(url: str, name: str, directions: Mapping[str, "Direction"], ident
 
         with file_lock(f"optuna-study {url} {name}"):
             try:
-                known = any(summary.study_name == name for summary in optuna.get_all_study_summaries(storage))
                 study = optuna.create_study(
                     storage=storage, study_name=name, directions=list(directions.values()), load_if_exists=True
                 )
-                if not known:
+                same = [direction.name.lower() for direction in study.directions] == list(directions.values())
+                if _RECORD not in study.user_attrs and same and not study.get_trials(deepcopy=False):
                     study.set_metric_names(list(directions))
                     study.set_user_attr(_RECORD, dict(identity))
             except Exception as error:  # SQLAlchemy's, of every database
@@ -125,8 +125,20 @@ def quiet_optuna() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", "The number of trials is too small to compute importances")
-        warnings.filterwarnings("ignore", "Some regimes for parameter")  # importances of a conditional one
+        warnings.filterwarnings("ignore", "Some regimes for parameter|Target and region quantiles")  # of importances
         yield
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Make one line of whatever a storage says that is lost in the middle of the work."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (optuna.exceptions.OptunaError, SQLAlchemyError) as error:
+        raise cannot_use(url, error) from None
 
 
 def cannot_use(url: str, error: Exception) -> InputError:

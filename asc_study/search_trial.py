@@ -5,26 +5,25 @@ trained again, on full data and several seeds.
 """
 
 import json
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import yaml
 
-from asc_study.cache import cache_dir
-from asc_study.claims import signs_of_life
+from asc_study.claims import signs_of_life, whereabouts
 from asc_study.config import RunConfig, flatten, signature
 from asc_study.errors import TrainingFailure
-from asc_study.execution import Launch, RunSpec, environment, failure_reason, metrics_of, train_run
+from asc_study.execution import Launch, RunSpec, environment, failure_reason, metrics_of
+from asc_study.progress import EpochProgress
 from asc_study.run_data import run_data
-from asc_study.search_claims import HOST, WORKER
+from asc_study.search_claims import claim_trial
 from asc_study.search_file import Search
 from asc_study.search_objective import HOLDOUT_METRIC, device_metric, mean_metrics
 from asc_study.search_space import suggest
 from asc_study.tracking import Tracker
+from asc_study.training.runtime import start_keras
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 State = Literal["complete", "pruned", "failed"]
 
-#: Told the epoch (from 0) and its metrics, ``clips`` among them; ends the training by raising.
-OnEpoch = Callable[[int, Mapping[str, float]], None]
+#: Metric of an epoch: the clips that it trained on.
+CLIPS: Final = "clips"
 
 #: Epochs are logged together for so long: a request to MLflow may take longer than an epoch of a small trial.
 _LOG_SECONDS: Final = 5
@@ -50,8 +49,18 @@ class Fold:
     predictions: "pd.DataFrame"
 
 
-#: Trains one fold: its settings, the launch, the metrics to watch, and whom to tell each epoch.
-Trainer = Callable[[RunSpec, Launch, Sequence[str], OnEpoch], Fold]
+class FoldTraining(Protocol):
+    """One training of a trial while it goes on."""
+
+    def train_epoch(self) -> Mapping[str, float]:
+        """Train one more epoch; returns its metrics, the watched ones among them."""
+
+    def result(self) -> Fold:
+        """The metrics and predictions of the model at its chosen epoch."""
+
+
+#: Begins a training: its settings, the launch, and the metrics to watch.
+Trainer = Callable[[RunSpec, Launch, Sequence[str]], FoldTraining]
 
 
 @dataclass(frozen=True)
@@ -68,10 +77,7 @@ class TrialOutcome:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the trials of one worker share; ``storage`` is the URL without its password.
-
-    ``steps_per_fold`` is the epochs of the longest training: folds begin at the same steps in all trials.
-    """
+    """What the trials of one worker share; ``storage`` is the URL without its password."""
 
     search: Search
     launch: Launch
@@ -79,28 +85,31 @@ class Setting:
     train: Trainer
     storage: str
     worker: str
-    steps_per_fold: int
 
 
-def train_fold(spec: RunSpec, launch: Launch, watch: Sequence[str], on_epoch: OnEpoch) -> Fold:
-    """Train one fold in this process."""
-    data = run_data(spec.config, launch.dataset, launch.audio_digests)
-    data = replace(data, clips=data.clips[data.clips["split"] != "test"])
-    clips = int((data.clips["split"] == "train").sum())
-    checkpoint = cache_dir() / "checkpoints" / f"trial-{os.getpid()}.npz"
-    checkpoint.unlink(missing_ok=True)  # of a killed process that had this number
-    try:
-        result = train_run(
-            spec,
-            data,
-            checkpoint,
-            lambda epoch, measured: on_epoch(epoch, {**measured, "clips": clips}),
-            watch=watch,
-            alone=launch.jobs == 1,
-        )
-    finally:
-        checkpoint.unlink(missing_ok=True)
-    return Fold(metrics_of(result), result.predictions["validation"])
+class _KerasTraining:
+    """The training of one fold in this process, without the test split."""
+
+    def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
+        data = run_data(spec.config, launch.dataset, launch.audio_digests)
+        clips = data.clips[data.clips["split"] != "test"]
+        self._clips = int((clips["split"] == "train").sum())
+        start_keras(spec.config.training.threads)
+        from asc_study.training.fit import Training
+
+        self._training = Training(spec.config, clips, data.store, spec.seed, watch=watch)
+
+    def train_epoch(self) -> Mapping[str, float]:
+        return {**self._training.train_epoch(), CLIPS: self._clips}
+
+    def result(self) -> Fold:
+        result = self._training.result()
+        return Fold(metrics_of(result), result.predictions["validation"])
+
+
+def begin_training(spec: RunSpec, launch: Launch, watch: Sequence[str]) -> FoldTraining:
+    """Begin to train one fold in this process."""
+    return _KerasTraining(spec, launch, watch)
 
 
 class TrialRun:
@@ -109,13 +118,12 @@ class TrialRun:
     def __init__(self, setting: Setting, trial: "Trial") -> None:
         self._setting, self._trial = setting, trial
         self._start = time.perf_counter()
-        self._epochs = self._clips = 0
+        self._epochs = self._trained_epochs = self._clips = 0
         self._folds: dict[str, Fold] = {}
         self._unlogged: dict[int, dict[str, float]] = {}
         self._logged = time.monotonic()
         self._run_id = ""
-        trial.set_user_attr(HOST, socket.gethostname())
-        trial.set_user_attr(WORKER, setting.worker)
+        claim_trial(trial, setting.worker)
         self.point = suggest(setting.search.space, trial)
 
     def run(self) -> tuple[float, ...]:
@@ -136,8 +144,7 @@ class TrialRun:
             config = search.config(self.point, where=name)
             self._run_id = tracker.create_run(search.name, name, self._tags(config), self._params(config))
             with signs_of_life(tracker, self._run_id, launch.process_id):
-                for index, (fold, settings) in enumerate(search.folds(config).items()):
-                    self._folds[fold] = self._train(index, fold, settings)
+                self._folds = self._train(config)
                 metrics = self._metrics()
                 values = self._values(metrics)
                 self._log_artifacts(config)
@@ -159,37 +166,52 @@ class TrialRun:
         seconds = time.perf_counter() - self._start
         return TrialOutcome(self._trial.number, state, seconds, self.point, tuple(values), reason)
 
-    def _train(self, index: int, name: str, config: RunConfig) -> Fold:
+    def disown(self, reason: str) -> None:
+        """Mark the MLflow run as failed: Optuna has the trial so, whatever came of it here."""
+        self._setting.tracker.set_tags(self._run_id, {"asc.state": "failed"})
+        self._setting.tracker.finish(self._run_id, "FAILED", failure=reason)
+
+    def _train(self, config: RunConfig) -> dict[str, Fold]:
+        """Train the folds side by side, an epoch of each in turn: what is pruned is the mean of all."""
         search, launch = self._setting.search, self._setting.launch
         alone = len(search.targets) == 1  # Optuna has intermediate values for one objective only
-        watched = search.targets[0].watched(config.validation.holdout_devices) if alone else ()
-
-        def on_epoch(epoch: int, measured: Mapping[str, float]) -> None:
-            self._epochs += 1
-            self._clips += int(measured["clips"])
-            self._report(index * self._setting.steps_per_fold + epoch, measured, watched)
-
-        label = f"trial {self._trial.number}" + (f" without {name}" if name else "")
-        spec = RunSpec(search.name, label, search.seed, config, signature="", combination="")
+        trainings: dict[str, FoldTraining] = {}
+        watched: dict[str, Sequence[str]] = {}
+        for name, settings in search.folds(config).items():
+            watched[name] = search.targets[0].watched(settings.validation.holdout_devices) if alone else ()
+            label = f"trial {self._trial.number}" + (f" without {name}" if name else "")
+            spec = RunSpec(search.name, label, search.seed, settings, signature="", combination="")
+            trainings[name] = self._setting.train(spec, launch, watched[name])
+        label, epochs = f"trial {self._trial.number}", config.training.epochs
         try:
-            return self._setting.train(spec, launch, watched, on_epoch)
+            with EpochProgress(label, epochs, alone=launch.jobs == 1) as progress:
+                for epoch in range(epochs):
+                    measured = {name: training.train_epoch() for name, training in trainings.items()}
+                    progress(epoch, self._report(epoch, measured, watched))
         finally:
             self._log_epochs()
+        return {name: training.result() for name, training in trainings.items()}
 
-    def _report(self, step: int, measured: Mapping[str, float], watched: Sequence[str]) -> None:
+    def _report(
+        self, epoch: int, measured: Mapping[str, Mapping[str, float]], watched: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, float]:
+        """Log an epoch and tell Optuna, which may end the trial; returns the means over the folds."""
         from optuna import TrialPruned
 
-        shown = {f"epoch/{name}": value for name, value in measured.items() if "/" not in name and name != "clips"}
-        watched_values = [measured[name] for name in watched if name in measured]
-        if watched_values:
-            value = sum(watched_values) / len(watched_values)
-            shown["epoch/objective"] = value
-            self._trial.report(value, step)
-        self._unlogged[step] = shown
+        self._epochs = epoch + 1
+        self._trained_epochs += len(measured)
+        self._clips += sum(int(metrics[CLIPS]) for metrics in measured.values())
+        shown = {name: value for name, value in mean_metrics(measured).items() if "/" not in name and name != CLIPS}
+        values = [metrics[name] for fold, metrics in measured.items() for name in watched[fold] if name in metrics]
+        if values:
+            shown["objective"] = sum(values) / len(values)
+            self._trial.report(shown["objective"], epoch)
+        self._unlogged[epoch] = {f"epoch/{name}": value for name, value in shown.items()}
         if time.monotonic() - self._logged > _LOG_SECONDS:
             self._log_epochs()
-        if watched_values and self._trial.should_prune():
+        if values and self._trial.should_prune():
             raise TrialPruned
+        return shown
 
     def _log_epochs(self) -> None:
         if self._unlogged:
@@ -198,7 +220,7 @@ class TrialRun:
             self._setting.tracker.log_path(self._run_id, list(steps.values()), first=min(steps) + 1)
 
     def _metrics(self) -> dict[str, float]:
-        """The means over the folds that are trained, the accuracy on each held-out device, and the effective cost."""
+        """The effective cost; once all folds are trained, also their means and the accuracy on each held-out device."""
         metrics: dict[str, float] = {}
         if self._folds:
             metrics = mean_metrics({name: fold.metrics for name, fold in self._folds.items()})
@@ -212,7 +234,7 @@ class TrialRun:
             metrics |= held_out | {HOLDOUT_METRIC: sum(held_out.values()) / len(held_out)}
         return metrics | {
             "cost/trial_seconds": time.perf_counter() - self._start,
-            "cost/trained_epochs": self._epochs,
+            "cost/trained_epochs": self._trained_epochs,
             "cost/clips_seen": self._clips,
         }
 
@@ -257,7 +279,7 @@ class TrialRun:
             "asc.dataset_digest": launch.dataset_digest,
             "asc.git_commit": launch.git_commit,
             "asc.launch": setting.worker,
-            "asc.host": socket.gethostname(),
+            **whereabouts(),
             "mlflow.parentRunId": launch.parent_run_id,
         }
 

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
@@ -22,8 +22,7 @@ from asc_study.errors import InputError
 from asc_study.execution import Launch, failure_reason
 from asc_study.search_claims import (
     INTERRUPTED,
-    is_wanted,
-    number_worker,
+    one_more,
     settle_trials,
     trials_lock,
     try_again,
@@ -31,8 +30,8 @@ from asc_study.search_claims import (
 )
 from asc_study.search_file import Search
 from asc_study.search_sampler import make_pruner, make_sampler
-from asc_study.search_storage import cannot_use, open_storage, quiet_optuna
-from asc_study.search_trial import Setting, Trainer, TrialOutcome, TrialRun, train_fold
+from asc_study.search_storage import open_storage, quiet_optuna, storage_errors
+from asc_study.search_trial import Setting, State, Trainer, TrialOutcome, TrialRun, begin_training
 from asc_study.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ _STOP_SECONDS: Final = 60
 class Job:
     """What every worker does: trials of ``search`` until there are ``total`` (None: no limit) or it is ``deadline``.
 
-    ``deadline`` is in seconds since the epoch; infinity for none. ``train`` trains one fold.
+    ``deadline`` is in seconds since the epoch; infinity for none. ``train`` begins the training of one fold.
     """
 
     search: Search
@@ -59,7 +58,7 @@ class Job:
     url: str
     total: int | None
     deadline: float
-    train: Trainer = train_fold
+    train: Trainer = begin_training
 
 
 def run_workers(job: Job, study: "Study", tracker: Tracker, jobs: int, tell: Tell, say: Say) -> None:
@@ -89,25 +88,23 @@ def work(job: Job, tell: Tell) -> None:
         If the storage cannot be used (any more).
     """
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
     search, worker = job.search, uuid.uuid4().hex
     with ExitStack() as stack:
         stack.enter_context(worker_lock(worker))
         stack.enter_context(run_lock(job.launch.tracking_uri, search.name, worker))
         stack.enter_context(quiet_optuna())
-        tracker, storage = Tracker(job.launch.tracking_uri), open_storage(job.url)
-        epochs = search.epochs()
-        steps = epochs * len(search.folds(search.config({})))
-        setting = Setting(search, job.launch, tracker, job.train, masked(job.url), worker, epochs)
-        try:
-            study = optuna.load_study(storage=storage, study_name=search.name, pruner=make_pruner(search.pruner, steps))
-            study.sampler = make_sampler(search.sampler, search.space, number_worker(study, job.url))
-            while time.time() < job.deadline and not _orphaned(job.launch):
-                if not _begin_trial(job, setting, study, tell):
-                    return
-        except (optuna.exceptions.OptunaError, SQLAlchemyError) as error:
-            raise cannot_use(job.url, error) from None
+        stack.enter_context(storage_errors(job.url))
+        study = optuna.load_study(
+            storage=open_storage(job.url),
+            study_name=search.name,
+            sampler=make_sampler(search.sampler, search.space),
+            pruner=make_pruner(search.pruner, search.epochs()),
+        )
+        setting = Setting(search, job.launch, Tracker(job.launch.tracking_uri), job.train, masked(job.url), worker)
+        while time.time() < job.deadline and not _orphaned(job.launch):
+            if not _begin_trial(job, setting, study, tell):
+                return
 
 
 def _begin_trial(job: Job, setting: Setting, study: "Study", tell: Tell) -> bool:
@@ -116,14 +113,16 @@ def _begin_trial(job: Job, setting: Setting, study: "Study", tell: Tell) -> bool
     objective = _Objective(setting, lock)
     with lock:
         settle_trials(study)
-        if not is_wanted(study, job.total):
+        if not one_more(study, job.total):
             return False
         try:
             study.optimize(objective, n_trials=1, catch=(Exception,))
-        except ValueError as error:
+        except (ValueError, AssertionError) as error:  # Optuna's, of a trial that is not RUNNING any more
+            if objective.is_interrupted:
+                raise KeyboardInterrupt from None
             if not objective.was_taken(study):
                 raise
-            objective.outcome = TrialOutcome(objective.number, "failed", 0, {}, reason=f"taken for dead ({error})")
+            objective.lose(str(error))
     if objective.outcome:
         tell(objective.outcome)
     return True
@@ -134,39 +133,58 @@ class _Objective:
 
     def __init__(self, setting: Setting, lock: "filelock.BaseFileLock") -> None:
         self._setting, self._lock = setting, lock
-        self.number = -1
+        self._run: TrialRun | None = None
+        self._number = -1
+        self.is_interrupted = False
         self.outcome: TrialOutcome | None = None
 
     def __call__(self, trial: "Trial") -> tuple[float, ...]:
-        self.number = trial.number
+        from optuna import TrialPruned
+
+        self._number = trial.number
         try:
             try:
-                run = TrialRun(self._setting, trial)
+                self._run = TrialRun(self._setting, trial)
             finally:
                 self._lock.release()  # from here on other processes see the trial and its point
-            return self._run(run)
-        except KeyboardInterrupt:
-            trial.set_user_attr(INTERRUPTED, True)
-            try_again(trial.study, trial.study._storage.get_trial(trial._trial_id))
+            values = self._run.run()
+        except TrialPruned:
+            self._end("pruned")
             raise
+        except KeyboardInterrupt:
+            self._give_back(trial)
+            raise
+        except Exception as error:  # of the sampler or the training: told, and left to Optuna
+            self._end("failed", reason=failure_reason(error))
+            raise
+        self._end("complete", values)
+        return values
 
     def was_taken(self, study: "Study") -> bool:
         """Whether another process ended the trial, because this one was stopped for longer than a heartbeat."""
-        return any(trial.number == self.number and trial.state.is_finished() for trial in study.get_trials(False))
+        return any(trial.number == self._number and trial.state.is_finished() for trial in study.get_trials(False))
 
-    def _run(self, run: TrialRun) -> tuple[float, ...]:
-        from optuna import TrialPruned
+    def lose(self, reason: str) -> None:
+        """Note that the trial was taken; whatever this process found of it does not count."""
+        reason = f"taken for dead by another process ({' '.join(reason.split())}): its point is tried again"
+        self._end("failed", reason=reason)
+        if self._run:
+            self._run.disown(reason)
 
-        try:
-            values = run.run()
-        except TrialPruned:
-            self.outcome = run.outcome("pruned")
-            raise
-        except Exception as error:  # of the training: told, and left to Optuna
-            self.outcome = run.outcome("failed", reason=failure_reason(error))
-            raise
-        self.outcome = run.outcome("complete", values)
-        return values
+    def _end(self, state: State, values: Sequence[float] = (), reason: str = "") -> None:
+        if self._run:
+            self.outcome = self._run.outcome(state, values, reason)
+        else:
+            self.outcome = TrialOutcome(self._number, state, 0, {}, reason=reason)
+
+    def _give_back(self, trial: "Trial") -> None:
+        """Queue the point of a trial that Ctrl-C cut off, before another process can count that it is missing."""
+        study, self.is_interrupted = trial.study, True
+        with self._lock:
+            (frozen,) = (one for one in study.get_trials(deepcopy=False) if one.number == trial.number)
+            if not frozen.state.is_finished():
+                trial.set_user_attr(INTERRUPTED, True)
+                try_again(study, frozen)
 
 
 class _Watch:
@@ -238,7 +256,7 @@ class _Watch:
             self._start()
 
     def _is_wanted(self) -> bool:
-        return time.time() < self._job.deadline and is_wanted(self._study, self._job.total)
+        return time.time() < self._job.deadline and one_more(self._study, self._job.total)
 
 
 def _serve(job: Job, pipe: connection.Connection) -> None:

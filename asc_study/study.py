@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from asc_study.accuracy_table import accuracies
 from asc_study.cache import cache_dir
-from asc_study.claims import run_lock, settle_abandoned
+from asc_study.claims import run_lock, settle_abandoned, whereabouts
 from asc_study.data.dataset import Dataset, require_audio
 from asc_study.data.identity import audio_digests, dataset_digest
 from asc_study.data.tau import read_dataset
@@ -144,7 +143,7 @@ def _run_pending(
         "asc.dataset": data.dataset.root.name,
         "asc.dataset_digest": data.digest,
         "asc.git_commit": commit,
-        "asc.host": socket.gethostname(),
+        **whereabouts(),
     }
     outcomes: list[Outcome | EnsembleOutcome] = []
     status = "KILLED"

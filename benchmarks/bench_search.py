@@ -22,7 +22,7 @@ from asc_study.evaluation.predictions import predictions_table
 from asc_study.execution import Launch, RunSpec
 from asc_study.search_file import load_search
 from asc_study.search_storage import open_study, storage_url
-from asc_study.search_trial import Fold, OnEpoch
+from asc_study.search_trial import Fold
 from asc_study.search_worker import Job, run_workers
 from asc_study.taxonomy import SCENES
 from asc_study.tracking import Tracker
@@ -39,14 +39,21 @@ pruner: {name: median, n_startup_trials: 1000}
 """
 
 
-def no_training(spec: RunSpec, launch: Launch, watch: Sequence[str], on_epoch: OnEpoch) -> Fold:
-    """Report epochs that took no time."""
-    predictions, metrics = outputs()
-    rng = np.random.default_rng()
-    for epoch in range(EPOCHS):
-        values = {name: float(rng.random()) for name in watch}
-        on_epoch(epoch, {"train_loss": 1.0, "validation_acc": 0.5, "learning_rate": 0.1, "clips": 1, **values})
-    return Fold(metrics, predictions)
+class NoTraining:
+    """Reports epochs that took no time."""
+
+    def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
+        self._watch, self._rng = watch, np.random.default_rng()
+
+    def train_epoch(self) -> dict[str, float]:
+        """Made up."""
+        values = {name: float(self._rng.random()) for name in self._watch}
+        return {"train_loss": 1.0, "validation_acc": 0.5, "learning_rate": 0.1, "clips": 1, **values}
+
+    def result(self) -> Fold:
+        """The same for all."""
+        predictions, metrics = outputs()
+        return Fold(metrics, predictions)
 
 
 @functools.cache
@@ -75,12 +82,12 @@ def main() -> None:
         parent = tracker.create_run(search.name, "bench", {"asc.kind": "search"}, {})
         dataset = Dataset(Path(folder), "ten_class", 44100, 1, clips())
         launch = Launch(tracker.uri, parent, dataset, (), "", "inline", "", WORKERS, os.getpid())
-        job = Job(search, launch, url, TRIALS, float("inf"), no_training)
+        job = Job(search, launch, url, TRIALS, float("inf"), NoTraining)
         run_workers(job, study, tracker, WORKERS, lambda outcome: None, print)
         begins: dict[str, list[float]] = {}
         for trial in study.get_trials():
             assert trial.datetime_start is not None
-            begins.setdefault(trial.user_attrs["asc.worker"], []).append(trial.datetime_start.timestamp())
+            begins.setdefault(trial.user_attrs["asc.worker"][0], []).append(trial.datetime_start.timestamp())
         taken = [after - before for times in begins.values() for before, after in pairwise(sorted(times))]
         print(
             f"MLflow and Optuna, one trial of 2 x {EPOCHS} epochs, {WORKERS} workers {statistics.median(taken):6.2f} s"

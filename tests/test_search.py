@@ -19,9 +19,10 @@ from asc_study.evaluation.predictions import predictions_table
 from asc_study.execution import Launch, RunSpec
 from asc_study.run_data import split_clips
 from asc_study.search import SearchResult, run_search
+from asc_study.search_claims import fail_trial
 from asc_study.search_file import Search, load_search
 from asc_study.search_storage import open_storage, storage_url
-from asc_study.search_trial import Fold, OnEpoch
+from asc_study.search_trial import Fold
 from asc_study.study import identify
 from asc_study.study_file import load_study
 from asc_study.tracking import RunRecord, Tracker
@@ -41,20 +42,28 @@ CONTENT = {
 }
 
 
-def fake_fold(spec: RunSpec, launch: Launch, watch: Sequence[str], on_epoch: OnEpoch) -> Fold:
-    """Stand in for training: the accuracy on s3 is 1 - |alpha - 0.5| in every epoch, on b half of that."""
-    alpha = spec.config.batch_augmentation["mixup"]["alpha"]
-    value = 1 - abs(alpha - 0.5)
-    _misbehave(spec)
-    measured = {"validation/device_acc_s3": value, "validation/device_acc_b": value / 2}
-    for epoch in range(spec.config.training.epochs):
-        on_epoch(
-            epoch, {"train_loss": 1.0, "validation_acc": value, "clips": 10, **{name: measured[name] for name in watch}}
-        )
-    clips = split_clips(launch.dataset, spec.config)
-    clips = clips[clips["split"] == "validation"]
-    uniform = predictions_table(clips, np.full((len(clips), 10), 0.1, np.float32), "ten_class")
-    return Fold(measured | {"validation/acc_avg": value / 2, "cost/model_kb": 100 * alpha}, uniform)
+class FakeTraining:
+    """Stands in for training: the accuracy on s3 is 1 - |alpha - 0.5| in every epoch, on b half of that."""
+
+    def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
+        self.alpha = spec.config.batch_augmentation["mixup"]["alpha"]
+        self.value = 1 - abs(self.alpha - 0.5)
+        self.spec, self.launch, self.watch = spec, launch, watch
+        _misbehave(spec)
+
+    def measured(self) -> dict[str, float]:
+        return {"validation/device_acc_s3": self.value, "validation/device_acc_b": self.value / 2}
+
+    def train_epoch(self) -> dict[str, float]:
+        watched = {name: self.measured()[name] for name in self.watch}
+        return {"train_loss": 1.0, "validation_acc": self.value, "clips": 10, **watched}
+
+    def result(self) -> Fold:
+        clips = split_clips(self.launch.dataset, self.spec.config)
+        clips = clips[clips["split"] == "validation"]
+        uniform = predictions_table(clips, np.full((len(clips), 10), 0.1, np.float32), "ten_class")
+        others = {"validation/acc_avg": self.value / 2, "cost/model_kb": 100 * self.alpha}
+        return Fold(self.measured() | others, uniform)
 
 
 def _misbehave(spec: RunSpec) -> None:
@@ -67,6 +76,8 @@ def _misbehave(spec: RunSpec) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if wish == "fail":
         raise TrainingFailure("the loss became nan in epoch 1: lower training.lr_max")
+    if wish == "lose":
+        Path("optuna.db").write_bytes(b"no database" * 1000)
     if wish == "slow":
         time.sleep(1)
     if wish == "wait":
@@ -83,7 +94,8 @@ def load(**changes) -> Search:
 def search(simulated: Path, trials: int, jobs: int = 1, said: list[str] | None = None, **changes) -> SearchResult:
     say = (said if said is not None else []).append
     data = identify(simulated)
-    return run_search(load(**changes), data, url=storage_url(), trials=trials, jobs=jobs, say=say, train=fake_fold)
+    url = storage_url(os.environ.get("TEST_STORAGE"))
+    return run_search(load(**changes), data, url=url, trials=trials, jobs=jobs, say=say, train=FakeTraining)
 
 
 def trials_of(name: str = "s") -> list[optuna.trial.FrozenTrial]:
@@ -151,7 +163,7 @@ def test_trials_are_runs_under_a_search_run_and_the_best_is_a_study(simulated: P
     path = tracker.artifact(parent.run_id, "best.yaml")
     assert path.read_text() == result.study
     study = load_study(path)
-    assert [row.name for row in study.rows] == ["best", "base"]
+    assert [row.name for row in study.rows] == [f"best-trial-{best.number}", "base"]
     assert study.rows[0].config.batch_augmentation["mixup"]["alpha"] == best.params[ALPHA]
     assert study.rows[1].config.batch_augmentation == {}
     assert study.seeds == (3, 4)
@@ -215,17 +227,49 @@ def test_bad_trials_are_pruned_and_marked(simulated: Path):
 
 
 @pytest.mark.slow
-def test_folds_report_one_after_the_other_and_the_value_is_their_mean(simulated: Path):
+def test_folds_train_side_by_side_and_what_counts_is_their_mean(simulated: Path):
     search(simulated, 1, holdout={"devices": ["s3", "b"]}, base=CONTENT["base"] | {"validation": {"share": 0.6}})
     (trial,) = trials_of()
     value = 1 - abs(trial.params[ALPHA] - 0.5)
     assert trial.value == pytest.approx(0.75 * value)
-    assert trial.intermediate_values == pytest.approx({0: value, 1: value, 2: value / 2, 3: value / 2})
+    assert trial.intermediate_values == pytest.approx({0: 0.75 * value, 1: 0.75 * value})
     (run,) = runs_of(Tracker(), "trial")
     assert run.metrics["holdout/acc_s3"] == pytest.approx(value)
     assert run.metrics["holdout/acc_b"] == pytest.approx(value / 2)
     assert run.metrics["holdout/acc"] == pytest.approx(0.75 * value)
     assert (run.metrics["cost/trained_epochs"], run.metrics["cost/clips_seen"]) == (4, 40)
+
+
+class TwoFaces(FakeTraining):
+    """The first trial is good on s3 and bad on b, the others are the other way round and better on the whole."""
+
+    def measured(self) -> dict[str, float]:
+        first = self.spec.row.startswith(("trial 0", "trial 1", "trial 2"))
+        on_s3, on_b = (0.4, 0.5) if first else (0.3, 0.7) if self.spec.row.startswith("trial 3") else (0.8, 0.0)
+        return {"validation/device_acc_s3": on_s3, "validation/device_acc_b": on_b}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pruner",
+    [{"name": "median", "n_startup_trials": 2}, {"name": "hyperband", "reduction_factor": 2}],
+    ids=lambda pruner: pruner["name"],
+)
+def test_a_trial_is_pruned_by_the_mean_over_the_folds(simulated: Path, pruner: dict):
+    """Trial 3 is worse than the others on s3 but better on the whole, trial 4 the other way round."""
+    base = CONTENT["base"] | {"validation": {"share": 0.6}}
+    content = load(pruner=pruner, base=base, holdout={"devices": ["s3", "b"]})
+    run_search(content, identify(simulated), url=storage_url(), trials=12, train=TwoFaces)
+    states = [trial.state.name for trial in trials_of()]
+    assert states[3] == "COMPLETE"
+    assert trials_of()[3].value == pytest.approx(0.5)
+    if pruner["name"] == "median":
+        assert states[4:] == ["PRUNED"] * 8
+    else:
+        assert "PRUNED" in states[4:]
+    run = runs_of(Tracker(), "trial")[states.index("PRUNED")]
+    assert not any(name.startswith(("holdout/", "validation/")) for name in run.metrics)  # of half a training
+    assert run.metrics["epoch/objective"] == pytest.approx(0.45)
 
 
 @pytest.mark.slow
@@ -250,9 +294,24 @@ def test_a_grid_is_tried_point_by_point(simulated: Path):
 def test_time_is_an_end_too(simulated: Path):
     data = identify(simulated)
     started = time.monotonic()
-    result = run_search(load(), data, url=storage_url(), timeout_seconds=3, train=fake_fold)
+    result = run_search(load(), data, url=storage_url(), timeout_seconds=3, train=FakeTraining)
     assert result.counts["complete"] >= 1
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.slow
+def test_objectives_in_another_order_are_another_search(simulated: Path):
+    search(simulated, 1, objectives=["holdout", "cost/model_kb"])
+    with pytest.raises(InputError, match="begun with another objectives"):
+        search(simulated, 2, objectives=["cost/model_kb", "holdout"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_storage_that_is_lost_in_the_middle_is_one_line(simulated: Path, jobs: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE", "lose")
+    with pytest.raises(InputError, match=r"the Optuna storage sqlite:.* cannot be used: "):
+        search(simulated, 2, jobs=jobs)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +333,7 @@ def test_what_does_not_fit_the_data_is_found_before_anything_is_made(simulated: 
 
 def test_a_search_needs_an_end(simulated: Path):
     with pytest.raises(InputError, match="a search needs an end, got neither --trials nor --timeout nor a `budget`"):
-        run_search(load(), identify(simulated), url=storage_url(), train=fake_fold)
+        run_search(load(), identify(simulated), url=storage_url(), train=FakeTraining)
 
 
 @pytest.mark.slow
@@ -282,7 +341,9 @@ def test_another_space_under_the_same_name_is_refused(simulated: Path):
     search(simulated, 1)
     with pytest.raises(InputError, match=r"begun with another space: space\.batch_augmentation\.mixup\.alpha was"):
         search(simulated, 2, space={ALPHA: {"type": "float", "low": 0.1, "high": 2.0}})
-    with pytest.raises(InputError, match=r"begun with another objectives: objectives\.holdout was maximize, is not th"):
+    with pytest.raises(
+        InputError, match=r"begun with another objectives: objectives was \[\['holdout', 'maximize'\]\], is "
+    ):
         search(simulated, 2, objectives=["validation/log_loss"])
 
 
@@ -315,20 +376,31 @@ def test_a_point_that_kills_its_worker_is_given_up_after_the_second_time(
 
 
 @pytest.mark.slow
-def test_a_trial_that_others_took_for_dead_is_theirs(simulated: Path):
+@pytest.mark.parametrize("when", ["before a report", "at its end"])
+def test_a_trial_that_others_took_for_dead_is_theirs(simulated: Path, when: str):
     taken: list[int] = []
 
-    def sleep_too_long(spec: RunSpec, launch: Launch, watch: Sequence[str], on_epoch: OnEpoch) -> Fold:
-        if not taken:
-            taken.append(0)
-            study = optuna.load_study(storage=open_storage(storage_url()), study_name="s")
-            (trial,) = study.get_trials()
-            study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
-        return fake_fold(spec, launch, watch, on_epoch)
+    class Sleeper(FakeTraining):
+        """Is taken for dead before an epoch that reports, or at its end."""
+
+        def take(self) -> None:
+            if not taken:
+                taken.append(0)
+                study = optuna.load_study(storage=open_storage(storage_url()), study_name="s")
+                assert fail_trial(study, 0)
+
+        def train_epoch(self) -> dict[str, float]:
+            if when == "before a report":
+                self.take()
+            return super().train_epoch()
+
+        def result(self) -> Fold:
+            self.take()
+            return super().result()
 
     said: list[str] = []
     data = identify(simulated)
-    result = run_search(load(), data, url=storage_url(), trials=3, say=said.append, train=sleep_too_long)
+    result = run_search(load(), data, url=storage_url(), trials=3, say=said.append, train=Sleeper)
     assert (result.counts["complete"], result.counts["failed"]) == (2, 1)
     assert any("trial 0" in line and "taken for dead" in line for line in said)
     assert [run.status for run in runs_of(Tracker(), "trial")] == ["FAILED", "FINISHED", "FINISHED"]
@@ -339,12 +411,12 @@ def _main(simulated: str, trials: str, jobs: str) -> None:
     search(Path(simulated), int(trials), jobs=int(jobs))
 
 
-def _launch(simulated: Path, trials: int, jobs: int, fake: str) -> subprocess.Popen[str]:
+def launch(simulated: Path, trials: int, jobs: int, fake: str, **environment: str) -> subprocess.Popen[str]:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import test_search; test_search._main(*sys.argv[2:])"
     arguments = [str(Path(__file__).parent), str(simulated), str(trials), str(jobs)]
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "FAKE": fake},
+        env={**os.environ, "FAKE": fake, **environment},
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
@@ -353,13 +425,13 @@ def _launch(simulated: Path, trials: int, jobs: int, fake: str) -> subprocess.Po
 
 @pytest.mark.slow
 def test_two_launches_share_a_search(simulated: Path):
-    processes = [_launch(simulated, 14, 1, "slow") for _ in range(2)]
+    processes = [launch(simulated, 14, 1, "slow") for _ in range(2)]
     for process in processes:
         _, stderr = process.communicate(timeout=200)
         assert process.returncode == 0, stderr
     trials = trials_of()
     assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 14}
-    assert len({trial.user_attrs["asc.worker"] for trial in trials}) == 2
+    assert len({trial.user_attrs["asc.worker"][0] for trial in trials}) == 2
     assert len({trial.params[ALPHA] for trial in trials}) == 14
     tracker = Tracker()
     assert sorted(int(run.tags["asc.trial"]) for run in runs_of(tracker, "trial")) == list(range(14))
@@ -368,7 +440,7 @@ def test_two_launches_share_a_search(simulated: Path):
 
 @pytest.mark.slow
 def test_ctrl_c_finishes_cleanly_and_the_search_goes_on(simulated: Path):
-    process = _launch(simulated, 4, 2, "wait")
+    process = launch(simulated, 4, 2, "wait")
     deadline = time.monotonic() + 100
     while len(list(Path.cwd().glob("waiting-*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -78,7 +78,7 @@ def test_a_profile_changes_augmentations_that_the_point_uses_and_no_drawn_value(
 
 def test_identity_names_what_must_not_change():
     identity = load().identity("d1")
-    assert identity["objectives"] == {"holdout": "maximize"}
+    assert identity["objectives"] == [["holdout", "maximize"]]
     assert identity["settings"]["training.epochs"] == 254
     assert load(sampler={"name": "random", "seed": 7}).identity("d1") == identity
     assert load(base={"training": {"epochs": 3}}).identity("d1") != identity

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from test_search import ALPHA, fake_fold, load
+from test_search import ALPHA, FakeTraining, launch, load
 
 from asc_study.errors import InputError
 from asc_study.search import run_search
@@ -73,13 +73,13 @@ def test_twenty_trials_on_two_workers(server: str, simulated: Path, monkeypatch:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow"))
     url = storage_url(_create(server, "optuna"))
     data = identify(simulated)
-    result = run_search(load(), data, url=url, trials=20, jobs=2, train=fake_fold)
+    result = run_search(load(), data, url=url, trials=20, jobs=2, train=FakeTraining)
     assert result.counts == {"complete": 20, "pruned": 0, "failed": 0, "running": 0, "waiting": 0, "cut_off": 0}
 
     trials = optuna.load_study(storage=open_storage(url), study_name="s").get_trials()
     assert [trial.number for trial in trials] == list(range(20))
     assert len({trial.params[ALPHA] for trial in trials}) == 20
-    assert len({trial.user_attrs["asc.worker"] for trial in trials}) == 2
+    assert len({trial.user_attrs["asc.worker"][0] for trial in trials}) == 2
     for trial in trials:
         value = 1 - abs(trial.params[ALPHA] - 0.5)
         assert trial.value == pytest.approx(value)
@@ -92,6 +92,25 @@ def test_twenty_trials_on_two_workers(server: str, simulated: Path, monkeypatch:
         assert run.metrics["holdout/acc"] == pytest.approx(trials[int(run.tags["asc.trial"])].value)
         assert "secret" not in str(run.tags)
         assert ":***@" in run.tags["asc.optuna_storage"]
+
+
+@pytest.mark.slow
+def test_two_machines_share_a_search(server: str, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Launches that share no lock, as on two machines: only the databases are common."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow2"))
+    url = storage_url(_create(server, "optuna2"))
+    processes = [
+        launch(simulated, 10, 1, "slow", TEST_STORAGE=url, ASC_STUDY_CACHE=str(tmp_path / name)) for name in ("a", "b")
+    ]
+    for process in processes:
+        _, stderr = process.communicate(timeout=200)
+        assert process.returncode == 0, stderr
+    trials = optuna.load_study(storage=open_storage(url), study_name="s").get_trials()
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    assert len(trials) in (10, 11)  # both may begin the last one
+    assert len({tuple(trial.user_attrs["asc.worker"]) for trial in trials}) == 2
+    assert len({trial.params[ALPHA] for trial in trials}) == len(trials)
+    assert {run.status for run in Tracker().runs("s")} == {"FINISHED"}
 
 
 @pytest.mark.slow

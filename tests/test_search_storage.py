@@ -1,6 +1,5 @@
 """The storage of a search: where it is, what counts, what is refused, and trials that a death cut off."""
 
-import socket
 from pathlib import Path
 
 import optuna
@@ -9,12 +8,11 @@ from optuna.trial import TrialState
 
 from asc_study.errors import InputError
 from asc_study.search_claims import (
-    HOST,
     INTERRUPTED,
     WORKER,
+    claim_trial,
     counted,
-    is_wanted,
-    number_worker,
+    one_more,
     settle_trials,
     try_again,
     worker_lock,
@@ -33,10 +31,9 @@ def study() -> optuna.Study:
     return open_study(storage_url(), "s", {"holdout/acc": "maximize"}, SPACE)
 
 
-def begin(study: optuna.Study, worker: str, host: str | None = None) -> optuna.Trial:
+def begin(study: optuna.Study, worker: str) -> optuna.Trial:
     trial = study.ask()
-    trial.set_user_attr(HOST, host or socket.gethostname())
-    trial.set_user_attr(WORKER, worker)
+    claim_trial(trial, worker)
     trial.suggest_float("x", 0, 1)
     return trial
 
@@ -84,6 +81,13 @@ def test_another_search_of_the_same_name_is_refused(study: optuna.Study, change:
         open_study(storage_url(), "s", {"holdout/acc": "maximize"}, SPACE | change)
 
 
+def test_a_study_that_was_only_created_is_taken_over():
+    """As a death between creating it and noting what it is of leaves it."""
+    optuna.create_study(storage=open_storage(storage_url()), study_name="s", direction="maximize")
+    study = open_study(storage_url(), "s", {"holdout/acc": "maximize"}, SPACE)
+    assert study.metric_names == ["holdout/acc"]
+
+
 def test_a_study_of_somebody_else_is_refused():
     optuna.create_study(storage=open_storage(storage_url()), study_name="s")
     with pytest.raises(InputError, match=r"has a study 's' that no search made: rename the search"):
@@ -117,10 +121,6 @@ def test_a_database_of_something_else_is_left_alone():
         open_storage(storage_url("sqlite:///other.db"))
 
 
-def test_every_worker_gets_a_number_of_its_own(study: optuna.Study):
-    assert [number_worker(study, storage_url()) for _ in range(3)] == [0, 1, 2]
-
-
 def test_a_trial_of_a_dead_worker_is_tried_once_more(study: optuna.Study):
     first = begin(study, "gone")
     alive = begin(study, "here")
@@ -129,24 +129,44 @@ def test_a_trial_of_a_dead_worker_is_tried_once_more(study: optuna.Study):
     assert states(study) == ["FAIL", "RUNNING", "WAITING"]
     retried = study.get_trials()[2]
     assert retried.params == first.params
-    assert not {HOST, WORKER} & set(retried.user_attrs)  # else it would be taken for dead when it begins
+    assert WORKER not in retried.user_attrs  # else it would be taken for dead when it begins
     assert [trial.number for trial in counted(study.get_trials())] == [1, 2]
-    assert is_wanted(study, 2)  # it waits
+    assert one_more(study, 2)  # it waits
     again = begin(study, "gone too")
     assert again.number == 2
     assert again.suggest_float("x", 0, 1) == first.params["x"]
     study.tell(alive, 0.5)
-    assert not is_wanted(study, 2)
+    assert not one_more(study, 2)
     assert settle_trials(study) == 1
     assert states(study) == ["FAIL", "COMPLETE", "FAIL"]  # no third try
     assert [trial.number for trial in counted(study.get_trials())] == [1, 2]
-    assert is_wanted(study, 3)
+    assert one_more(study, 3)
 
 
-def test_a_trial_of_another_machine_is_left_to_its_heartbeat(study: optuna.Study):
-    begin(study, "gone", host="elsewhere")
+def test_a_trial_whose_lock_is_out_of_reach_is_left_to_its_heartbeat(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Another cache folder on the same machine has other locks: a living worker must not be taken for dead."""
+    begin(study, "there")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("ASC_STUDY_CACHE", str(tmp_path / "other"))
+        assert settle_trials(study) == 0
+        assert states(study) == ["RUNNING"]
+    assert settle_trials(study) == 1
+
+
+def test_a_trial_that_was_killed_before_it_had_a_name_is_left_alone_for_a_while(study: optuna.Study):
+    study.ask()
     assert settle_trials(study) == 0
-    assert states(study) == ["RUNNING"]
+
+
+def test_a_trial_that_is_tried_again_has_not_passed_the_rungs_of_its_pruner(study: optuna.Study):
+    trial = begin(study, "gone")
+    storage = study._storage
+    storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.7)
+    storage.set_trial_system_attr(trial._trial_id, "grid_id", 3)
+    assert settle_trials(study) == 1
+    assert study.get_trials()[1].system_attrs == {"grid_id": 3, "failed_trial": 0, "retry_history": [0]}
 
 
 def test_what_ctrl_c_cut_off_does_not_count_but_its_point_does(study: optuna.Study):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +10,7 @@ import filelock
 import pandas as pd
 import yaml
 
-from asc_study.claims import run_lock
+from asc_study.claims import run_lock, whereabouts
 from asc_study.config import canonical_json, flatten
 from asc_study.errors import InputError
 from asc_study.evaluation.measure import measure
@@ -210,7 +209,7 @@ def _tags(run: Derived) -> dict[str, str]:
         "asc.combination_short": combination[:10],
         "asc.task": run.task,
         "asc.git_commit": git_commit(),
-        "asc.host": socket.gethostname(),
+        **whereabouts(),
     }
     if identity.seed:
         tags["asc.seed"] = identity.seed

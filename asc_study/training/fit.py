@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import keras
 import numpy as np
@@ -24,6 +25,9 @@ from asc_study.training.schedule import WarmRestarts, minima
 
 #: Called after every epoch with its index (from 0) and its metrics.
 EpochReport = Callable[[int, dict[str, float]], None]
+
+#: Metric of an epoch by which the best is chosen if devices are held out: the accuracy on the others.
+_SELECTION: Final = "selection_acc"
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,33 @@ def train(
     *,
     checkpoint: Path,
     on_epoch: EpochReport = lambda epoch, metrics: None,
-    watch: Collection[str] = (),
 ) -> TrainingResult:
     """Train one model, or go on from its checkpoint, and predict validation and test as far as there are any.
+
+    Parameters
+    ----------
+    config, clips, store, seed
+        See `Training`.
+    checkpoint
+        File of the unfinished training; read if it exists, rewritten after every epoch.
+    on_epoch
+        Told the metrics of every finished epoch.
+
+    Raises
+    ------
+    TrainingFailure
+        If the loss is not finite.
+    """
+    training = Training(config, clips, store, seed)
+    training.load(checkpoint)
+    for epoch in range(training.finished_epochs, config.training.epochs):
+        on_epoch(epoch, training.train_epoch())  # first: an epoch that a checkpoint counts has been told
+        training.save(checkpoint)
+    return training.result()
+
+
+class Training:
+    """A model in training, an epoch at a time; several may take turns in a process.
 
     Parameters
     ----------
@@ -63,47 +91,74 @@ def train(
         Static log-mel features of the clips.
     seed
         The run's seed; every random stream (weights, batches) is spawned from it.
-    checkpoint
-        File of the unfinished training; read if it exists, rewritten after every epoch.
-    on_epoch
-        Told the metrics of every finished epoch.
     watch
-        Metrics of the validation split (``validation/...``) to tell ``on_epoch`` besides.
-
-    Raises
-    ------
-    TrainingFailure
-        If the loss is not finite.
+        Metrics of the validation split (``validation/...``) to measure after each epoch besides accuracy and loss.
     """
-    settings = config.training
-    split = {name: clips[clips["split"] == name] for name in ("train", "validation", "test")}
-    training = _set_up(config, split["train"], store, seed)
-    model, batches = training.model, training.batches
-    state = load_checkpoint(checkpoint, model)
 
-    for epoch in range(len(state.history), settings.epochs):
-        metrics = _train_epoch(training, epoch)
-        if len(split["validation"]):
-            measured = evaluate(_predict(model, split["validation"], store, config), intervals=False)
-            metrics |= {
-                "validation_acc": measured["validation/acc_avg"],
-                "validation_loss": measured["validation/log_loss"],
-            }
-            metrics |= {name: measured[name] for name in watch if name in measured}
-        state.history.append(metrics)
-        _keep(state, model, settings)
-        on_epoch(epoch, metrics)  # first: an epoch that a checkpoint counts has been told
-        save_checkpoint(checkpoint, model, state)
+    def __init__(
+        self, config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: int, *, watch: Collection[str] = ()
+    ) -> None:
+        self._config, self._store, self._watch = config, store, watch
+        self._split = {name: clips[clips["split"] == name] for name in ("train", "validation", "test")}
+        self._parts = _set_up(config, self._split["train"], store, seed)
+        self._state = TrainingState()
 
-    final = _final_model(config, batches.input_shape, list(state.kept.values()))
-    predictions = {
-        name: _predict(final, split[name], store, config) for name in ("validation", "test") if len(split[name])
-    }
-    return TrainingResult(final, predictions, state.history, tuple(state.kept), batches.input_shape)
+    @property
+    def finished_epochs(self) -> int:
+        """How many epochs are trained."""
+        return len(self._state.history)
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint, if the file exists."""
+        self._state = load_checkpoint(checkpoint, self._parts.model)
+
+    def save(self, checkpoint: Path) -> None:
+        """Replace the checkpoint by the present state."""
+        save_checkpoint(checkpoint, self._parts.model, self._state)
+
+    def train_epoch(self) -> dict[str, float]:
+        """Train one more epoch and measure it on validation.
+
+        Raises
+        ------
+        TrainingFailure
+            If the loss is not finite.
+        """
+        metrics = _train_epoch(self._parts, self.finished_epochs)
+        if len(self._split["validation"]):
+            metrics |= self._validate()
+        self._state.history.append(metrics)
+        by = _SELECTION if self._config.validation.holdout_devices else "validation_acc"
+        _keep(self._state, self._parts.model, self._config.training, by)
+        return metrics
+
+    def result(self) -> TrainingResult:
+        """The model at the chosen epochs, and what it predicts."""
+        config, state, shape = self._config, self._state, self._parts.batches.input_shape
+        final = _final_model(config, shape, list(state.kept.values()))
+        predictions = {
+            name: _predict(final, self._split[name], self._store, config)
+            for name in ("validation", "test")
+            if len(self._split[name])
+        }
+        return TrainingResult(final, predictions, state.history, tuple(state.kept), shape)
+
+    def _validate(self) -> dict[str, float]:
+        predictions = _predict(self._parts.model, self._split["validation"], self._store, self._config)
+        measured = evaluate(predictions, intervals=False)
+        metrics = {
+            "validation_acc": measured["validation/acc_avg"],
+            "validation_loss": measured["validation/log_loss"],
+        }
+        if held_out := self._config.validation.holdout_devices:  # they stand for unseen ones: nothing is chosen on them
+            heard = predictions[~predictions["device"].isin(held_out)]
+            if len(heard):
+                metrics[_SELECTION] = evaluate(heard, intervals=False)["validation/acc_avg"]
+        return metrics | {name: measured[name] for name in self._watch if name in measured}
 
 
 @dataclass(frozen=True)
-class _Training:
+class _Parts:
     """What every epoch works with: the compiled model, its batches and its learning rate."""
 
     model: keras.Model
@@ -119,7 +174,7 @@ class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
 
 
-def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: int) -> _Training:
+def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: int) -> _Parts:
     """Make everything that the epochs need from the training clips; the run's random streams begin here."""
     settings = config.training
     weights_seed, batches_seed = (int(part) for part in np.random.SeedSequence(seed).generate_state(2))
@@ -146,7 +201,7 @@ def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: i
     optimizer = keras.optimizers.SGD(schedule, momentum=settings.momentum)
     model.compile(optimizer, loss="categorical_crossentropy", jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
-    return _Training(model, batches, schedule)
+    return _Parts(model, batches, schedule)
 
 
 def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
@@ -159,7 +214,7 @@ def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
     )
 
 
-def _train_epoch(training: _Training, epoch: int) -> dict[str, float]:
+def _train_epoch(training: _Parts, epoch: int) -> dict[str, float]:
     start = time.perf_counter()
     training.batches.set_epoch(epoch)
     fitted = training.model.fit(
@@ -180,18 +235,17 @@ def _train_epoch(training: _Training, epoch: int) -> dict[str, float]:
     return {"train_loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
 
 
-def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig) -> None:
-    """Remember the weights if the newest epoch is to be kept; never is an epoch chosen on test."""
+def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig, by: str) -> None:
+    """Remember the weights if the newest epoch is to be kept: the last, or the best one ``by`` a metric of epochs."""
     newest = len(state.history) - 1
     if settings.select_epoch == "snapshots":
         lowest = minima(settings.epochs, settings.first_cycle_epochs, settings.cycle_multiplier)
         if newest in lowest[-settings.snapshots :]:
             state.kept[newest] = model.get_weights()
         return
-    accuracy = [metrics.get("validation_acc") for metrics in state.history]
-    if settings.select_epoch == "best" and accuracy[newest] is not None:
-        best = max((accuracy[epoch] for epoch in state.kept), default=None)  # type: ignore[type-var]
-        if best is not None and accuracy[newest] < best:  # type: ignore[operator]
+    if settings.select_epoch == "best":
+        rivals = [state.history[epoch][by] for epoch in state.kept if by in state.history[epoch]]
+        if rivals and state.history[newest][by] < max(rivals):
             return
     state.kept = {newest: model.get_weights()}
 

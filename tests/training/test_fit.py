@@ -11,7 +11,7 @@ from asc_study.config import resolve
 from asc_study.errors import TrainingFailure
 from asc_study.features.store import FeatureStore
 from asc_study.taxonomy import GROUP_OF_SCENE, SCENES
-from asc_study.training.fit import train
+from asc_study.training.fit import Training, train
 
 pytestmark = pytest.mark.slow
 
@@ -180,3 +180,34 @@ def test_options_of_the_training_step(clips, store, options):
     assert np.isfinite(result.history[0]["train_loss"])
     assert {str(weight.dtype) for weight in result.model.weights} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_trainings_that_take_turns_give_what_each_gives_alone(clips, store, uninterrupted):
+    both = [Training(config(), clips, store, seed) for seed in (5, 6)]
+    for _ in range(3):
+        for training in both:
+            training.train_epoch()
+    np.testing.assert_array_equal(probabilities(both[0].result()), probabilities(uninterrupted[0]))
+    assert not np.array_equal(probabilities(both[1].result()), probabilities(uninterrupted[0]))
+
+
+def test_the_epoch_is_not_chosen_on_held_out_devices(clips, store):
+    """Other labels of the held-out clips change their accuracy, but not which epoch is chosen."""
+    held_out = clips["clip_id"].str.endswith("5") & clips["scene"].isin(SCENES[:5])
+    clips = clips.assign(device=np.where(held_out, "s3", "a"))
+    shuffled = clips.assign(scene=np.where(held_out, np.roll(clips["scene"], CLIPS_PER_SCENE), clips["scene"]))
+    assert (shuffled["scene"] != clips["scene"]).sum() >= 4
+
+    def trained(table):
+        settings = config(epochs=4).model_dump() | {"validation": {"holdout_devices": ["s3"]}}
+        training = Training(resolve(settings), table, store, 5)
+        measured = [training.train_epoch() for _ in range(4)]
+        return measured, training.result().chosen_epochs
+
+    measured, chosen = trained(clips)
+    other, chosen_with_other_labels = trained(shuffled)
+    assert [epoch["validation_acc"] for epoch in measured] != [epoch["validation_acc"] for epoch in other]
+    assert [epoch["selection_acc"] for epoch in measured] == [epoch["selection_acc"] for epoch in other]
+    assert chosen == chosen_with_other_labels
+    accuracy = [epoch["selection_acc"] for epoch in measured]
+    assert chosen == (max(epoch for epoch in range(4) if accuracy[epoch] == max(accuracy)),)
