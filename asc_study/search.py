@@ -134,7 +134,7 @@ def check_search(search: Search, data: IdentifiedDataset, say: Say = lambda line
 
 def _budget(search: Search, trials: int | None, timeout: float | None) -> tuple[int | None, float | None]:
     for option, value in (("--trials", trials), ("--timeout", timeout)):
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:  # nan, too
             raise InputError(f"{option} must be above 0, got {value}: raise it")
     total = trials if trials is not None else search.budget.trials
     timeout = timeout if timeout is not None else search.budget.timeout_seconds

@@ -183,7 +183,7 @@ def load_search(
         One line: file, key, rule, value received and remedy.
     """
     where = str(path)
-    file = validate(SearchFile, read_yaml(path), where=where)
+    file = validate(SearchFile, read_yaml(path, "search", "`search` and `space`"), where=where)
     require_name("search", file.search, str(path))
     if profile is not None and profile not in file.profiles:
         hint = did_you_mean(profile, file.profiles) if file.profiles else "the file has none"
@@ -242,10 +242,16 @@ def _check_settings(search: Search, where: str) -> None:
             f"{where}: a search needs a validation split, got training.data {base.training.data!r} and "
             f"validation.share {base.validation.share}: train on the train split and cut validation from it"
         )
+    if len(set(search.holdout.devices)) < len(search.holdout.devices):
+        raise InputError(f"{where}: holdout.devices must be different, got {search.holdout.devices}: remove one")
     if len(set(search.final_seeds)) < len(search.final_seeds) or min(search.final_seeds) < 0:
         raise InputError(f"{where}: final.seeds must be different and at least 0, got {list(search.final_seeds)}")
     search.config({}, full=True, where=f"{where}: base")
-    for point, config in search.corners(where):
+    corners = search.corners(where)
+    for name in search.space:
+        if not any(name in point for point, _ in corners):
+            raise InputError(f"{where}: `space.{name}` is never drawn: its `when` asks for what cannot be at once")
+    for point, config in corners:
         for fold in search.folds(config).values():
             resolve(fold.model_dump(), where=f"{where}: {name_point(point)}")
     least = getattr(search.pruner, "min_resource", 1)

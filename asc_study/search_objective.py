@@ -116,7 +116,14 @@ def require_measurable(targets: Sequence[Target], validation: "pd.DataFrame", cl
             name = target.metric.removeprefix("validation/")
             for kind in ("device", "scene", "gap"):
                 name = name.replace(f"{kind}_", f"{kind}/", 1) if name.startswith(f"{kind}_") else name
-            objective(name, validation, classes)
+            try:
+                objective(name, validation, classes)
+            except InputError:
+                heard = ", ".join(sorted(validation["device"].unique()))
+                raise InputError(
+                    f"the validation clips do not have the objective {target.name!r}: they are of the devices {heard} "
+                    f"and the classes {', '.join(classes)}; name another"
+                ) from None
 
 
 def mean_metrics(folds: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -7,12 +7,12 @@ from typing import Any
 from asc_study.errors import InputError
 from asc_study.search_space import (
     CategoricalParameter,
-    FloatParameter,
     IntParameter,
     Parameter,
     Point,
     Space,
     applies,
+    highest,
     meets,
     possible,
     tidied,
@@ -71,15 +71,7 @@ def grid_size(space: Space, *, where: str) -> int:
 def _extremes(parameter: Parameter) -> list[Any]:
     if isinstance(parameter, CategoricalParameter):
         return list(parameter.labelled())
-    return [parameter.low, _highest(parameter)]
-
-
-def _highest(parameter: FloatParameter | IntParameter) -> Any:
-    """The highest value that is drawn: the last whole step."""
-    if parameter.step is None or parameter.log:
-        return parameter.high
-    steps = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
-    return tidied(parameter, parameter.low + steps * parameter.step)
+    return [parameter.low, highest(parameter)]
 
 
 def _completed(space: Space, chosen: Mapping[str, Any], extreme: str) -> Point:

@@ -28,6 +28,9 @@ _PARETO_AXES: Final = 3
 
 BASE: Final = "base"
 
+#: How the file of the best settings begins.
+BEST_STUDY_HEAD: Final = "# Best of the search"
+
 
 @dataclass(frozen=True)
 class Best:
@@ -58,17 +61,21 @@ def best_trials(search: Search, study: "optuna.Study") -> tuple[Best, ...]:
 
     Of equal trials the first counts.
     """
+    from optuna.trial import TrialState
+
+    single = len(search.targets) == 1
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if single else study.best_trials
     found = []
     seen: set[str] = set()
-    for trial in sorted(study.best_trials, key=lambda trial: trial.number):
+    for trial in sorted(trials, key=lambda trial: trial.number):
         key = canonical_json(trial.params)
-        if key not in seen:
+        if key not in seen and trial.params.keys() <= search.space.keys():  # Optuna's tools can add any trial
             seen.add(key)
             values = {target.name: value for target, value in zip(search.targets, trial.values, strict=True)}
             found.append(Best(trial.number, values, point_of(search.space, trial.params)))
     first = search.targets[0]
     found.sort(key=lambda best: best.values[first.name], reverse=first.direction == "maximize")
-    return tuple(found if len(search.targets) > 1 else found[:1])
+    return tuple(found[:1] if single else found)
 
 
 def best_study(search: Search, study: "optuna.Study") -> str:
@@ -89,7 +96,7 @@ def best_study(search: Search, study: "optuna.Study") -> str:
             rows.append({"name": f"best-trial-{one.number}", **_row(search, base, one.point)})
     if canonical_json(search.config({}, full=True).model_dump()) not in seen:
         rows.append({"name": BASE})
-    lead = [f"# Best of the search {search.name}: " + "; ".join(_shown(one) for one in best)]
+    lead = [f"{BEST_STUDY_HEAD} {search.name}: " + "; ".join(_shown(one) for one in best)]
     lead += ["# Command:  asc-study run best.yaml --data DIR"]
     content = {
         "study": f"{search.name[:94]}-final",

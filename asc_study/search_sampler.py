@@ -31,6 +31,12 @@ class _Tpe(SamplerOptions):
     group: bool = False
     constant_liar: bool = True
 
+    @model_validator(mode="after")
+    def _check_group(self) -> "_Tpe":
+        if self.group and not self.multivariate:
+            raise ValueError("sampler.group needs multivariate: true, got false: set it, or remove group")
+        return self
+
 
 class _Nsga2(SamplerOptions):
     population_size: int = Field(50, ge=2)
@@ -41,7 +47,6 @@ class _Nsga2(SamplerOptions):
 
 class _CmaEs(SamplerOptions):
     n_startup_trials: int = Field(1, ge=0)
-    sigma0: float | None = Field(None, gt=0)
 
 
 class _Gp(SamplerOptions):

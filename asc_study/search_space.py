@@ -4,13 +4,14 @@ A *point* is what Optuna draws and stores: a number, or for a categorical parame
 name is a dotted key of the settings, or a free name that only other parameters' conditions (``when``) refer to.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
-from asc_study.config import RunConfig
+from asc_study.config import RunConfig, flatten
 from asc_study.errors import InputError
 from asc_study.schema import Strict, did_you_mean, validate
 
@@ -28,6 +29,9 @@ _FIXED: Final[Mapping[str, str]] = {
     "training.clip_fraction": "it belongs to `fidelity`",
     "training.data": "without a validation split nothing can be chosen",
 }
+
+
+_MOST_STEPS: Final = 1_000_000
 
 
 class _Parameter(Strict):
@@ -98,7 +102,12 @@ def parse_space(raw: Mapping[str, Mapping[str, Any]], *, where: str) -> Space:
             raise InputError(f"{where}: `space.{name}.type` must be float, int or categorical, got {kind!r}: name one")
         parameter = validate(_TYPES[kind], dict(settings), where=where, path=f"space.{name}")
         _check_values(parameter, f"{where}: `space.{name}`")
+        if isinstance(parameter, CategoricalParameter):
+            for setting in parameter.labelled().values():
+                for key in flatten({name: setting} if isinstance(setting, Mapping) else {}):
+                    _require_free(key, where)
         _check_conditions(name, parameter, space, where)
+        _check_parents(name, parameter, space, where)
         space[name] = parameter
     _check_names(space, where)
     return space
@@ -118,9 +127,11 @@ def suggest(space: Space, trial: "optuna.trial.Trial") -> Point:
         if isinstance(parameter, CategoricalParameter):
             point[name] = trial.suggest_categorical(name, list(parameter.labelled()))
         elif isinstance(parameter, IntParameter):
-            point[name] = trial.suggest_int(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+            high = highest(parameter)
+            point[name] = trial.suggest_int(name, parameter.low, high, step=parameter.step, log=parameter.log)
         else:
-            drawn = trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+            high = highest(parameter)
+            drawn = trial.suggest_float(name, parameter.low, high, step=parameter.step, log=parameter.log)
             point[name] = tidied(parameter, drawn)
     return point
 
@@ -128,6 +139,14 @@ def suggest(space: Space, trial: "optuna.trial.Trial") -> Point:
 def point_of(space: Space, params: Mapping[str, Any]) -> Point:
     """The point of the values that Optuna stored."""
     return {name: tidied(space[name], value) for name, value in params.items()}
+
+
+def highest(parameter: "FloatParameter | IntParameter") -> Any:
+    """The highest value that is drawn: the last whole step."""
+    if parameter.step is None or parameter.log:
+        return parameter.high
+    steps = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
+    return tidied(parameter, parameter.low + steps * parameter.step)
 
 
 def tidied(parameter: Parameter, value: Any) -> Any:
@@ -182,9 +201,9 @@ def _check_values(parameter: Parameter, what: str) -> None:
                     "choices: {label: {...}}"
                 )
         labels = [_word(value) for value in parameter.choices] if isinstance(parameter.choices, dict) else None
-        for label, count in Counter(labels or map(repr, map(_label, parameter.choices))).items():
+        for label, count in Counter(labels or map(_label, parameter.choices)).items():
             if count > 1:
-                raise InputError(f"{what}: choices must differ, got {label} {count} times: remove one")
+                raise InputError(f"{what}: choices must differ, got {label!r} {count} times: remove one")
         return
     low, high = parameter.low, parameter.high
     if low >= high:
@@ -195,6 +214,10 @@ def _check_values(parameter: Parameter, what: str) -> None:
         raise InputError(f"{what}: `step` and `log` exclude each other, got {parameter.step}: remove one")
     if parameter.step is not None and parameter.step > high - low:
         raise InputError(f"{what}: `step` must fit between `low` and `high`, got {parameter.step}: lower it")
+    if parameter.step is not None and (high - low) / parameter.step > _MOST_STEPS:
+        raise InputError(
+            f"{what}: `step` must leave at most {_MOST_STEPS:,} values, got {parameter.step}: raise it, or remove it"
+        )
 
 
 def _check_conditions(name: str, parameter: Parameter, before: Space, where: str) -> None:
@@ -206,6 +229,26 @@ def _check_conditions(name: str, parameter: Parameter, before: Space, where: str
             )
         if not any(meets(before[other], value, wanted) for value in possible(before[other], wanted)):
             raise InputError(f"{where}: `space.{name}.when.{other}` is never true, got {wanted!r}: name a value of it")
+
+
+def _check_parents(name: str, parameter: Parameter, before: Space, where: str) -> None:
+    """A key inside a searched section is drawn only where the section is on and does not set it itself."""
+    for other, parent in before.items():
+        if other.startswith(f"{name}."):
+            raise InputError(
+                f"{where}: `space.{other}` is inside {name!r}: declare it below, with a `when` on {name!r}"
+            )
+        if not name.startswith(f"{other}.") or not isinstance(parent, CategoricalParameter):
+            continue
+        inner = name.removeprefix(f"{other}.")
+        wanted = parameter.when.get(other, list(parent.labelled()))
+        for label, setting in parent.labelled().items():
+            taken = not isinstance(setting, Mapping) or inner in flatten(dict(setting))
+            if taken and meets(parent, label, wanted):
+                raise InputError(
+                    f"{where}: `space.{name}` would be drawn where {other!r} is {label!r}, which leaves no place for "
+                    f"it: write when: {{{other}: ...}} with the choices that do"
+                )
 
 
 def _check_names(space: Space, where: str) -> None:
@@ -224,8 +267,17 @@ def possible(parameter: Parameter, wanted: Any) -> list[Any]:
     return [
         value
         for value in asked
-        if isinstance(value, int | float) and not isinstance(value, bool) and parameter.low <= value <= parameter.high
+        if isinstance(value, int | float) and not isinstance(value, bool) and _is_drawn(parameter, value)
     ]
+
+
+def _is_drawn(parameter: FloatParameter | IntParameter, value: float) -> bool:
+    if not parameter.low <= value <= parameter.high:
+        return False
+    if parameter.log or parameter.step is None:
+        return True
+    steps = (value - parameter.low) / parameter.step
+    return abs(steps - round(steps)) < 1e-9
 
 
 def meets(parameter: Parameter, value: Any, wanted: Any) -> bool:

@@ -1,15 +1,14 @@
 """The Optuna storage of a search: where it is, opening it, and the study in it, which one search alone may fill."""
 
 import json
-import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.addresses import masked, tracking_uri
+from asc_study.addresses import SQLITE, masked, reason_of, require_sqlite, tracking_uri
 from asc_study.cache import file_lock
 from asc_study.errors import InputError
 from asc_study.search_claims import try_once_more
@@ -20,21 +19,43 @@ if TYPE_CHECKING:
 
     from asc_study.evaluation.metrics import Direction
 
-_SQLITE: Final = "sqlite:///"
+_OPTUNA_TABLES: Final = frozenset({"studies", "trials", "version_info"})
 _HEARTBEAT_SECONDS: Final = 20
 _GRACE_SECONDS: Final = 120
 _CONNECT_SECONDS: Final = 10
 _RECORD: Final = "asc.search"
 
+#: Part of the record -> what to call it, if not by its name.
+_NAMES: Final = {"space": "parameters", "seed": "seeds", "holdout": "held-out devices"}
+_ABSENT: Final = "not there"
+
 
 def storage_url(chosen: str | None = None) -> str:
-    """The storage in use: the URL given, or ``optuna.db`` beside a SQLite tracking store, else in this folder."""
+    """The storage in use: the URL given, or ``optuna.db`` beside a SQLite tracking store, else in this folder.
+
+    Raises
+    ------
+    InputError
+        If it is not a URL of a database that processes can share.
+    """
     if chosen is None:
         store = tracking_uri()
-        folder = Path(store.removeprefix(_SQLITE)).parent if store.startswith(_SQLITE) else Path.cwd()
-        return f"{_SQLITE}{folder / 'optuna.db'}"
-    if chosen.startswith(_SQLITE):  # one storage has one name, wherever it is opened from: its trials are claimed by it
-        return f"{_SQLITE}{Path(chosen.removeprefix(_SQLITE)).resolve()}"
+        folder = Path(store.removeprefix(SQLITE)).parent if store.startswith(SQLITE) else Path.cwd()
+        chosen = f"{SQLITE}{folder / 'optuna.db'}"
+    if "://" not in chosen:
+        raise InputError(
+            f"--storage must be the URL of a database, got {chosen!r}: write {SQLITE}FILE or postgresql://user@host/name"
+        )
+    if chosen.startswith("sqlite"):  # one storage has one name, wherever it is opened from: trials are claimed by it
+        path = chosen.removeprefix(SQLITE)
+        if path in (chosen, "", ":memory:") or "?" in path:
+            raise InputError(
+                f"--storage of SQLite must be a file without '?' in its path, which workers share, got {chosen!r}: "
+                f"write {SQLITE}FILE"
+            )
+        return f"{SQLITE}{Path(path).resolve()}"
+    if chosen.partition("://")[2].partition("/")[0].count("@") > 1:
+        raise InputError(f"--storage has more than one '@', got {masked(chosen)!r}: write those of a password as %40")
     for scheme in ("postgresql://", "postgres://"):
         if chosen.startswith(scheme) and find_spec("psycopg2") is None:
             return f"postgresql+psycopg://{chosen.removeprefix(scheme)}"
@@ -54,15 +75,18 @@ def open_storage(url: str) -> "RDBStorage":
     InputError
         If it cannot be reached or written, or its driver is not installed.
     """
-    if url.startswith(_SQLITE):
-        _require_sqlite(Path(url.removeprefix(_SQLITE)))
+    if url.startswith(SQLITE):
+        try:
+            require_sqlite(Path(url.removeprefix(SQLITE)), _OPTUNA_TABLES, writes=True)
+        except OSError as error:
+            raise cannot_use(url, error) from None
     with quiet_optuna():
         from optuna.storages import RDBStorage
 
         try:
             with file_lock(f"optuna-storage {url}"):  # a fresh SQLite file can be filled by one process only
                 return RDBStorage(
-                    url,
+                    url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a format
                     engine_kwargs=_engine_options(url),
                     heartbeat_interval=_HEARTBEAT_SECONDS,
                     grace_period=_GRACE_SECONDS,
@@ -107,7 +131,7 @@ def open_study(url: str, name: str, directions: Mapping[str, "Direction"], ident
             except Exception as error:  # SQLAlchemy's, of every database
                 raise cannot_use(url, error) from None
     recorded = study.user_attrs.get(_RECORD)
-    if recorded is None:
+    if not isinstance(recorded, dict):
         raise InputError(
             f"the storage {masked(url)} has a study {name!r} that no search made: rename the search, or use another "
             "storage"
@@ -144,25 +168,10 @@ def storage_errors(url: str) -> Iterator[None]:
 def cannot_use(url: str, error: Exception) -> InputError:
     """One line for whatever a database or its driver says."""
     cause = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
-    reason = " ".join(str(cause).split()).partition(" (Background on")[0][:300] or type(error).__name__
-    if isinstance(error, ImportError):
-        reason += " (PostgreSQL: pip install asc-study[postgresql] and write postgresql+psycopg://...)"
+    reason = reason_of(url, cause)
+    if isinstance(error, ImportError) and url.startswith("postgres"):
+        reason += " (pip install asc-study[postgresql] and write postgresql+psycopg://...)"
     return InputError(f"the Optuna storage {masked(url)} cannot be used: {reason}: check --storage")
-
-
-def _require_sqlite(database: Path) -> None:
-    """Create or look into the file, so that a path that cannot work is found at once."""
-    try:
-        with closing(sqlite3.connect(database, timeout=60)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not tables:  # several processes read and write: set once, kept in the file
-                connection.execute("PRAGMA journal_mode=WAL")
-            else:
-                connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:
-        raise cannot_use(f"{_SQLITE}{database}", error) from None
-    if tables and "studies" not in tables:
-        raise cannot_use(f"{_SQLITE}{database}", ValueError("it is a database of something else"))
 
 
 def _engine_options(url: str) -> dict[str, Any]:
@@ -175,17 +184,19 @@ def _engine_options(url: str) -> dict[str, Any]:
 
 def _require_equal(name: str, url: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for part in wanted:
-        was, now = recorded.get(part), wanted[part]
-        if was == now:
-            continue
-        difference = f"{part} was {_short(was)}, is {_short(now)}"
-        if isinstance(was, dict) and isinstance(now, dict):
-            key = next(key for key in [*was, *now] if was.get(key) != now.get(key))
-            difference = f"{part}.{key} was {was.get(key, 'not there')}, is {now.get(key, 'not there')}"
-        raise InputError(
-            f"the search {name!r} in {masked(url)} was begun with another {part}: {difference}: rename the search, or "
-            "use another storage"
-        )
+        if recorded.get(part) != wanted[part]:
+            raise InputError(
+                f"the search {name!r} in {masked(url)} was begun with other {_NAMES.get(part, part)}: "
+                f"{_difference(part, recorded.get(part), wanted[part])}: rename the search, or use another storage"
+            )
+
+
+def _difference(key: str, was: Any, now: Any) -> str:
+    """The first thing in which two values differ, down to a single setting."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        differing = next(one for one in [*was, *now] if was.get(one, _ABSENT) != now.get(one, _ABSENT))
+        return _difference(f"{key}.{differing}", was.get(differing, _ABSENT), now.get(differing, _ABSENT))
+    return f"{key} was {_short(was)}, is {_short(now)}"
 
 
 def _short(value: Any) -> Any:

@@ -172,7 +172,9 @@ class TrialRun:
         self._setting.tracker.finish(self._run_id, "FAILED", failure=reason)
 
     def _train(self, config: RunConfig) -> dict[str, Fold]:
-        """Train the folds side by side, an epoch of each in turn: what is pruned is the mean of all."""
+        """Train the folds side by side, an epoch of each in turn: the pruner judges the mean of all."""
+        from optuna import TrialPruned
+
         search, launch = self._setting.search, self._setting.launch
         alone = len(search.targets) == 1  # Optuna has intermediate values for one objective only
         trainings: dict[str, FoldTraining] = {}
@@ -187,7 +189,10 @@ class TrialRun:
             with EpochProgress(label, epochs, alone=launch.jobs == 1) as progress:
                 for epoch in range(epochs):
                     measured = {name: training.train_epoch() for name, training in trainings.items()}
-                    progress(epoch, self._report(epoch, measured, watched))
+                    shown = self._report(epoch, measured, watched)
+                    progress(epoch, shown)
+                    if "objective" in shown and self._trial.should_prune():
+                        raise TrialPruned
         finally:
             self._log_epochs()
         return {name: training.result() for name, training in trainings.items()}
@@ -195,9 +200,7 @@ class TrialRun:
     def _report(
         self, epoch: int, measured: Mapping[str, Mapping[str, float]], watched: Mapping[str, Sequence[str]]
     ) -> Mapping[str, float]:
-        """Log an epoch and tell Optuna, which may end the trial; returns the means over the folds."""
-        from optuna import TrialPruned
-
+        """Log an epoch and tell Optuna of it; returns the means over the folds, and of the objective if it has one."""
         self._epochs = epoch + 1
         self._trained_epochs += len(measured)
         self._clips += sum(int(metrics[CLIPS]) for metrics in measured.values())
@@ -209,8 +212,6 @@ class TrialRun:
         self._unlogged[epoch] = {f"epoch/{name}": value for name, value in shown.items()}
         if time.monotonic() - self._logged > _LOG_SECONDS:
             self._log_epochs()
-        if values and self._trial.should_prune():
-            raise TrialPruned
         return shown
 
     def _log_epochs(self) -> None:

@@ -43,6 +43,9 @@ Say = Callable[[str], None]
 
 #: Workers that may die one after the other without ending a trial.
 _DEATHS: Final = 3
+
+#: Trials that may fail one after the other in a worker: what fails them all is not their points.
+_FAILURES: Final = 5
 _STOP_SECONDS: Final = 60
 
 
@@ -102,19 +105,25 @@ def work(job: Job, tell: Tell) -> None:
             pruner=make_pruner(search.pruner, search.epochs()),
         )
         setting = Setting(search, job.launch, Tracker(job.launch.tracking_uri), job.train, masked(job.url), worker)
+        failures = 0
         while time.time() < job.deadline and not _orphaned(job.launch):
-            if not _begin_trial(job, setting, study, tell):
+            outcome = _begin_trial(job, setting, study)
+            if outcome is None:
                 return
+            tell(outcome)
+            failures = failures + 1 if outcome.state == "failed" else 0
+            if failures == _FAILURES:
+                raise InputError(f"{failures} trials failed one after the other, the last: {outcome.reason}")
 
 
-def _begin_trial(job: Job, setting: Setting, study: "Study", tell: Tell) -> bool:
-    """Count the trials and run one more if it is wanted; false if not."""
+def _begin_trial(job: Job, setting: Setting, study: "Study") -> TrialOutcome | None:
+    """Count the trials and run one more if it is wanted; None if not."""
     lock = trials_lock(job.url, study.study_name)
     objective = _Objective(setting, lock)
     with lock:
         settle_trials(study)
         if not one_more(study, job.total):
-            return False
+            return None
         try:
             study.optimize(objective, n_trials=1, catch=(Exception,))
         except (ValueError, AssertionError) as error:  # Optuna's, of a trial that is not RUNNING any more
@@ -123,9 +132,7 @@ def _begin_trial(job: Job, setting: Setting, study: "Study", tell: Tell) -> bool
             if not objective.was_taken(study):
                 raise
             objective.lose(str(error))
-    if objective.outcome:
-        tell(objective.outcome)
-    return True
+    return objective.outcome
 
 
 class _Objective:

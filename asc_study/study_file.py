@@ -274,18 +274,18 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a study or search file; whatever is wrong with it is an `InputError` of one line."""
+def read_yaml(path: Path, kind: str = "study", keys: str = "`study` and `rows`") -> dict[str, Any]:
+    """Read a file of some kind with these keys; whatever is wrong with it is an `InputError` of one line."""
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         json.dumps(raw, default=str)  # a mapping that holds itself (an anchor inside its own value) ends here
     except FileNotFoundError:
-        raise InputError(f"study file {str(path)!r} does not exist: give the path of a YAML file") from None
+        raise InputError(f"{kind} file {str(path)!r} does not exist: give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"study file {str(path)!r} cannot be read ({error}): give the path of a YAML file") from None
+        raise InputError(f"{kind} file {str(path)!r} cannot be read ({error}): give the path of a YAML file") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         detail = " ".join(str(error).split())[:300]
-        raise InputError(f"study file {str(path)!r} is not valid YAML: {detail}: correct it") from None
+        raise InputError(f"{kind} file {str(path)!r} is not valid YAML: {detail}: correct it") from None
     if not isinstance(raw, dict):
-        raise InputError(f"study file {str(path)!r} must hold a mapping with `study` and `rows`, got {raw!r:.60}")
+        raise InputError(f"{kind} file {str(path)!r} must hold a mapping with {keys}, got {raw!r:.60}")
     return raw

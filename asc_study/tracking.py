@@ -107,7 +107,10 @@ class Tracker:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
         if self._database:
-            require_sqlite(self._database)
+            try:
+                require_sqlite(self._database)
+            except OSError as error:
+                raise cannot_open(self.uri, error) from None
         elif self.uri.startswith(("http://", "https://")):
             require_server(self.uri)
         elif self.uri.startswith(("postgresql", "mysql", "mssql")):

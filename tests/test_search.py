@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +76,11 @@ def _misbehave(spec: RunSpec) -> None:
     if wish == "die" or (wish == "die-once" and not Path("died").exists()):
         Path("died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    if wish == "fail":
+    if wish.startswith("fail"):
         raise TrainingFailure("the loss became nan in epoch 1: lower training.lr_max")
     if wish == "lose":
-        Path("optuna.db").write_bytes(b"no database" * 1000)
+        with closing(sqlite3.connect("optuna.db")) as connection:
+            connection.execute("DROP TABLE IF EXISTS trials")
     if wish == "slow":
         time.sleep(1)
     if wish == "wait":
@@ -214,6 +217,40 @@ def test_a_failed_trial_counts_and_says_why(simulated: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
+def test_what_fails_all_trials_ends_the_search(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE", "fail")
+    with pytest.raises(InputError, match="5 trials failed one after the other, the last: the loss became nan"):
+        search(simulated, 9)
+    assert len(trials_of()) == 5
+
+
+class OddSampler(optuna.samplers.RandomSampler):
+    def sample_independent(self, *arguments):
+        raise RuntimeError("no idea")
+
+
+@pytest.mark.slow
+def test_a_point_that_cannot_be_drawn_is_told(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("asc_study.search_worker.make_sampler", lambda *arguments: OddSampler())
+    said: list[str] = []
+    result = search(simulated, 1, said=said)
+    assert result.counts["failed"] == 1
+    assert said[-1] == "[1/1] trial 0 (base): failed: RuntimeError: no idea"
+
+
+@pytest.mark.slow
+def test_a_trial_that_other_tools_added_is_not_the_best(simulated: Path):
+    search(simulated, 1)
+    study = optuna.load_study(storage=open_storage(storage_url()), study_name="s")
+    distributions = {"zzz": optuna.distributions.FloatDistribution(0, 1)}
+    study.add_trial(optuna.create_trial(params={"zzz": 0.5}, distributions=distributions, value=2.0))
+    result = search(simulated, 3)
+    assert result.counts["complete"] == 3
+    assert set(result.best[0].point) == {ALPHA}
+    assert result.best[0].values["holdout"] <= 1
+
+
+@pytest.mark.slow
 def test_bad_trials_are_pruned_and_marked(simulated: Path):
     result = search(simulated, 8, pruner={"name": "median", "n_startup_trials": 2})
     pruned = [trial for trial in trials_of() if trial.state.name == "PRUNED"]
@@ -241,11 +278,11 @@ def test_folds_train_side_by_side_and_what_counts_is_their_mean(simulated: Path)
 
 
 class TwoFaces(FakeTraining):
-    """The first trial is good on s3 and bad on b, the others are the other way round and better on the whole."""
+    """The trial 3 is the worst on s3 and the best on the whole; those after it are the best on s3 and the worst."""
 
     def measured(self) -> dict[str, float]:
-        first = self.spec.row.startswith(("trial 0", "trial 1", "trial 2"))
-        on_s3, on_b = (0.4, 0.5) if first else (0.3, 0.7) if self.spec.row.startswith("trial 3") else (0.8, 0.0)
+        number = int(self.spec.row.split()[1])
+        on_s3, on_b = (0.4, 0.5) if number < 3 else (0.3, 0.7) if number == 3 else (0.8, 0.0)
         return {"validation/device_acc_s3": on_s3, "validation/device_acc_b": on_b}
 
 
@@ -259,17 +296,17 @@ def test_a_trial_is_pruned_by_the_mean_over_the_folds(simulated: Path, pruner: d
     """Trial 3 is worse than the others on s3 but better on the whole, trial 4 the other way round."""
     base = CONTENT["base"] | {"validation": {"share": 0.6}}
     content = load(pruner=pruner, base=base, holdout={"devices": ["s3", "b"]})
-    run_search(content, identify(simulated), url=storage_url(), trials=12, train=TwoFaces)
+    run_search(content, identify(simulated), url=storage_url(), trials=9, train=TwoFaces)
     states = [trial.state.name for trial in trials_of()]
     assert states[3] == "COMPLETE"
     assert trials_of()[3].value == pytest.approx(0.5)
     if pruner["name"] == "median":
-        assert states[4:] == ["PRUNED"] * 8
+        assert states[4:] == ["PRUNED"] * 5
     else:
         assert "PRUNED" in states[4:]
     run = runs_of(Tracker(), "trial")[states.index("PRUNED")]
     assert not any(name.startswith(("holdout/", "validation/")) for name in run.metrics)  # of half a training
-    assert run.metrics["epoch/objective"] == pytest.approx(0.45)
+    assert run.metrics["epoch/objective"] == pytest.approx(0.4)
 
 
 @pytest.mark.slow
@@ -302,7 +339,7 @@ def test_time_is_an_end_too(simulated: Path):
 @pytest.mark.slow
 def test_objectives_in_another_order_are_another_search(simulated: Path):
     search(simulated, 1, objectives=["holdout", "cost/model_kb"])
-    with pytest.raises(InputError, match="begun with another objectives"):
+    with pytest.raises(InputError, match="begun with other objectives: objectives was"):
         search(simulated, 2, objectives=["cost/model_kb", "holdout"])
 
 
@@ -318,7 +355,10 @@ def test_a_storage_that_is_lost_in_the_middle_is_one_line(simulated: Path, jobs:
     ("changes", "message"),
     [
         ({"holdout": {"devices": ["s4"]}}, r"row 'trial without s4': a held-out device must be one of the training"),
-        ({"objectives": ["validation/acc_s4-s6"]}, r"the clips that decide do not have the objective"),
+        (
+            {"objectives": ["validation/acc_s4-s6"]},
+            r"validation clips do not have the objective .validation/acc_s4-s6.: they are of the devices a, ",
+        ),
         (
             {"space": {"batch_augmentation.random_crop.frames": {"type": "int", "low": 10, "high": 4000}}},
             r"row 'trial with frames=10': fcnn needs at least 15 mel bands and 15 frames, got 32 and 10",
@@ -339,10 +379,13 @@ def test_a_search_needs_an_end(simulated: Path):
 @pytest.mark.slow
 def test_another_space_under_the_same_name_is_refused(simulated: Path):
     search(simulated, 1)
-    with pytest.raises(InputError, match=r"begun with another space: space\.batch_augmentation\.mixup\.alpha was"):
+    with pytest.raises(
+        InputError,
+        match=r"begun with other parameters: space\.batch_augmentation\.mixup\.alpha\.high was 1\.0, is 2\.0",
+    ):
         search(simulated, 2, space={ALPHA: {"type": "float", "low": 0.1, "high": 2.0}})
     with pytest.raises(
-        InputError, match=r"begun with another objectives: objectives was \[\['holdout', 'maximize'\]\], is "
+        InputError, match=r"begun with other objectives: objectives was \[\['holdout', 'maximize'\]\], is "
     ):
         search(simulated, 2, objectives=["validation/log_loss"])
 
@@ -439,21 +482,22 @@ def test_two_launches_share_a_search(simulated: Path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_finishes_cleanly_and_the_search_goes_on(simulated: Path):
-    process = launch(simulated, 4, 2, "wait")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_finishes_cleanly_and_the_search_goes_on(simulated: Path, jobs: int):
+    process = launch(simulated, 4, jobs, "wait")
     deadline = time.monotonic() + 100
-    while len(list(Path.cwd().glob("waiting-*"))) < 2 and time.monotonic() < deadline:
+    while len(list(Path.cwd().glob("waiting-*"))) < jobs and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert stderr.count("Traceback") == 1  # of the launch alone, which `main` turns into a line
     trials = trials_of()
-    assert Counter(trial.state.name for trial in trials) == {"FAIL": 2, "WAITING": 2}
+    assert Counter(trial.state.name for trial in trials) == {"FAIL": jobs, "WAITING": jobs}
     tracker = Tracker()
     assert {run.status for run in tracker.runs("s")} == {"KILLED"}
     assert {run.tags["asc.state"] for run in runs_of(tracker, "trial")} == {"interrupted"}
 
     points = {trial.params[ALPHA] for trial in trials}
     result = search(simulated, 4)
-    assert (result.counts["complete"], result.counts["cut_off"]) == (4, 2)
+    assert (result.counts["complete"], result.counts["cut_off"]) == (4, jobs)
     assert points <= {trial.params[ALPHA] for trial in trials_of() if trial.state.name == "COMPLETE"}

@@ -39,8 +39,9 @@ def test_a_real_search_with_its_final_training(simulated: Path):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["trials"]["complete"] == 2
+    number = result["best"][0]["trial"]
     assert set(result["best"][0]["point"]) == {ALPHA}
-    assert [row.name for row in load_study(Path("best.yaml")).rows] == ["best", "base"]
+    assert [row.name for row in load_study(Path("best.yaml")).rows] == [f"best-trial-{number}", "base"]
     tracker = Tracker()
     trial = tracker.runs("tiny", kind="trial")[0]
     assert {"holdout/acc_s3", "validation/acc_avg", "cost/model_kb", "epoch/train_loss"} <= set(trial.metrics)
@@ -50,7 +51,7 @@ def test_a_real_search_with_its_final_training(simulated: Path):
     assert table.stat().st_size > 0
     finals = tracker.runs("tiny-final", kind="train")
     assert {record.tags["asc.row"]: record.status for record in finals} == {
-        "best": "FINISHED",
+        f"best-trial-{number}": "FINISHED",
         "base": "FINISHED",
     }
     assert all("test/acc_s4-s6" in record.metrics for record in finals)
@@ -70,7 +71,19 @@ def test_a_real_search_with_its_final_training(simulated: Path):
         ((), {"space": {"trainig.epochs": {"type": "int", "low": 1, "high": 2}}}, "unknown key 'trainig.epochs'"),
         (("--storage", "sqlite:////proc/optuna.db"), {}, "sqlite:////proc/optuna.db cannot be used: unable to open"),
         (("--storage", "postgresql+psycopg://me:pw@127.0.0.1:1/d"), {}, "me:***@127.0.0.1:1/d cannot be used: "),
-        (("--write", "missing/best.yaml"), {}, "--write missing/best.yaml: the folder does not exist"),
+        (("--write", "missing/best.yaml"), {}, "--write missing/best.yaml: cannot be written (No such file"),
+        (("--write", "."), {}, "--write .: cannot be written (Is a directory)"),
+        (("--write", "tiny.yaml"), {}, "--write tiny.yaml: the file is there and not what a search wrote"),
+        (
+            ("--storage", "sqlite://"),
+            {},
+            "must be a file without '?' in its path, which workers share, got 'sqlite://'",
+        ),
+        (("--storage", "optuna.db"), {}, "must be the URL of a database, got 'optuna.db': write sqlite:///FILE"),
+        (("--storage", "postgresql://u:pw@127.0.0.1:abc/d"), {}, "://u:***@127.0.0.1:abc/d cannot be used: "),
+        (("--storage", "postgresql://u:p@w@h/d"), {}, "--storage has more than one '@', got 'postgresql://u:***@h/d'"),
+        (("--timeout", "nan"), {}, "--timeout must be above 0, got nan"),
+        ((), {"sampler": {"name": "tpe", "multivariate": False, "group": True}}, "sampler.group needs multivariate"),
         (("--trials", "0"), {}, "--trials must be above 0, got 0"),
         (("--jobs", "0"), {}, "--jobs must be at least 1, got 0"),
         (("--profile", "small"), {}, "has no profile 'small': the file has none"),
@@ -97,3 +110,13 @@ def test_bad_input_is_one_line(
     assert message in printed.err
     assert printed.out == ""
     assert not Path("optuna.db").exists()
+    assert "pw" not in printed.err
+
+
+@pytest.mark.slow
+def test_an_earlier_best_study_is_overwritten(simulated: Path):
+    Path("best.yaml").write_text("# Best of the search tiny: trial 7\n")
+    done = run("--data", str(simulated), "--trials", "1", "--write", "best.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "written: best.yaml" in done.stdout
+    assert load_study(Path("best.yaml")).name == "tiny-final"

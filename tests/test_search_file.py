@@ -92,21 +92,33 @@ def test_every_objective_has_a_direction_of_its_own():
     assert target.direction == "minimize"
 
 
-def test_workers_draw_from_seeds_of_their_own_but_share_a_grid():
-    def first_draws(sampler: dict, space: dict, worker: int) -> list:
-        import optuna
+@pytest.mark.parametrize("name", ["random", "tpe", "nsga2", "cmaes"])
+def test_a_trial_is_drawn_from_a_seed_of_its_own(name: str):
+    """Whether one process draws all trials or each is drawn by another makes no difference."""
+    import optuna
 
-        search = load(sampler=sampler, space=space)
-        study = optuna.create_study(sampler=make_sampler(search.sampler, search.space, worker))
-        return [study.ask().suggest_float(ALPHA, 0.1, 1.0, step=space[ALPHA].get("step")) for _ in range(3)]
+    def drawn(seed: int, *, processes: bool) -> list[float]:
+        search = load(sampler={"name": name, "seed": seed})
+        study = optuna.create_study(sampler=make_sampler(search.sampler, search.space))
+        values = []
+        for _ in range(4):
+            trial = study.ask()
+            values.append(trial.suggest_float(ALPHA, 0.1, 1.0))
+            study.tell(trial, values[-1])
+            if processes:
+                study.sampler = make_sampler(search.sampler, search.space)
+        return values
 
-    for name in ("random", "tpe", "nsga2"):
-        zero = first_draws({"name": name, "seed": 3}, SPACE, 0)
-        assert zero == first_draws({"name": name, "seed": 3}, SPACE, 0)
-        assert zero != first_draws({"name": name, "seed": 3}, SPACE, 1)
-        assert zero != first_draws({"name": name, "seed": 4}, SPACE, 0)
-    stepped = {ALPHA: SPACE[ALPHA] | {"step": 0.1}}
-    assert first_draws({"name": "grid"}, stepped, 0) == first_draws({"name": "grid"}, stepped, 5)
+    values = drawn(3, processes=False)
+    assert values == drawn(3, processes=True)
+    assert values != drawn(4, processes=False)
+    assert len(set(values)) == 4
+
+
+def test_all_processes_shuffle_a_grid_alike():
+    search = load(sampler={"name": "grid", "seed": 3}, space={ALPHA: SPACE[ALPHA] | {"step": 0.1}})
+    first, second = (make_sampler(search.sampler, search.space) for _ in range(2))
+    assert first._all_grids == second._all_grids
 
 
 def test_hyperband_knows_the_longest_trial():
@@ -117,6 +129,21 @@ def test_hyperband_knows_the_longest_trial():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (
+            {"sampler": {"name": "cmaes"}, "objectives": ["holdout", "cost/macs"]},
+            "'cmaes' knows one objective only, got",
+        ),
+        (
+            {"objectives": ["cost/macs"], "fidelity": {"width": 0.5}},
+            "`fidelity.width` would make 'cost/macs' that of a th",
+        ),
+        (
+            {"pruner": {"name": "hyperband", "max_resource": 2, "min_resource": 4}},
+            "must be at least min_resource, got 2",
+        ),
+        ({"pruner": {"name": "hyperband", "max_resource": 0}}, "must be at least 1, got 0"),
+        ({"pruner": {"name": "hyperband", "min_resource": 999}}, r"at most the epochs of a trial \(254\), got 999"),
+        ({"holdout": {"devices": ["s3", "s3"]}}, "holdout.devices must be different"),
         ({"search": "a b"}, r"`search` must be at most 100 letters"),
         ({"objectiv": []}, r"unknown key 'objectiv': did you mean 'objectives'"),
         ({"space": {}}, r"`space` must name at least one parameter"),

@@ -99,6 +99,7 @@ def test_two_machines_share_a_search(server: str, simulated: Path, tmp_path: Pat
     """Launches that share no lock, as on two machines: only the databases are common."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow2"))
     url = storage_url(_create(server, "optuna2"))
+    Tracker(), open_storage(url)  # MLflow's tables cannot be created by two at once
     processes = [
         launch(simulated, 10, 1, "slow", TEST_STORAGE=url, ASC_STUDY_CACHE=str(tmp_path / name)) for name in ("a", "b")
     ]

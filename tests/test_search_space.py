@@ -132,6 +132,43 @@ def test_equal_spaces_are_described_alike_whatever_is_written_out():
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
+        (
+            {RATIO: {"type": "float", "low": 0.0, "high": 0.4, "step": 1e-9}},
+            "`step` must leave at most 1,000,000 values",
+        ),
+        (
+            {
+                "batch_augmentation.spec_augment": {"type": "categorical", "choices": [None, {}]},
+                RATIO: {"type": "float", "low": 0.0, "high": 0.4},
+            },
+            r"`space\..*time_mask_ratio` would be drawn where 'batch_augmentation.spec_augment' is 'off'",
+        ),
+        (
+            {
+                RATIO: {"type": "float", "low": 0.0, "high": 0.4},
+                "batch_augmentation.spec_augment": {"type": "categorical", "choices": [None, {}]},
+            },
+            "is inside 'batch_augmentation.spec_augment': declare it below",
+        ),
+        (
+            {
+                "model": {"type": "categorical", "choices": {"a": {"dropout": 0.1}, "b": {"width": 0.5}}},
+                "model.dropout": {"type": "float", "low": 0.0, "high": 0.4},
+            },
+            "`space.model.dropout` would be drawn where 'model' is 'a', which leaves no place for it",
+        ),
+        (
+            {"training": {"type": "categorical", "choices": {"a": {"threads": 1}, "b": {"threads": 2}}}},
+            "'training.threads' cannot be searched",
+        ),
+        ({"training.epochs": {"type": "categorical", "choices": [1, 1.0]}}, "choices must differ, got 1 2 times"),
+        (
+            {
+                RATIO: {"type": "float", "low": 0.0, "high": 0.4, "step": 0.2},
+                ALPHA: {"type": "float", "low": 0.1, "high": 1.0, "when": {RATIO: 0.3}},
+            },
+            "is never true, got 0.3",
+        ),
         ({}, r"`space` must name at least one parameter"),
         ({ALPHA: {"low": 0, "high": 1}}, r"`space\.batch_augmentation\.mixup\.alpha\.type` must be float, int or"),
         ({ALPHA: {"type": "float", "low": 0.4, "high": 0.4}}, r"`low` must be below `high`, got 0\.4 and 0\.4"),
@@ -177,6 +214,6 @@ def test_bad_spaces_are_one_line(raw, message):
     ],
 )
 def test_a_grid_needs_finite_unconditional_parameters(parameter, message):
-    space = parse({MIXUP: {"type": "categorical", "choices": [None, {}]}, ALPHA: parameter})
+    space = parse({MIXUP: {"type": "categorical", "choices": {"on": {}, "off": {"alpha": 1.0}}}, RATIO: parameter})
     with pytest.raises(InputError, match=message):
         grid_size(space, where="s.yaml")

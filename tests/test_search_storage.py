@@ -69,11 +69,14 @@ def test_a_study_is_opened_again_and_shows_its_metric(study: optuna.Study):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"space": {"x": {"type": "float", "low": 0.0, "high": 2.0}}}, r"another space: space\.x was .*'high': 1\.0"),
-        ({"space": {}}, r"another space: space\.x was .*, is not there"),
-        ({"settings": {"training.epochs": 3}}, r"another settings: settings\.training\.epochs was 2, is 3"),
-        ({"data": "f" * 64}, r"another data: data was eeeeeeeeeeee, is ffffffffffff: rename"),
-        ({"objectives": {"holdout": "minimize"}}, r"another objectives: objectives was None, is \{'holdout': 'minim"),
+        (
+            {"space": {"x": {"type": "float", "low": 0.0, "high": 2.0}}},
+            r"other parameters: space\.x\.high was 1\.0, is 2\.0",
+        ),
+        ({"space": {}}, r"other parameters: space\.x was .*, is not there"),
+        ({"settings": {"training.epochs": 3}}, r"other settings: settings\.training\.epochs was 2, is 3"),
+        ({"data": "f" * 64}, r"other data: data was eeeeeeeeeeee, is ffffffffffff: rename"),
+        ({"objectives": {"holdout": "minimize"}}, r"other objectives: objectives was None, is \{'holdout': 'minim"),
     ],
 )
 def test_another_search_of_the_same_name_is_refused(study: optuna.Study, change: dict, message: str):
@@ -100,7 +103,8 @@ def test_a_study_of_somebody_else_is_refused():
         ("sqlite:////proc/optuna.db", r"sqlite:////proc/optuna\.db cannot be used: unable to open database file"),
         ("sqlite:///missing/optuna.db", r"cannot be used: unable to open database file: check --storage"),
         ("postgresql+psycopg://me:secret@127.0.0.1:1/db", r"me:\*\*\*@127\.0\.0\.1:1/db cannot be used: .*refused"),
-        ("nonsense", r"the Optuna storage nonsense cannot be used: Could not parse"),
+        ("nonsense", r"--storage must be the URL of a database, got 'nonsense'"),
+        ("sqlite:///a?mode=ro", r"must be a file without '\?' in its path"),
         ("oracle+nothing://h/d", r"oracle\+nothing://h/d cannot be used: Can't load plugin"),
     ],
 )
@@ -109,6 +113,26 @@ def test_a_storage_that_cannot_be_used_is_one_line(url: str, message: str):
         open_storage(storage_url(url))
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_folder_with_braces_is_a_folder():
+    Path("a{b}").mkdir()
+    open_storage(storage_url("sqlite:///a{b}/optuna.db"))
+    assert Path("a{b}/optuna.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:secret@h:abc/d", "postgresql://u:***@h:abc/d"),
+        ("postgresql://u:se@cret@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://h/d?user=u&password=secret&x=1", "postgresql://h/d?user=u&password=***&x=1"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("sqlite:////x/ä b/a#.db", "sqlite:////x/ä b/a#.db"),
+    ],
+)
+def test_no_password_is_shown(url: str, shown: str):
+    assert masked(url) == shown
 
 
 def test_a_database_of_something_else_is_left_alone():

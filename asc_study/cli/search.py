@@ -1,6 +1,7 @@
 """The command that searches settings with Optuna."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 @profile_option
 @set_option
 @click.option("--write", "target", type=FILE, metavar="FILE", help="Write the best settings as a study file.")
-@click.option("--final", is_flag=True, help="Then train the best settings and the base in full, over several seeds.")
+@click.option(
+    "--final",
+    is_flag=True,
+    help="Then train the best settings and the file's base, without its fidelity, over several seeds.",
+)
 @json_option
 def search(
     search_file: Path,
@@ -59,23 +64,40 @@ def search(
         click.echo(line, err=as_json)
 
     load_search(search_file, overrides=overrides, profile=profile)  # before the data are read: the quick errors first
-    if target is not None and not target.absolute().parent.is_dir():
-        raise InputError(f"--write {target}: the folder does not exist: create it, or name another file")
+    url = storage_url(storage)
+    if target is not None:
+        _require_writable(target)
     data = identify(data_dir)
     loaded = load_search(search_file, overrides=overrides, profile=profile, default_task=data.dataset.task)
-    url = storage_url(storage)
     result = run_search(loaded, data, url=url, trials=trials, timeout_seconds=timeout, jobs=jobs, say=say)
-    if target is not None and result.study:
-        _write(target, result.study)
-        say(f"written: {target}; train it in full with `asc-study run {target} --data {data_dir}`")
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         click.echo(result.render())
-        click.echo(f"next: optuna-dashboard {masked(url)}")
+        click.echo(f"next: optuna-dashboard {shlex.quote(masked(url))}")
+    if target is not None and result.study:
+        _write(target, result.study)
+        say(f"written: {target}; train it in full with `asc-study run {target} --data {data_dir}`")
     if not result.best:
         return 1
     return _run_final(result, data, jobs, say) if final else 0
+
+
+def _require_writable(target: Path) -> None:
+    """Find out before a search whether its best study can be written; other files are never overwritten."""
+    from asc_study.search_report import BEST_STUDY_HEAD
+
+    try:
+        with target.open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            begin = file.read(len(BEST_STUDY_HEAD))
+        if not begin:
+            target.unlink()  # it was not there, or empty
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        raise InputError(f"--write {target}: cannot be written ({reason}): name another file") from None
+    if begin and begin != BEST_STUDY_HEAD:
+        raise InputError(f"--write {target}: the file is there and not what a search wrote: name another file")
 
 
 def _write(target: Path, text: str) -> None:
