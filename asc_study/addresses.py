@@ -11,7 +11,7 @@ from asc_study.errors import InputError
 
 SQLITE: Final = "sqlite:///"
 
-_MLFLOW_TABLES: Final = frozenset({"experiments", "runs", "alembic_version"})
+_MLFLOW_TABLES: Final = frozenset({"alembic_version"})
 
 
 def tracking_uri() -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import optuna
 import pytest
-from test_search import ALPHA, FakeTraining, launch, load
+from test_search import ALPHA, FakeTraining, launch, light_workers, load
 
 from asc_study.errors import InputError
 from asc_study.search import run_search
 from asc_study.search_storage import open_storage, storage_url
 from asc_study.study import identify
 from asc_study.tracking import Tracker
+
+__all__ = ["light_workers"]  # a fixture
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install asc-study[postgresql]")
 
@@ -69,6 +71,7 @@ def _create(server: str, name: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
 def test_twenty_trials_on_two_workers(server: str, simulated: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow"))
     url = storage_url(_create(server, "optuna"))
@@ -95,6 +98,7 @@ def test_twenty_trials_on_two_workers(server: str, simulated: Path, monkeypatch:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
 def test_two_machines_share_a_search(server: str, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Launches that share no lock, as on two machines: only the databases are common."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow2"))
