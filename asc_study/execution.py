@@ -17,8 +17,8 @@ import yaml
 from asc_study.cache import cache_dir
 from asc_study.claims import heard_of_lately, run_lock, shares_locks, signs_of_life, whereabouts
 from asc_study.config import RunConfig, flatten
-from asc_study.data.dataset import Dataset
 from asc_study.errors import InputError, TrainingFailure
+from asc_study.launch import Launch
 from asc_study.progress import EpochProgress
 from asc_study.run_data import RunData, run_data
 from asc_study.tracking import Tracker
@@ -47,21 +47,6 @@ class RunSpec:
     def label(self) -> str:
         """Row and seed, as shown to people and as the run's name."""
         return f"{self.row} seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What all runs of one launch share."""
-
-    tracking_uri: str
-    parent_run_id: str
-    dataset: Dataset
-    audio_digests: tuple[str, ...]
-    dataset_digest: str
-    figures: str
-    git_commit: str
-    jobs: int
-    process_id: int
 
 
 @dataclass(frozen=True)
@@ -139,7 +124,7 @@ def _train_and_log(
     spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, checkpoint: Path
 ) -> Mapping[str, float]:
     config = spec.config
-    data = run_data(config, launch.dataset, launch.audio_digests)
+    data = run_data(config, launch.data.dataset, launch.data.audio_digests)
     start_keras(config.training.threads)
     from asc_study.training.fit import train
 
@@ -249,8 +234,8 @@ def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
         "asc.combination": spec.combination,
         "asc.combination_short": spec.combination[:10],
         "asc.task": spec.config.task,
-        "asc.dataset": launch.dataset.root.name,
-        "asc.dataset_digest": launch.dataset_digest,
+        "asc.dataset": launch.data.dataset.root.name,
+        "asc.dataset_digest": launch.data.digest,
         "asc.git_commit": launch.git_commit,
         **whereabouts(),
         "mlflow.parentRunId": launch.parent_run_id,

@@ -1,17 +1,14 @@
 """Running a search: check it on the data, open its study, run trials under one parent run, report what is best."""
 
-import os
 import time
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asc_study.claims import run_lock, settle_abandoned, whereabouts
+from asc_study.claims import settle_abandoned
 from asc_study.errors import InputError
-from asc_study.execution import Launch
+from asc_study.launch import IdentifiedDataset, Say, parent_run, prepare_features
 from asc_study.preflight import check_fit
-from asc_study.run_data import data_key, describe_left_out, run_data, split_clips
+from asc_study.run_data import split_clips
 from asc_study.search_claims import one_more, settle_trials, trials_lock
 from asc_study.search_file import Search, name_point
 from asc_study.search_objective import require_measurable
@@ -20,15 +17,11 @@ from asc_study.search_report import Best, best_study, best_trials, count_ended, 
 from asc_study.search_storage import open_study, storage_errors
 from asc_study.search_trial import Trainer, TrialOutcome, begin_training
 from asc_study.search_worker import Job, run_workers
-from asc_study.study import IdentifiedDataset
 from asc_study.study_file import Row, Study
 from asc_study.tracking import Tracker
-from asc_study.versions import git_commit
 
 if TYPE_CHECKING:
     import optuna
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -104,8 +97,19 @@ def run_search(
             settle_trials(study)
         say(_describe(search, study, total))
         if one_more(study, total):
-            _prepare_features(search, data, jobs, say)
-            _launch(search, data, tracker, study, url, total, deadline, jobs, say, train)
+            folds = [fold for _, config in search.corners() for fold in search.folds(config).values()]
+            prepare_features(folds, data, jobs, say)
+            with parent_run(
+                tracker,
+                data,
+                study=search.name,
+                kind="search",
+                name=f"{search.name}: search",
+                figures=search.figures,
+                jobs=jobs,
+                tags={"asc.optuna_study": search.name},
+            ) as parent:
+                _launch(Job(search, parent.launch, url, total, deadline, train), tracker, study, jobs, say)
         return SearchResult(search.name, count_states(study), best_trials(search, study), best_study(search, study))
 
 
@@ -152,68 +156,19 @@ def _describe(search: Search, study: "optuna.Study", total: int | None) -> str:
     return f"search {search.name}: {wanted}, {states or 'none yet'}"
 
 
-def _prepare_features(search: Search, data: IdentifiedDataset, jobs: int, say: Say) -> None:
-    """Compute what trials will need of features and copies once, before they start beside each other."""
-    configs = [fold for _, config in search.corners() for fold in search.folds(config).values()]
-    for config in {data_key(config): config for config in configs}.values():
-        made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
-        if made.left_out:
-            say(describe_left_out(made.left_out))
-
-
-def _launch(
-    search: Search,
-    data: IdentifiedDataset,
-    tracker: Tracker,
-    study: "optuna.Study",
-    url: str,
-    total: int | None,
-    deadline: float,
-    jobs: int,
-    say: Say,
-    train: Trainer,
-) -> None:
-    commit, launch_id = git_commit(), uuid.uuid4().hex
-    tags = {
-        "asc.study": search.name,
-        "asc.kind": "search",
-        "asc.launch": launch_id,
-        "asc.optuna_study": search.name,
-        "asc.dataset": data.dataset.root.name,
-        "asc.dataset_digest": data.digest,
-        "asc.git_commit": commit,
-        **whereabouts(),
-    }
+def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: Say) -> None:
+    search = job.search
 
     def tell(outcome: TrialOutcome) -> None:
-        done = f"{count_ended(study)}/{total}" if total is not None else f"{count_ended(study)}"
+        done = f"{count_ended(study)}/{job.total}" if job.total is not None else f"{count_ended(study)}"
         say(f"[{done}] {_outcome_line(search, outcome)}")
 
-    status = "KILLED"
-    with run_lock(tracker.uri, search.name, launch_id):
-        parent = tracker.create_run(search.name, f"{search.name}: search", tags, {})
-        launch = Launch(
-            tracking_uri=tracker.uri,
-            parent_run_id=parent,
-            dataset=data.dataset,
-            audio_digests=data.audio_digests,
-            dataset_digest=data.digest,
-            figures=search.figures,
-            git_commit=commit,
-            jobs=jobs,
-            process_id=os.getpid(),
-        )
-        try:
-            run_workers(Job(search, launch, url, total, deadline, train), study, tracker, jobs, tell, say)
-            status = "FINISHED"
-        finally:
-            try:
-                with trials_lock(url, search.name):  # what workers that were ended could not tell is told here
-                    settle_trials(study)
-                write_report(search, study, tracker, parent)
-            finally:
-                tracker.finish(parent, status)
-                settle_abandoned(tracker, search.name)
+    try:
+        run_workers(job, study, tracker, jobs, tell, say)
+    finally:
+        with trials_lock(job.url, search.name):  # what workers that were ended could not tell is told here
+            settle_trials(study)
+        write_report(search, study, tracker, job.launch.parent_run_id)
 
 
 def _outcome_line(search: Search, outcome: TrialOutcome) -> str:

@@ -15,7 +15,8 @@ import yaml
 from asc_study.claims import signs_of_life, whereabouts
 from asc_study.config import RunConfig, flatten, signature
 from asc_study.errors import TrainingFailure
-from asc_study.execution import Launch, RunSpec, environment, failure_reason, metrics_of
+from asc_study.execution import RunSpec, environment, failure_reason, metrics_of
+from asc_study.launch import Launch
 from asc_study.progress import EpochProgress
 from asc_study.run_data import run_data
 from asc_study.search_claims import claim_trial
@@ -91,7 +92,7 @@ class _KerasTraining:
     """The training of one fold in this process, without the test split."""
 
     def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
-        data = run_data(spec.config, launch.dataset, launch.audio_digests)
+        data = run_data(spec.config, launch.data.dataset, launch.data.audio_digests)
         clips = data.clips[data.clips["split"] != "test"]
         self._clips = int((clips["split"] == "train").sum())
         start_keras(spec.config.training.threads)
@@ -274,10 +275,10 @@ class TrialRun:
             "asc.optuna_study": setting.search.name,
             "asc.optuna_storage": setting.storage,
             "asc.seed": str(setting.search.seed),
-            "asc.combination": signature(config, launch.dataset_digest, None),
+            "asc.combination": signature(config, launch.data.digest, None),
             "asc.task": config.task,
-            "asc.dataset": launch.dataset.root.name,
-            "asc.dataset_digest": launch.dataset_digest,
+            "asc.dataset": launch.data.dataset.root.name,
+            "asc.dataset_digest": launch.data.digest,
             "asc.git_commit": launch.git_commit,
             "asc.launch": setting.worker,
             **whereabouts(),

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from asc_study.addresses import masked
 from asc_study.claims import run_lock, settle_abandoned
 from asc_study.errors import InputError
-from asc_study.execution import Launch, failure_reason
+from asc_study.execution import failure_reason
+from asc_study.launch import Launch
 from asc_study.search_claims import (
     INTERRUPTED,
     one_more,

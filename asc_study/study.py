@@ -1,61 +1,21 @@
-"""Running a study: identify the data, plan, train what is missing under one parent run, compare the rows."""
+"""Running a study: plan, train what is missing under one parent run, compare the rows."""
 
 import json
-import os
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from asc_study.accuracy_table import accuracies
-from asc_study.cache import cache_dir
-from asc_study.claims import run_lock, settle_abandoned, whereabouts
-from asc_study.data.dataset import Dataset, require_audio
-from asc_study.data.identity import audio_digests, dataset_digest
-from asc_study.data.tau import read_dataset
+from asc_study.claims import settle_abandoned
 from asc_study.errors import InputError
-from asc_study.execution import (
-    Launch,
-    Outcome,
-    RunSpec,
-    execute_run,
-)
+from asc_study.execution import Outcome, RunSpec, execute_run
+from asc_study.launch import IdentifiedDataset, Say, parent_run, prepare_features
 from asc_study.leaderboard import leaderboard, render, unique_names
 from asc_study.parallel import run_parallel
 from asc_study.plan import describe_plan, make_plan
 from asc_study.preflight import check_fit
 from asc_study.published import parse_published
-from asc_study.run_data import data_key, describe_left_out, run_data
 from asc_study.study_file import Study
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.tracking import Tracker
-from asc_study.versions import git_commit
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class IdentifiedDataset:
-    """A data set with the digests that identify its sound."""
-
-    dataset: Dataset
-    audio_digests: tuple[str, ...]
-    digest: str
-
-
-def identify(root: Path, task: str | None = None) -> IdentifiedDataset:
-    """Read a data set and digest its sound (cached: only files that changed are read again).
-
-    Raises
-    ------
-    InputError
-        If the folder is not a data set in TAU layout or lacks audio files.
-    """
-    dataset = read_dataset(root, task)
-    require_audio(dataset)
-    paths = [Path(path) for path in dataset.clips["path"]]
-    digests = tuple(audio_digests(paths, cache=cache_dir(), progress=True))
-    return IdentifiedDataset(dataset, digests, dataset_digest(dataset, digests))
 
 
 def run_study(
@@ -119,10 +79,7 @@ def run_study(
     pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
     if not pending:
         return list(combine())
-    for config in {data_key(spec.config): spec.config for spec in pending}.values():
-        made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
-        if made.left_out:
-            say(describe_left_out(made.left_out))
+    prepare_features((spec.config for spec in pending), data, jobs, say)
     return _run_pending(study, data, tracker, pending, jobs, say, combine)
 
 
@@ -135,48 +92,30 @@ def _run_pending(
     say: Say,
     combine: Callable[[], list[EnsembleOutcome]],
 ) -> list[Outcome | EnsembleOutcome]:
-    commit, launch_id = git_commit(), uuid.uuid4().hex
-    tags = {
-        "asc.study": study.name,
-        "asc.kind": "study",
-        "asc.launch": launch_id,
-        "asc.dataset": data.dataset.root.name,
-        "asc.dataset_digest": data.digest,
-        "asc.git_commit": commit,
-        **whereabouts(),
-    }
     outcomes: list[Outcome | EnsembleOutcome] = []
-    status = "KILLED"
-    with run_lock(tracker.uri, study.name, launch_id):
-        parent = tracker.create_run(study.name, f"{study.name}: {len(pending)} runs", tags, {})
-        launch = Launch(
-            tracking_uri=tracker.uri,
-            parent_run_id=parent,
-            dataset=data.dataset,
-            audio_digests=data.audio_digests,
-            dataset_digest=data.digest,
-            figures=study.figures,
-            git_commit=commit,
-            jobs=min(jobs, len(pending)),
-            process_id=os.getpid(),
-        )
-        try:
-            with tracker.artifacts(parent) as folder:
-                (folder / "study.yaml").write_text(study.source, encoding="utf-8")
-                table = {"rows": study.names, "published": bool(study.published)}
-                (folder / "rows.json").write_text(json.dumps(table), encoding="utf-8")
-                if study.published:
-                    (folder / "published.csv").write_text(study.published, encoding="utf-8")
-            for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
-                outcomes.append(outcome)
-                say(_outcome_line(outcome, len(outcomes), len(pending)))
-            outcomes += combine()
-            _log_comparison(study, tracker, parent)
-            status = "FAILED" if any(outcome.status == "failed" for outcome in outcomes) else "FINISHED"
-        finally:
-            tracker.finish(parent, status)
-            if status == "KILLED":  # interrupted: what the workers could not tell the store is told here
-                settle_abandoned(tracker, study.name)
+    with parent_run(
+        tracker,
+        data,
+        study=study.name,
+        kind="study",
+        name=f"{study.name}: {len(pending)} runs",
+        figures=study.figures,
+        jobs=min(jobs, len(pending)),
+    ) as parent:
+        launch = parent.launch
+        with tracker.artifacts(launch.parent_run_id) as folder:
+            (folder / "study.yaml").write_text(study.source, encoding="utf-8")
+            table = {"rows": study.names, "published": bool(study.published)}
+            (folder / "rows.json").write_text(json.dumps(table), encoding="utf-8")
+            if study.published:
+                (folder / "published.csv").write_text(study.published, encoding="utf-8")
+        for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
+            outcomes.append(outcome)
+            say(_outcome_line(outcome, len(outcomes), len(pending)))
+        outcomes += combine()
+        _log_comparison(study, tracker, launch.parent_run_id)
+        if any(outcome.status == "failed" for outcome in outcomes):
+            parent.status = "FAILED"
     return outcomes
 
 

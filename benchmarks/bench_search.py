@@ -19,7 +19,8 @@ import pandas as pd
 from asc_study.data.dataset import CLIP_COLUMNS, Dataset
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
-from asc_study.execution import Launch, RunSpec
+from asc_study.execution import RunSpec
+from asc_study.launch import IdentifiedDataset, Launch
 from asc_study.search_file import load_search
 from asc_study.search_storage import open_study, storage_url
 from asc_study.search_trial import Fold
@@ -81,7 +82,8 @@ def main() -> None:
         study = open_study(url, search.name, {"holdout/acc": "maximize"}, search.identity(""))
         parent = tracker.create_run(search.name, "bench", {"asc.kind": "search"}, {})
         dataset = Dataset(Path(folder), "ten_class", 44100, 1, clips())
-        launch = Launch(tracker.uri, parent, dataset, (), "", "inline", "", WORKERS, os.getpid())
+        data = IdentifiedDataset(dataset, (), "")
+        launch = Launch(tracker.uri, parent, data, "inline", "", WORKERS, os.getpid())
         job = Job(search, launch, url, TRIALS, float("inf"), NoTraining)
         run_workers(job, study, tracker, WORKERS, lambda outcome: None, print)
         begins: dict[str, list[float]] = {}

@@ -68,7 +68,8 @@ def test_a_part_that_does_not_fit_is_one_line(name, message):
 
 @pytest.mark.slow
 def test_the_example_of_the_readme_runs(example, simulated):
-    from asc_study.study import identify, run_study
+    from asc_study.launch import identify
+    from asc_study.study import run_study
 
     settings = ["features.hop_length=512", "features.n_mels=16", "training.epochs=1", "training.threads=2"]
     (outcome,) = run_study(load_study(example, overrides=settings), identify(simulated))

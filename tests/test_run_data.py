@@ -9,8 +9,8 @@ from asc_study.augmentation import WAVEFORM_AUGMENTATIONS
 from asc_study.augmentation.waveform import Noise
 from asc_study.config import resolve
 from asc_study.errors import InputError
+from asc_study.launch import identify
 from asc_study.run_data import describe_left_out, run_data, split_clips
-from asc_study.study import identify
 
 FEATURES = {"n_mels": 16, "hop_length": 4096, "n_fft": 4096}
 

@@ -18,14 +18,14 @@ import yaml
 
 from asc_study.errors import InputError, TrainingFailure
 from asc_study.evaluation.predictions import predictions_table
-from asc_study.execution import Launch, RunSpec
+from asc_study.execution import RunSpec
+from asc_study.launch import Launch, identify
 from asc_study.run_data import split_clips
 from asc_study.search import SearchResult, run_search
 from asc_study.search_claims import fail_trial
 from asc_study.search_file import Search, load_search
 from asc_study.search_storage import open_storage, storage_url
 from asc_study.search_trial import Fold
-from asc_study.study import identify
 from asc_study.study_file import load_study
 from asc_study.tracking import RunRecord, Tracker
 
@@ -63,7 +63,7 @@ class FakeTraining:
         return {"train_loss": 1.0, "validation_acc": self.value, "clips": 10, **watched}
 
     def result(self) -> Fold:
-        clips = split_clips(self.launch.dataset, self.spec.config)
+        clips = split_clips(self.launch.data.dataset, self.spec.config)
         clips = clips[clips["split"] == "validation"]
         uniform = predictions_table(clips, np.full((len(clips), 10), 0.1, np.float32), "ten_class")
         others = {"validation/acc_avg": self.value / 2, "cost/model_kb": 100 * self.alpha}

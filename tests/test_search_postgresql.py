@@ -13,9 +13,9 @@ import pytest
 from test_search import ALPHA, FakeTraining, launch, light_workers, load
 
 from asc_study.errors import InputError
+from asc_study.launch import identify
 from asc_study.search import run_search
 from asc_study.search_storage import open_storage, storage_url
-from asc_study.study import identify
 from asc_study.tracking import Tracker
 
 __all__ = ["light_workers"]  # a fixture

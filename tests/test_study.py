@@ -22,9 +22,10 @@ from asc_study.errors import InputError
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.execution import Outcome
+from asc_study.launch import IdentifiedDataset, identify
 from asc_study.plan import make_plan
 from asc_study.preflight import check_fit
-from asc_study.study import IdentifiedDataset, identify, run_study
+from asc_study.study import run_study
 from asc_study.study_file import Study, load_study
 from asc_study.tracking import RunRecord, Tracker
 

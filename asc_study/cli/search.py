@@ -12,8 +12,8 @@ from asc_study.cli.options import FILE, data_option, jobs_option, json_option, p
 from asc_study.errors import InputError
 
 if TYPE_CHECKING:
+    from asc_study.launch import IdentifiedDataset
     from asc_study.search import SearchResult
-    from asc_study.study import IdentifiedDataset
 
 
 @click.command()
@@ -55,10 +55,10 @@ def search(
       asc-study search studies/search_mixup_masks.yaml --data DIR --trials 40 --jobs 2
     """
     from asc_study.addresses import masked
+    from asc_study.launch import identify
     from asc_study.search import run_search
     from asc_study.search_file import load_search
     from asc_study.search_storage import storage_url
-    from asc_study.study import identify
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)

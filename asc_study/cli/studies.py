@@ -29,9 +29,9 @@ def plan(study_file: Path, data_dir: Path, profile: str | None, overrides: tuple
     Example:
       asc-study plan studies/demo.yaml --data DIR
     """
+    from asc_study.launch import identify
     from asc_study.plan import make_plan, render_plan
     from asc_study.preflight import check_fit
-    from asc_study.study import identify
     from asc_study.study_file import load_study
     from asc_study.tracking import open_existing
 
@@ -101,7 +101,8 @@ def _run(
     profile: str | None = None,
     overrides: tuple[str, ...] = (),
 ) -> "list[Outcome | EnsembleOutcome]":
-    from asc_study.study import identify, run_study
+    from asc_study.launch import identify
+    from asc_study.study import run_study
     from asc_study.study_file import load_study
 
     # Before the data set is read: the quick errors first.
@@ -179,10 +180,10 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
 
 
 def _search(search_file: Path, data_dir: Path, jobs: int, say: Callable[[str], None]) -> "SearchResult":
+    from asc_study.launch import identify
     from asc_study.search import run_search
     from asc_study.search_file import load_search
     from asc_study.search_storage import storage_url
-    from asc_study.study import identify
 
     data = identify(data_dir)
     search = load_search(search_file, default_task=data.dataset.task)

@@ -9,7 +9,7 @@ from asc_study.data.check import check
 from asc_study.data.dataset import CLIP_COLUMNS, cut_validation, require_audio
 from asc_study.data.simulate import simulate
 from asc_study.data.tau import read_dataset
-from asc_study.study import identify
+from asc_study.launch import identify
 from asc_study.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
 
 
