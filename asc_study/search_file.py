@@ -13,12 +13,12 @@ from pydantic import Field
 
 from asc_study.config import RunConfig, flatten, resolve
 from asc_study.errors import InputError
-from asc_study.schema import Strict, did_you_mean, label, validate
+from asc_study.schema import Strict, label, validate
 from asc_study.search_objective import HOLDOUT, Target, parse_targets
 from asc_study.search_points import corners, grid_size
 from asc_study.search_sampler import PrunerOptions, SamplerOptions, pruner_options, sampler_options
 from asc_study.search_space import Point, Space, describe, parse_space, settings_of
-from asc_study.study_file import apply_profile, merge, parse_override, read_yaml, require_name
+from asc_study.study_file import apply_profile, choose_profile, merge, parse_override, read_yaml, require_name
 
 
 class Holdout(Strict):
@@ -185,9 +185,6 @@ def load_search(
     where = str(path)
     file = validate(SearchFile, read_yaml(path, "search", "`search` and `space`"), where=where)
     require_name("search", file.search, str(path))
-    if profile is not None and profile not in file.profiles:
-        hint = did_you_mean(profile, file.profiles) if file.profiles else "the file has none"
-        raise InputError(f"{path} has no profile {profile!r}: {hint}")
     space = parse_space(file.space, where=where)
     settings = tuple(parse_override(override) for override in overrides)
     _require_apart(space, file.fidelity.settings(), f"{where}: `fidelity`")
@@ -197,7 +194,7 @@ def load_search(
         name=file.search,
         description=file.description,
         base=merge({"task": default_task} if default_task else {}, file.base, where=f"{where}: base"),
-        profile=file.profiles[profile] if profile is not None else {},
+        profile=choose_profile(file.profiles, profile, where=where),
         overrides=settings,
         space=space,
         targets=targets,

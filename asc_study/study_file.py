@@ -116,16 +116,13 @@ def load_study(
         )
     if len(set(seeds)) < len(seeds):
         raise InputError(f"{path}: `seeds` names a seed twice, got {seeds!r}: each repeat needs a seed of its own")
-    if profile is not None and profile not in study.profiles:
-        hint = did_you_mean(profile, study.profiles) if study.profiles else "the file has none"
-        raise InputError(f"{path} has no profile {profile!r}: {hint}")
+    changes = choose_profile(study.profiles, profile, where=str(path))
     base = {"task": default_task} if default_task else {}
     base = merge(base, study.base, where=f"{path}: base")
     rows = []
     for name, own in _table(study, path):
         merged = merge(base, own, where=f"{path}: row {name!r}")
-        if profile is not None:
-            merged = apply_profile(merged, study.profiles[profile], where=f"{path}: profile {profile!r}")
+        merged = apply_profile(merged, changes, where=f"{path}: profile {profile!r}")
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
@@ -172,6 +169,22 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
         else:
             result[head] = copy.deepcopy(value)
     return result
+
+
+def choose_profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None, *, where: str) -> Mapping[str, Any]:
+    """The settings of a profile; none if no name is given.
+
+    Raises
+    ------
+    InputError
+        If the file has no profile of this name.
+    """
+    if name is None:
+        return {}
+    if name not in profiles:
+        hint = did_you_mean(name, profiles) if profiles else "the file has none"
+        raise InputError(f"{where} has no profile {name!r}: {hint}")
+    return profiles[name]
 
 
 def apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str) -> dict[str, Any]:
