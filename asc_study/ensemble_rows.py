@@ -21,7 +21,7 @@ class SelectOptions(Strict):
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
-        from asc_study.evaluation.metrics import require_objective
+        from asc_study.evaluation.objective import require_objective
 
         require_objective(self.objective)
         return self

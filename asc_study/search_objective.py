@@ -102,7 +102,7 @@ def require_measurable(targets: Sequence[Target], validation: "pd.DataFrame", cl
     InputError
         If there is no validation split, or an objective is of a device, subset or scene that it lacks.
     """
-    from asc_study.evaluation.metrics import objective
+    from asc_study.evaluation.objective import objective
 
     for target in targets:
         if target.metric.startswith("cost/"):
@@ -113,11 +113,8 @@ def require_measurable(targets: Sequence[Target], validation: "pd.DataFrame", cl
                 "two training locations; add recordings"
             )
         if target.metric.startswith("validation/"):
-            name = target.metric.removeprefix("validation/")
-            for kind in ("device", "scene", "gap"):
-                name = name.replace(f"{kind}_", f"{kind}/", 1) if name.startswith(f"{kind}_") else name
             try:
-                objective(name, validation, classes)
+                objective(target.metric, validation, classes)
             except InputError:
                 heard = ", ".join(sorted(validation["device"].unique()))
                 raise InputError(

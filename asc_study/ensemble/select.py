@@ -20,7 +20,7 @@ from asc_study.ensemble.crossfit import Fitted, Rule
 from asc_study.ensemble.fuse import weighted_mean
 from asc_study.ensemble.stack import Probabilities, Stack
 from asc_study.errors import InputError
-from asc_study.evaluation.metrics import Objective, objective, require_objective
+from asc_study.evaluation.objective import Objective, objective, require_objective
 from asc_study.evaluation.overlap import overlap
 from asc_study.schema import did_you_mean
 
