@@ -22,6 +22,7 @@ from asc_study.tracking import Tracker
 
 if TYPE_CHECKING:
     import optuna
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def run_search(
     with storage_errors(url):
         with trials_lock(url, search.name):
             settle_trials(study)
-        say(_describe(search, study, total))
+        say(_describe(search, data, study, total))
         if one_more(study, total):
             folds = [fold for _, config in search.corners() for fold in search.folds(config).values()]
             prepare_features(folds, data, jobs, say)
@@ -129,8 +130,7 @@ def check_search(search: Search, data: IdentifiedDataset, say: Say = lambda line
         for point, config in search.corners()
     ]
     check_fit(Study(search.name, "", tuple(rows), (search.seed,), search.figures, ""), dataset, say)
-    clips = split_clips(dataset, base)
-    validation = clips[clips["split"] == "validation"]
+    validation = _validation(search, data)
     if base.task == "three_class":
         validation = validation.assign(scene=validation["scene_group"])
     require_measurable(search.targets, validation, base.classes)
@@ -150,10 +150,21 @@ def _budget(search: Search, trials: int | None, timeout: float | None) -> tuple[
     return total, timeout
 
 
-def _describe(search: Search, study: "optuna.Study", total: int | None) -> str:
+def _validation(search: Search, data: IdentifiedDataset) -> "pd.DataFrame":
+    clips = split_clips(data.dataset, search.config({}))
+    return clips[clips["split"] == "validation"]
+
+
+def _describe(search: Search, data: IdentifiedDataset, study: "optuna.Study", total: int | None) -> str:
     states = ", ".join(f"{count} {state}" for state, count in count_states(study).items() if count)
     wanted = f"{total} trials wanted" if total is not None else "trials until the time is over"
-    return f"search {search.name}: {wanted}, {states or 'none yet'}"
+    line = f"search {search.name}: {wanted}, {states or 'none yet'}"
+    if not search.holds_out:
+        return line
+    count = int(_validation(search, data)["device"].isin(search.holdout.devices).sum())
+    noise = 2 * (0.25 / max(count, 1)) ** 0.5  # two standard errors of a share of about one half
+    devices = ", ".join(search.holdout.devices)
+    return f"{line}; {count} held-out clips ({devices}) decide: differences below about {noise:.2f} are noise"
 
 
 def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: Say) -> None:

@@ -188,7 +188,12 @@ def test_running_again_goes_on_to_the_total(simulated: Path):
     search(simulated, 2)
     said: list[str] = []
     assert search(simulated, 5, said=said).counts["complete"] == 5
-    assert said[0] == "search s: 5 trials wanted, 2 complete"
+    clips = split_clips(identify(simulated).dataset, load().config({}))
+    count = len(clips.query("split == 'validation' and device == 's3'"))
+    assert said[0] == (
+        f"search s: 5 trials wanted, 2 complete; {count} held-out clips (s3) decide: differences below about "
+        f"{1 / count**0.5:.2f} are noise"
+    )
     assert said[-1].startswith("[5/5] trial 4 (alpha=")
     assert len({trial.params[ALPHA] for trial in trials_of()}) == 5  # the second launch draws other points
     said = []
