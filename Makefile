@@ -43,7 +43,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python $$script || exit 1; done
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
