@@ -104,11 +104,10 @@ def parent_run(
     with run_lock(tracker.uri, study, launch_id):
         run_id = tracker.create_run(study, name, own | dict(tags), {})
         parent = ParentRun(Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid()))
+        status = "KILLED"
         try:
             yield parent
-        except BaseException:
-            parent.status = "KILLED"
-            raise
+            status = parent.status
         finally:
-            tracker.finish(run_id, parent.status)
+            tracker.finish(run_id, status)
             settle_abandoned(tracker, study)  # what workers that were ended could not tell is told here
