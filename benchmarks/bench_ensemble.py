@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from asc_study.base.taxonomy import DEVICES, SCENES
 from asc_study.ensemble.fuse import FUSIONS
 from asc_study.ensemble.select import select
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.overlap import overlap
-from asc_study.taxonomy import DEVICES, SCENES
 
 SYSTEMS, CLIPS = 60, 2970
 

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from asc_study.data.dataset import CLIP_COLUMNS, Dataset
+from asc_study.base.taxonomy import SCENES
+from asc_study.data.clips import CLIP_COLUMNS, Dataset
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
-from asc_study.execution import RunSpec
-from asc_study.launch import IdentifiedDataset, Launch
-from asc_study.search_file import load_search
-from asc_study.search_storage import open_study, storage_url
-from asc_study.search_trial import Fold
-from asc_study.search_worker import Job, run_workers
-from asc_study.taxonomy import SCENES
-from asc_study.tracking import Tracker
+from asc_study.search.file import load_search
+from asc_study.search.storage import open_study, storage_url
+from asc_study.search.trial import Fold
+from asc_study.search.worker import Job, run_workers
+from asc_study.store.tracking import Tracker
+from asc_study.study.launch import IdentifiedDataset, Launch
+from asc_study.study.train_run import RunSpec
 
 TRIALS, WORKERS, EPOCHS = 24, 2, 10
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asc_study.evaluation.figures import summary_page
+from asc_study.base.taxonomy import DEVICES, SCENES
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, write_predictions
+from asc_study.figures.run import summary_page
 from asc_study.models import build_model
-from asc_study.taxonomy import DEVICES, SCENES
-from asc_study.tracking import Tracker
+from asc_study.store.tracking import Tracker
 
 ROUNDS, EPOCHS = 7, 20
 

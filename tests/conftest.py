@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
+from asc_study.base.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
 
 if TYPE_CHECKING:
-    from asc_study.tracking import Tracker
+    from asc_study.store.tracking import Tracker
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -45,7 +45,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tracking store without runs: MLflow takes seconds to create one, a copy takes none."""
-    from asc_study.tracking import Tracker
+    from asc_study.store.tracking import Tracker
 
     file = tmp_path_factory.mktemp("store") / "empty.db"
     Tracker(f"sqlite:///{file}")
@@ -57,16 +57,24 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tracker(isolated: Path, empty_store: Path) -> "Tracker":
     """The store of the test's own folder, without runs."""
-    from asc_study.tracking import Tracker
+    from asc_study.store.tracking import Tracker
 
     shutil.copy(empty_store, isolated / "mlflow.db")
     return Tracker()
 
 
+@pytest.fixture
+def log_run(tracker: "Tracker") -> Callable[..., str]:
+    """A function that logs a finished run of kind ``train`` with the given predictions by split; returns its id."""
+    from logged_runs import log
+
+    return lambda *arguments, **options: log(tracker, *arguments, **options)
+
+
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny simulated ten-class data set: clips of one second, three training segments a scene."""
-    from asc_study.data.simulate import simulate
+    from asc_study.simulation.simulate import simulate
 
     root = tmp_path_factory.mktemp("simulated") / "sim"
     simulate(root, clips_per_scene=3, seconds=1.0, seed=1)

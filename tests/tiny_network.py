@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from asc_study.base.schema import Strict
 from asc_study.models import Architecture
-from asc_study.schema import Strict
 
 if TYPE_CHECKING:
     import keras

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from asc_study.compiled import compiled
-from asc_study.errors import InputError
+from asc_study.base.compiled import compiled
+from asc_study.base.errors import InputError
 
 _NEPER_PER_DB: Final = math.log(10.0) / 20.0
 _SILENCE: Final = 1e-30  # Far below every transfer function; has a logarithm.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from asc_study.acoustics.compander import PRESETS, Compander, compand
 from asc_study.acoustics.impulse_responses import colour_response, convolve, make_impulse_response
-from asc_study.errors import InputError
-from asc_study.taxonomy import DEVICES
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import DEVICES
 
 #: The devices that are an impulse response followed by dynamic range compression.
 SIMULATED_DEVICES: Final = DEVICES[3:]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.signal import resample_poly
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 
 
 def load_impulse_responses(folder: Path, sample_rate: int) -> tuple[NDArray[np.float32], ...]:

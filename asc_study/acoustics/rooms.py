@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 
 #: Ranges of length, width and height in metres: from a small office to a ticket hall.
 SIZE_METRES: Final = ((3.0, 10.0), (3.0, 8.0), (2.5, 4.0))

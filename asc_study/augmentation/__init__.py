@@ -12,8 +12,8 @@ from asc_study.augmentation.batch import BatchAugmentation, ChannelConfusion, Fl
 from asc_study.augmentation.reverb_drc import ReverbDRC
 from asc_study.augmentation.spectrum_correction import SpectrumCorrection
 from asc_study.augmentation.waveform import Mix, Noise, PitchShift, SpeedChange, WaveformAugmentation
-from asc_study.plugins import find
-from asc_study.schema import validate
+from asc_study.base.plugins import find
+from asc_study.base.schema import validate
 
 #: Name -> batch augmentation (a model whose fields are its settings and whose call applies it), in the order of
 #: application whatever the order in a study file: masks on the whole clip, the channel swap, the crop, mixup (the

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from asc_study.compiled import compiled
-from asc_study.errors import InputError
-from asc_study.schema import Strict
+from asc_study.base.compiled import compiled
+from asc_study.base.errors import InputError
+from asc_study.base.schema import Strict
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from asc_study.augmentation import WAVEFORM_AUGMENTATIONS, waveform_settings
 from asc_study.augmentation.waveform import Ingredients, TrainingSound, WaveformAugmentation
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.plugins import source_digest
+from asc_study.base.schema import validate
 from asc_study.features.audio import read_audio
-from asc_study.plugins import source_digest
-from asc_study.schema import validate
 
 #: Part of the identity of every copy: raise it when the code of an augmentation changes what it returns.
 WAVEFORM_VERSION: Final = 1

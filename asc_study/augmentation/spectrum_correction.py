@@ -16,10 +16,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from asc_study.augmentation.waveform import Ingredients, ReferenceDeviceAugmentation, TrainingSound, Waveform
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.progress import progress_bar
 from asc_study.features.audio import read_audio
-from asc_study.parallel import run_parallel
-from asc_study.progress import progress_bar
+from asc_study.workers.pool import run_parallel
 
 #: Part of the curve's digest: raise it when the code changes the curve.
 CURVE_VERSION: Final = 1
@@ -87,7 +87,7 @@ class SpectrumCorrection(ReferenceDeviceAugmentation):
 
     def _choose_pairs(self, sound: TrainingSound) -> list[tuple[str, list[tuple[int, int]]]]:
         """Choose by the content of the clips: neither their names nor their order have an influence."""
-        from asc_study.data.dataset import REFERENCE_DEVICE, paired_clips
+        from asc_study.data.clips import REFERENCE_DEVICE, paired_clips
 
         self.rows(sound)
         devices = sorted(set(sound.clips["device"]) - {REFERENCE_DEVICE})

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from asc_study.errors import InputError
-from asc_study.schema import Strict
+from asc_study.base.errors import InputError
+from asc_study.base.schema import Strict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,7 @@ class ReferenceDeviceAugmentation(WaveformAugmentation):
         InputError
             If there are none.
         """
-        from asc_study.data.dataset import REFERENCE_DEVICE
+        from asc_study.data.clips import REFERENCE_DEVICE
 
         rows = np.flatnonzero(sound.clips["device"].to_numpy() == REFERENCE_DEVICE)
         if not len(rows):

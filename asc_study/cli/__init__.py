@@ -5,12 +5,12 @@ import sys
 import click
 
 from asc_study import __version__
+from asc_study.base.errors import InputError
 from asc_study.cli.data import data
 from asc_study.cli.models import models
 from asc_study.cli.search import search
 from asc_study.cli.studies import demo, leaderboard, plan, run
 from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict
-from asc_study.errors import InputError
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from asc_study.base.errors import InputError
 from asc_study.cli.options import FOLDER, jobs_option, json_option
-from asc_study.errors import InputError
 
 
 @click.group()
@@ -81,7 +81,7 @@ def data_simulate(**options: Any) -> None:
     Example:
       asc-study data simulate sim --clips-per-scene 60 --seconds 3
     """
-    from asc_study.data.simulate import simulate
+    from asc_study.simulation.simulate import simulate
 
     as_json = options.pop("as_json")
     _print_written(simulate(options.pop("directory"), **options), as_json)
@@ -101,7 +101,7 @@ def data_add_devices(**options: Any) -> None:
     Example:
       asc-study data add-devices my-recordings my-benchmark
     """
-    from asc_study.data.add_devices import add_devices
+    from asc_study.simulation.add_devices import add_devices
 
     as_json = options.pop("as_json")
     _print_written(add_devices(options.pop("source"), options.pop("target"), **options), as_json)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from asc_study.base.errors import InputError
 from asc_study.cli.options import FILE, data_option, jobs_option, json_option, profile_option, set_option
-from asc_study.errors import InputError
 
 if TYPE_CHECKING:
-    from asc_study.launch import IdentifiedDataset
-    from asc_study.search import SearchResult
+    from asc_study.search.run_search import SearchResult
+    from asc_study.study.launch import IdentifiedDataset
 
 
 @click.command()
@@ -54,11 +54,11 @@ def search(
     Example:
       asc-study search studies/search_mixup_masks.yaml --data DIR --trials 40 --jobs 2
     """
-    from asc_study.addresses import masked
-    from asc_study.launch import identify
-    from asc_study.search import run_search
-    from asc_study.search_file import load_search
-    from asc_study.search_storage import storage_url
+    from asc_study.search.file import load_search
+    from asc_study.search.run_search import run_search
+    from asc_study.search.storage import storage_url
+    from asc_study.store.addresses import masked
+    from asc_study.study.launch import identify
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)
@@ -85,7 +85,7 @@ def search(
 
 def _require_writable(target: Path) -> None:
     """Find out before a search whether its best study can be written; other files are never overwritten."""
-    from asc_study.search_report import BEST_STUDY_HEAD
+    from asc_study.search.report import BEST_STUDY_HEAD
 
     try:
         with target.open("a+", encoding="utf-8") as file:
@@ -111,8 +111,8 @@ def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say
     """Train the study of the best settings; exit code 1 if a run failed."""
     import tempfile
 
-    from asc_study.study import run_study
-    from asc_study.study_file import load_study
+    from asc_study.settings.study_file import load_study
+    from asc_study.study.run_study import run_study
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "best.yaml"

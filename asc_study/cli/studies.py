@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from asc_study.base.errors import InputError
 from asc_study.cli.options import FILE, FOLDER, data_option, jobs_option, json_option, profile_option, set_option
-from asc_study.errors import InputError
 
 if TYPE_CHECKING:
-    from asc_study.execution import Outcome
-    from asc_study.search import SearchResult
+    from asc_study.search.run_search import SearchResult
+    from asc_study.study.train_run import Outcome
     from asc_study.systems.rows import EnsembleOutcome
 
 
@@ -29,11 +29,11 @@ def plan(study_file: Path, data_dir: Path, profile: str | None, overrides: tuple
     Example:
       asc-study plan studies/demo.yaml --data DIR
     """
-    from asc_study.launch import identify
-    from asc_study.plan import make_plan, render_plan
-    from asc_study.preflight import check_fit
-    from asc_study.study_file import load_study
-    from asc_study.tracking import open_existing
+    from asc_study.settings.study_file import load_study
+    from asc_study.store.tracking import open_existing
+    from asc_study.study.launch import identify
+    from asc_study.study.plan import make_plan, render_plan
+    from asc_study.study.preflight import check_fit
 
     load_study(study_file, overrides=overrides, profile=profile)  # before the data are read: the quick errors first
     identified = identify(data_dir)
@@ -101,9 +101,9 @@ def _run(
     profile: str | None = None,
     overrides: tuple[str, ...] = (),
 ) -> "list[Outcome | EnsembleOutcome]":
-    from asc_study.launch import identify
-    from asc_study.study import run_study
-    from asc_study.study_file import load_study
+    from asc_study.settings.study_file import load_study
+    from asc_study.study.launch import identify
+    from asc_study.study.run_study import run_study
 
     # Before the data set is read: the quick errors first.
     load_study(study_file, overrides=overrides, profile=profile).only(only)
@@ -135,7 +135,7 @@ def leaderboard(study: str, as_json: bool, as_csv: bool) -> None:
 
 
 def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> str:
-    from asc_study.leaderboard import render, study_leaderboard, to_json
+    from asc_study.study.leaderboard import render, study_leaderboard, to_json
 
     name, board = study_leaderboard(study)
     if as_json:
@@ -157,8 +157,8 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
     Example:
       asc-study demo
     """
-    from asc_study.demo import next_steps, shipped, simulate_demo_data
-    from asc_study.study_file import load_study
+    from asc_study.cli.demo import next_steps, shipped, simulate_demo_data
+    from asc_study.settings.study_file import load_study
 
     search_file = None if study_file else shipped("search_demo.yaml")
     study_file = study_file or shipped("demo.yaml")
@@ -180,10 +180,10 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
 
 
 def _search(search_file: Path, data_dir: Path, jobs: int, say: Callable[[str], None]) -> "SearchResult":
-    from asc_study.launch import identify
-    from asc_study.search import run_search
-    from asc_study.search_file import load_search
-    from asc_study.search_storage import storage_url
+    from asc_study.search.file import load_search
+    from asc_study.search.run_search import run_search
+    from asc_study.search.storage import storage_url
+    from asc_study.study.launch import identify
 
     data = identify(data_dir)
     search = load_search(search_file, default_task=data.dataset.task)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asc_study.base.errors import InputError
 from asc_study.cli.options import FILE, FOLDER, jobs_option, json_option
-from asc_study.errors import InputError
 
 if TYPE_CHECKING:
-    from asc_study.tracking import Tracker
+    from asc_study.store.tracking import Tracker
 
 _RUN_HELP = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id"
 
@@ -43,8 +43,8 @@ class _ManyValues(click.Command):
 
 def _store() -> "Tracker":
     """The existing store; an empty one has no runs to work on."""
-    from asc_study.addresses import tracking_uri
-    from asc_study.tracking import open_existing
+    from asc_study.store.addresses import tracking_uri
+    from asc_study.store.tracking import open_existing
 
     tracker = open_existing()
     if tracker is None:
@@ -85,9 +85,9 @@ def import_(
     Example:
       asc-study import scores.txt --labels tau-mobile/evaluation_setup/fold1_evaluate.csv --name theirs --study demo
     """
-    from asc_study.accuracy_table import accuracy_table
+    from asc_study.evaluation.accuracy_table import accuracy_table
+    from asc_study.store.tracking import Tracker
     from asc_study.systems.exchange import import_system
-    from asc_study.tracking import Tracker
 
     imported, logged = import_system(Tracker(), study, name, scores, labels, task=task, validation=validation)
     if as_json:
@@ -113,7 +113,7 @@ def predict(runs: tuple[str, ...], folder: Path, jobs: int) -> None:
     Example:
       asc-study predict submissions/a-resnet_d submissions/a-fsfcnn_s --data tau-mobile-evaluation
     """
-    from asc_study.systems.predict import predict_runs
+    from asc_study.systems.score import predict_runs
 
     predict_runs(_store(), runs, folder, jobs=jobs, say=click.echo)
 
@@ -178,7 +178,7 @@ def ensemble(
     Example:
       asc-study ensemble demo --method overlap --max-overlap 0.75
     """
-    from asc_study.study_file import require_name
+    from asc_study.settings.study_file import require_name
     from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble, render, to_dict
 
     require_name("study", study)
@@ -260,7 +260,7 @@ def compare(first: str, second: str, split: str, as_json: bool) -> None:
     from dataclasses import asdict
 
     from asc_study.evaluation.significance import render
-    from asc_study.systems.comparisons import compare_runs
+    from asc_study.systems.compare import compare_runs
 
     found = compare_runs(_store(), first, second, split=split)
     click.echo(json.dumps(asdict(found), indent=2) if as_json else render(found, first, second))

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, Final
 import pandas as pd
 import soundfile
 
-from asc_study.data.dataset import SPLITS, cut_validation, describe, missing_files
+from asc_study.base.progress import progress_bar
+from asc_study.base.taxonomy import SCENES
+from asc_study.data.clips import SPLITS, cut_validation, describe, missing_files
 from asc_study.data.tau import AUDIO_FORMAT, SETUP_FOLDER, Problem, read_fold_list, read_lists, shown
-from asc_study.progress import progress_bar
-from asc_study.taxonomy import SCENES
 
 __all__ = ["CheckReport", "Problem", "check"]
 

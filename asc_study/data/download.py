@@ -18,8 +18,8 @@ import filelock
 import pooch
 import requests
 
-from asc_study.errors import InputError
-from asc_study.progress import progress_bar
+from asc_study.base.errors import InputError
+from asc_study.base.progress import progress_bar
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from asc_study.data.dataset import Dataset
-from asc_study.errors import InputError
-from asc_study.progress import progress_bar
+from asc_study.base.errors import InputError
+from asc_study.base.progress import progress_bar
+from asc_study.data.clips import Dataset
 
 #: Files read between two writes to the cache: what an interrupted call loses at most.
 _BATCH: Final = 256

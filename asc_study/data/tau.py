@@ -12,9 +12,9 @@ from typing import Final
 
 import pandas as pd
 
-from asc_study.data.dataset import CLIP_COLUMNS, Dataset
-from asc_study.errors import InputError
-from asc_study.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
+from asc_study.data.clips import CLIP_COLUMNS, Dataset
 
 #: Task -> (sample rate in Hz, channels) of its audio.
 AUDIO_FORMAT: Final = {"ten_class": (44_100, 1), "three_class": (48_000, 2)}

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asc_study.base.errors import InputError
 from asc_study.ensemble.stack import Probabilities, Sample
-from asc_study.errors import InputError
 from asc_study.evaluation.metrics import places_of
 from asc_study.evaluation.predictions import as_float32
 

@@ -10,12 +10,12 @@ from typing import Final
 
 import numpy as np
 
+from asc_study.base.errors import InputError
+from asc_study.base.schema import did_you_mean
 from asc_study.ensemble.crossfit import Fitted, Rule
 from asc_study.ensemble.logistic import fit_logistic, log_probabilities
 from asc_study.ensemble.stack import Probabilities, Stack, normalised
-from asc_study.errors import InputError
 from asc_study.evaluation.metrics import LOG_LOSS_FLOOR
-from asc_study.schema import did_you_mean
 
 
 @dataclass(frozen=True)

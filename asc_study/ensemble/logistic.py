@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asc_study.base.errors import InputError
 from asc_study.ensemble.crossfit import location_folds
 from asc_study.ensemble.stack import Probabilities
-from asc_study.errors import InputError
 from asc_study.evaluation.metrics import LOG_LOSS_FLOOR, losses, places_of
 
 Features = npt.NDArray[np.float64]

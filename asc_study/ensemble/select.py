@@ -16,13 +16,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from asc_study.base.errors import InputError
+from asc_study.base.schema import did_you_mean
 from asc_study.ensemble.crossfit import Fitted, Rule
 from asc_study.ensemble.fuse import weighted_mean
 from asc_study.ensemble.stack import Probabilities, Stack
-from asc_study.errors import InputError
 from asc_study.evaluation.objective import Objective, objective, require_objective
 from asc_study.evaluation.overlap import overlap
-from asc_study.schema import did_you_mean
 
 #: More candidates have too many subsets to try.
 MOST_CANDIDATES_FOR_EXHAUSTIVE: Final = 16

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
 from asc_study.evaluation.metrics import labels_of
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, classes_of
-from asc_study.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
 
 Probabilities = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 from asc_study.evaluation.metrics import LOG_LOSS_FLOOR, evaluate, labels_of
 from asc_study.evaluation.predictions import as_float32, classes_of
 

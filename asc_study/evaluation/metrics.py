@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES
 from asc_study.evaluation.predictions import classes_of
-from asc_study.taxonomy import DEVICE_SUBSETS, DEVICES
 
 Direction = Literal["maximize", "minimize"]
 Weights = npt.NDArray[np.float64]

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.schema import did_you_mean
+from asc_study.base.taxonomy import CLASSES, DEVICE_SUBSETS, DEVICES
 from asc_study.evaluation.metrics import Direction, Weights, direction, full_name, groups, losses
-from asc_study.schema import did_you_mean
-from asc_study.taxonomy import CLASSES, DEVICE_SUBSETS, DEVICES
 
 
 @dataclass(frozen=True)

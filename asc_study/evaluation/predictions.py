@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asc_study.errors import InputError
-from asc_study.taxonomy import CLASSES
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import CLASSES
 
 CONTEXT_COLUMNS: Final = ("clip_id", "scene", "device", "city", "location", "split")
 

@@ -23,11 +23,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import binomtest
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import CLASSES
+from asc_study.base.text_table import text_table
 from asc_study.evaluation.metrics import groups, labels_of, losses, places_of
 from asc_study.evaluation.predictions import check_predictions, classes_of
-from asc_study.taxonomy import CLASSES
-from asc_study.text_table import text_table
 
 Values = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 
 
 class Sound(Protocol):

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import scipy.signal
 import scipy.sparse
 
-from asc_study.compiled import compiled
-from asc_study.errors import InputError
+from asc_study.base.compiled import compiled
+from asc_study.base.errors import InputError
 
 #: Frames that `with_deltas` takes off the time axis: two at each end for each of the two derivatives.
 FRAMES_LOST_TO_DELTAS: Final = 8

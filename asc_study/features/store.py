@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from asc_study.cache import file_lock
-from asc_study.errors import InputError
+from asc_study.base.cache import file_lock
+from asc_study.base.errors import InputError
+from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, unreadable
 from asc_study.features.logmel import LogMelSettings, log_mel, widen
-from asc_study.parallel import run_parallel
-from asc_study.progress import progress_bar
+from asc_study.workers.pool import run_parallel
 
 #: Part of every key: raise it when the code of `log_mel` changes its values.
 FEATURE_VERSION: Final = 1

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.plugins import find
+from asc_study.base.schema import validate
 from asc_study.models import fcnn, fsfcnn, mobnet, resnet
-from asc_study.plugins import find
-from asc_study.schema import validate
 
 if TYPE_CHECKING:
     import keras
@@ -47,7 +47,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
 
 
 def find_architecture(name: str) -> Architecture:
-    """The architecture of that name, built in or not (`asc_study.plugins`); raises `InputError` if there is none."""
+    """The architecture of that name, built in or not; raises `InputError` if there is none."""
     found: Architecture = find("architecture", name, ARCHITECTURES, Architecture)
     return found
 

@@ -16,9 +16,9 @@ import h5py  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.schema import did_you_mean
 from asc_study.models import ARCHITECTURES
-from asc_study.schema import did_you_mean
 
 if TYPE_CHECKING:
     import keras
@@ -131,8 +131,8 @@ def import_model(
     """
     import yaml
 
+    from asc_study.base.taxonomy import CLASSES
     from asc_study.models import build_model
-    from asc_study.taxonomy import CLASSES
 
     target = out or Path(f"{file.stem}.keras")
     if target.suffix != ".keras":

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from asc_study.schema import Strict
+from asc_study.base.schema import Strict
 
 
 class ModelOptions(Strict):

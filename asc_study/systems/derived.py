@@ -10,16 +10,16 @@ import filelock
 import pandas as pd
 import yaml
 
-from asc_study.claims import run_lock, whereabouts
-from asc_study.config import canonical_json, flatten
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.provenance import git_commit
+from asc_study.base.schema import require_row_name
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.predictions import check_predictions, write_predictions
-from asc_study.schema import require_row_name
-from asc_study.study_file import require_name
-from asc_study.systems.references import finished_systems
-from asc_study.tracking import RunRecord, Tracker
-from asc_study.versions import git_commit
+from asc_study.settings.run_config import canonical_json, flatten
+from asc_study.settings.study_file import require_name
+from asc_study.store.claims import run_lock, whereabouts
+from asc_study.store.references import finished_systems
+from asc_study.store.tracking import RunRecord, Tracker
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -170,7 +170,7 @@ def existing(record: RunRecord) -> Logged:
 
 
 def _log(tracker: Tracker, run: Derived) -> Logged:
-    from asc_study.evaluation.figures import summary_page
+    from asc_study.figures.run import summary_page
 
     metrics = measure(run.tables) | dict(run.metrics)
     run_id = tracker.create_run(run.study, run.run_name, _tags(run), flatten(run.identity.settings))

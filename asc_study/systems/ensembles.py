@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asc_study.accuracy_table import COLUMNS, cell
+from asc_study.base.errors import InputError
+from asc_study.base.text_table import text_table
 from asc_study.ensemble.crossfit import Basis, Fitted, Fused, describe, fuse_splits
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean, require_options
 from asc_study.ensemble.stack import Stack
-from asc_study.errors import InputError
-from asc_study.evaluation.ensemble_figures import overlap_figure, path_figure
+from asc_study.evaluation.accuracy_table import COLUMNS, cell
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
+from asc_study.figures.ensemble import overlap_figure, path_figure
+from asc_study.store.references import find_runs, finished_systems
+from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 from asc_study.systems.members import Member, load_members, require_untouched, stacks, with_same_test_clips
-from asc_study.systems.references import find_runs, finished_systems
-from asc_study.text_table import text_table
-from asc_study.tracking import RunRecord, Tracker
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_study.errors import InputError
-from asc_study.evaluation.export_scores import write_scores
-from asc_study.evaluation.import_scores import Imported, read_scores
-from asc_study.schema import require_row_name
-from asc_study.study_file import require_name
+from asc_study.base.errors import InputError
+from asc_study.base.schema import require_row_name
+from asc_study.evaluation.scores_in import Imported, read_scores
+from asc_study.evaluation.scores_out import write_scores
+from asc_study.settings.study_file import require_name
+from asc_study.store.references import find_runs, finished_systems
+from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
-from asc_study.systems.references import find_runs, finished_systems
-from asc_study.tracking import RunRecord, Tracker
 
 
 def import_system(

@@ -6,19 +6,19 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
-from asc_study.accuracy_table import accuracy_table
+from asc_study.base.errors import InputError
 from asc_study.ensemble.crossfit import Basis, Fused, describe, fuse_splits
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.ensemble.stack import Stack, pair
 from asc_study.ensemble.two_stage import TwoStage
-from asc_study.errors import InputError
-from asc_study.evaluation.ensemble_figures import change_figure
+from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
+from asc_study.figures.ensemble import change_figure
+from asc_study.store.references import find_runs
+from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 from asc_study.systems.members import Member, basis_of, load_members, require_untouched, stacks
-from asc_study.systems.references import find_runs
-from asc_study.tracking import RunRecord, Tracker
 
 #: From what has seen most to what has seen least.
 _BASES: Final[tuple[Basis, ...]] = ("cross-fitted", "validation", "fixed")

@@ -6,10 +6,10 @@ from typing import Final
 
 import pandas as pd
 
+from asc_study.base.errors import InputError
+from asc_study.base.progress import progress_bar
 from asc_study.ensemble.stack import Stack, stack
-from asc_study.errors import InputError
-from asc_study.progress import progress_bar
-from asc_study.tracking import RunRecord, Tracker
+from asc_study.store.tracking import RunRecord, Tracker
 
 #: Splits in which systems can be combined.
 SPLITS: Final = ("validation", "test", "evaluation")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asc_study.augmentation import Pipeline
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 from asc_study.features.logmel import FRAMES_LOST_TO_DELTAS, with_deltas
 from asc_study.features.store import FeatureStore
 

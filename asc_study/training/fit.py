@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.augmentation import compose
-from asc_study.config import RunConfig, TrainingConfig
-from asc_study.errors import TrainingFailure
+from asc_study.base.errors import TrainingFailure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
 from asc_study.models import build_model
+from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
 from asc_study.training.schedule import WarmRestarts, minima

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from asc_study.errors import TrainingFailure
+from asc_study.base.errors import TrainingFailure
 
 
 def start_keras(threads: int) -> None:

@@ -41,7 +41,7 @@ class WarmRestarts(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
     epochs
         Length of the whole training, in epochs.
     lr_max, lr_min, first_cycle_epochs, cycle_multiplier
-        As in `asc_study.config.TrainingConfig`.
+        As in `asc_study.settings.run_config.TrainingConfig`.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from asc_study.acoustics.compander import PRESETS, Compander, compand, transfer_gain_db
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 
 SAMPLE_RATE = 44_100
 

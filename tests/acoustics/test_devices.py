@@ -8,8 +8,8 @@ import pytest
 from asc_study.acoustics.compander import compand
 from asc_study.acoustics.devices import SIMULATED_DEVICES, Device, make_devices, record
 from asc_study.acoustics.impulse_responses import convolve
-from asc_study.errors import InputError
-from asc_study.taxonomy import DEVICES
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import DEVICES
 
 SAMPLE_RATE = 44_100
 

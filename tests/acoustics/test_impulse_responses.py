@@ -11,7 +11,7 @@ from asc_study.acoustics.impulse_responses import (
     load_impulse_responses,
     make_impulse_response,
 )
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 
 SAMPLE_RATE = 44_100
 

@@ -5,7 +5,7 @@ import pyroomacoustics
 import pytest
 
 from asc_study.acoustics.rooms import REVERBERATION_SECONDS, SIZE_METRES, Room, draw_room, room_response, simulate_rooms
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 
 SAMPLE_RATE = 44_100
 

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from asc_study.augmentation import AUGMENTATIONS, Pipeline, compose
 from asc_study.augmentation.batch import ChannelConfusion, Mixup, RandomCrop, SpecAugment
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 
 
 def ones(clips: int = 40, bands: int = 20, frames: int = 30, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ from scipy.signal import hilbert
 from scipy.stats import kurtosis
 
 from asc_study.augmentation.waveform import Mix, Noise, PitchShift, SpeedChange, TrainingSound
-from asc_study.errors import InputError
-from asc_study.schema import validate
+from asc_study.base.errors import InputError
+from asc_study.base.schema import validate
 
 SAMPLE_RATE = 16_000
 

@@ -10,7 +10,7 @@ import soundfile
 from asc_study.acoustics.rooms import simulate_rooms
 from asc_study.augmentation.reverb_drc import ReverbDRC
 from asc_study.augmentation.waveform import TrainingSound
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 
 SAMPLE_RATE = 16_000
 

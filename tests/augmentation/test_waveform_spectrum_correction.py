@@ -13,8 +13,8 @@ from asc_study.acoustics.devices import Device, record
 from asc_study.acoustics.impulse_responses import colour_response
 from asc_study.augmentation.spectrum_correction import SpectrumCorrection
 from asc_study.augmentation.waveform import TrainingSound
+from asc_study.base.errors import InputError
 from asc_study.data.identity import audio_digests
-from asc_study.errors import InputError
 
 SAMPLE_RATE = 16_000
 HERTZ = np.fft.rfftfreq(2048, 1 / SAMPLE_RATE)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from asc_study.data.add_devices import add_devices
+from asc_study.base.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
 from asc_study.data.check import check
-from asc_study.data.dataset import CLIP_COLUMNS, cut_validation, require_audio
-from asc_study.data.simulate import simulate
+from asc_study.data.clips import CLIP_COLUMNS, cut_validation, require_audio
 from asc_study.data.tau import read_dataset
-from asc_study.launch import identify
-from asc_study.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
+from asc_study.simulation.add_devices import add_devices
+from asc_study.simulation.simulate import simulate
+from asc_study.study.launch import identify
 
 
 def device_a_only(root: Path) -> Path:

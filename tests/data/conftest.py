@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asc_study.taxonomy import GROUP_OF_SCENE
+from asc_study.base.taxonomy import GROUP_OF_SCENE
 
 #: (file stem, split); three clips of ``meta.csv`` are in neither list, as in TAU.
 MOBILE = (

@@ -3,10 +3,10 @@ import struct
 
 import pytest
 
+from asc_study.base.errors import InputError
 from asc_study.data.check import check
-from asc_study.data.dataset import describe
+from asc_study.data.clips import describe
 from asc_study.data.tau import read_dataset
-from asc_study.errors import InputError
 
 NOTE_SECONDS = "clips have 0.1 s, those of TAU have 10 s"
 TRUNCATED = "audio/airport-lisbon-1000-40000-a.wav"

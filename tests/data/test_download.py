@@ -11,11 +11,11 @@ from collections import namedtuple
 import filelock
 import pytest
 
+from asc_study.base.errors import InputError
 from asc_study.data import download as download_module
-from asc_study.data.dataset import require_audio
+from asc_study.data.clips import require_audio
 from asc_study.data.download import WORK_FOLDER, Record, RemoteZip, download, published_record
 from asc_study.data.tau import read_dataset
-from asc_study.errors import InputError
 
 BASE = "TAU-urban-acoustic-scenes-2020-mobile-development"
 

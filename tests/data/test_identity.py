@@ -6,11 +6,11 @@ import sqlite3
 
 import pytest
 
+from asc_study.base.errors import InputError
 from asc_study.data import identity
-from asc_study.data.dataset import Dataset
+from asc_study.data.clips import Dataset
 from asc_study.data.identity import audio_digests, dataset_digest
 from asc_study.data.tau import read_dataset
-from asc_study.errors import InputError
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from asc_study.data.dataset import CLIP_COLUMNS, require_audio
+from asc_study.base.errors import InputError
+from asc_study.data.clips import CLIP_COLUMNS, require_audio
 from asc_study.data.tau import read_dataset, read_labelled_list, read_lists
-from asc_study.errors import InputError
 
 THREE_CLASS = (
     ("bus-vienna-5-12-a", "train"),

@@ -2,14 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
 from asc_study.ensemble.crossfit import cross_fit, fuse_splits, location_folds
 from asc_study.ensemble.fuse import FUSIONS, find_fusion
 from asc_study.ensemble.stack import pair, stack
 from asc_study.ensemble.two_stage import TwoStage, two_stage_product
-from asc_study.errors import InputError
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import check_predictions
-from asc_study.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import SCENES
 from asc_study.ensemble.crossfit import fuse_splits
 from asc_study.ensemble.fuse import FUSIONS
 from asc_study.ensemble.select import METHODS, SelectionRule, prefix_mean, select
 from asc_study.ensemble.stack import Stack, stack
-from asc_study.errors import InputError
 from asc_study.evaluation.metrics import evaluate
-from asc_study.taxonomy import SCENES
 
 
 def accuracy(sample: Stack, weights: dict[str, float]) -> float:

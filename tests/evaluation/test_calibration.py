@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
 from asc_study.evaluation.calibration import (
     calibration_metrics,
     expected_calibration_error,
@@ -15,7 +16,6 @@ from asc_study.evaluation.calibration import (
 )
 from asc_study.evaluation.metrics import direction
 from asc_study.evaluation.predictions import check_predictions
-from asc_study.taxonomy import SCENE_GROUPS, SCENES
 
 GROUPS = list(SCENE_GROUPS)
 

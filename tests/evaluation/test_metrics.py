@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
 from asc_study.evaluation.metrics import confusion, direction, evaluate
-from asc_study.taxonomy import SCENE_GROUPS, SCENES
 
 
 def three_class_table(split: str = "test") -> pd.DataFrame:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
 from asc_study.evaluation.predictions import (
     CONTEXT_COLUMNS,
     check_predictions,
@@ -12,7 +13,6 @@ from asc_study.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from asc_study.taxonomy import SCENE_GROUPS, SCENES
 
 CLIPS = pd.DataFrame(
     {

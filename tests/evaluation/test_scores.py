@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.errors import InputError
-from asc_study.evaluation.export_scores import FORMS, write_scores
-from asc_study.evaluation.import_scores import read_scores
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, predictions_table, read_predictions
-from asc_study.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+from asc_study.evaluation.scores_in import read_scores
+from asc_study.evaluation.scores_out import FORMS, write_scores
 
 #: Six clips in the order of the list, which is not that of their names.
 STEMS = (

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
 from asc_study.evaluation.significance import Comparison, SubsetComparison, compare, mcnemar, render, to_frame
-from asc_study.taxonomy import SCENE_GROUPS, SCENES
 
 
 def table(

@@ -2,8 +2,8 @@ import librosa
 import numpy as np
 import pytest
 
-from asc_study.compiled import compiled
-from asc_study.errors import InputError
+from asc_study.base.compiled import compiled
+from asc_study.base.errors import InputError
 from asc_study.features.logmel import LogMelSettings, deltas, log_mel, widen, with_deltas
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 from asc_study.features import store as store_module
 from asc_study.features.audio import Recording, read_audio
 from asc_study.features.logmel import LogMelSettings, log_mel

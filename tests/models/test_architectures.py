@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 from asc_study.models import ARCHITECTURES, build_model
 from asc_study.models.blocks import add_zero_channels, channel_attention, frequency_halves
 from asc_study.models.cost import count_macs, model_cost

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 from asc_study.models import ARCHITECTURES, build_model
 from asc_study.models.import_weights import infer_options, load_weights_by_layer_order, read_hdf5_weights
 

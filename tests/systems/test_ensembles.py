@@ -5,14 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import SCENES
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions, write_predictions
-from asc_study.leaderboard import leaderboard
+from asc_study.store.references import find_runs
+from asc_study.study.leaderboard import leaderboard
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble, render, to_dict
 from asc_study.systems.members import load_members
-from asc_study.systems.references import find_runs
-from asc_study.taxonomy import SCENES
 
 
 def test_an_ensemble_run_holds_members_path_overlap_predictions_and_figures(shared):

@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
 from asc_study.evaluation.metrics import evaluate
 from asc_study.systems.fusions import fuse_runs, log_fusion, render
-from asc_study.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
 
 PAPER = {"fusion": "average", "join": "product", "exponent": "1"}
 

@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from asc_study.errors import InputError
-from asc_study.leaderboard import leaderboard
-from asc_study.systems.comparisons import compare_runs
+from asc_study.base.errors import InputError
+from asc_study.study.leaderboard import leaderboard
+from asc_study.systems.compare import compare_runs
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 from asc_study.systems.exchange import export_predictions, import_system
 

@@ -1,7 +1,7 @@
 import pytest
 
-from asc_study.ensemble_rows import EnsembleRow, SelectOptions
-from asc_study.leaderboard import leaderboard
+from asc_study.settings.ensemble_rows import EnsembleRow, SelectOptions
+from asc_study.study.leaderboard import leaderboard
 from asc_study.systems.rows import make_ensembles
 
 ROWS = (

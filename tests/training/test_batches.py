@@ -10,7 +10,7 @@ import pytest
 
 from asc_study.augmentation import Pipeline, compose
 from asc_study.augmentation.batch import BatchAugmentation
-from asc_study.errors import InputError
+from asc_study.base.errors import InputError
 from asc_study.features.logmel import with_deltas
 from asc_study.features.store import FeatureStore
 from asc_study.training.batches import EvaluationBatches, TrainingBatches

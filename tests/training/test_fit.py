@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.config import resolve
-from asc_study.errors import TrainingFailure
+from asc_study.base.errors import TrainingFailure
+from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENES
 from asc_study.features.store import FeatureStore
-from asc_study.taxonomy import GROUP_OF_SCENE, SCENES
+from asc_study.settings.run_config import resolve
 from asc_study.training.fit import Training, train
 
 pytestmark = pytest.mark.slow

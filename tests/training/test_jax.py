@@ -13,9 +13,9 @@ sys.modules["tensorflow"] = None  # importing it fails, as where it is not insta
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from asc_study.config import resolve
+from asc_study.settings.run_config import resolve
 from asc_study.features.store import FeatureStore
-from asc_study.taxonomy import GROUP_OF_SCENE, SCENES
+from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENES
 from asc_study.training.fit import train
 
 splits = ("train", "train", "train", "validation", "test")

@@ -1,0 +1,1 @@
+"""What lies below everything: errors, files, names, progress."""

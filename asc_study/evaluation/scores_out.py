@@ -1,0 +1,99 @@
+"""Predictions tables become files for others.
+
+The form ``dcase2020`` is that of the challenge's system outputs: tabs, a header, ``filename``, ``scene_label`` (the
+decision), then one probability column a class in alphabetical order.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from asc_study.base.errors import InputError
+from asc_study.evaluation.predictions import CONTEXT_COLUMNS, as_float32, check_predictions, classes_of
+
+#: Forms in which predictions are written.
+FORMS: Final = ("dcase2020", "csv", "parquet")
+
+#: Significant digits that keep every float32 apart from its neighbours.
+_DIGITS: Final = "%.9g"
+
+
+def write_scores(predictions: pd.DataFrame, path: Path, form: str, *, overwrite: bool = False) -> None:
+    """Write a predictions table for others; the file appears when it is whole.
+
+    Parameters
+    ----------
+    predictions
+        A predictions table; clips of the split ``evaluation`` may lack the label (``scene`` is empty).
+    path
+        The file; its folder must be there.
+    form
+        One of `FORMS`: ``dcase2020`` (the challenge's system output), ``csv`` or ``parquet`` (the whole table).
+        Text keeps float32 probabilities to the last bit.
+    overwrite
+        Whether to replace the file if it is there.
+
+    Raises
+    ------
+    InputError
+        If the form is unknown, the table breaks its contract, the file exists or it cannot be written.
+    """
+    if form not in FORMS:
+        raise InputError(f"the form must be one of {', '.join(FORMS)}, got {form!r}")
+    check_predictions(predictions)
+    if os.path.isdir(path):  # unlike Path's, these take a name that is too long as one that is not there
+        raise InputError(f"{path} is a folder: name a file in it")
+    if os.path.islink(path):
+        path = Path(os.path.realpath(path))  # the link stays a link
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(f"{path} is no regular file: name one that is, or a new one")
+    if os.path.exists(path) and not overwrite:
+        raise InputError(f"{path} exists: name another file or overwrite it with --force")
+    if not os.path.isdir(path.parent):
+        raise InputError(f"the folder {path.parent} does not exist: create it or name another file than {path}")
+    table = predictions if form == "parquet" else _as_text_table(predictions, form)
+    separator = "\t" if form == "dcase2020" else ","
+    try:
+        with _part(path) as part:
+            if form == "parquet":
+                table.to_parquet(part, index=False)
+            else:
+                table.to_csv(part, sep=separator, index=False, float_format=_DIGITS, lineterminator="\n")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}): name a file in another folder"
+        ) from None
+
+
+def _as_text_table(predictions: pd.DataFrame, form: str) -> pd.DataFrame:
+    """The columns of a text form, with float32 probabilities."""
+    classes = classes_of(predictions)
+    values = predictions[list(classes)].to_numpy(np.float64)
+    decisions = values.argmax(axis=1)
+    probabilities = pd.DataFrame(as_float32(values, decisions), columns=list(classes))
+    if form == "csv":
+        front = predictions[list(CONTEXT_COLUMNS)].reset_index(drop=True)
+    else:
+        front = pd.DataFrame(
+            {
+                "filename": [f"audio/{clip_id}.wav" for clip_id in predictions["clip_id"]],
+                "scene_label": np.asarray(classes)[decisions],
+            }
+        )
+    return pd.concat([front, probabilities], axis=1)
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[Path]:
+    """A temporary name in the folder of ``path``, renamed to it at the end."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,263 @@
+"""Search files: YAML in, a checked `Search` out.
+
+A search tries points of a ``space`` on top of a ``base`` combination. A trial trains once for each held-out device in
+turn (or once), at a lower ``fidelity`` if wanted; what is best becomes a study at full fidelity.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from asc_study.base.errors import InputError
+from asc_study.base.schema import Strict, label, validate
+from asc_study.search.objective import HOLDOUT, Target, parse_targets
+from asc_study.search.points import corners, grid_size
+from asc_study.search.sampler import PrunerOptions, SamplerOptions, pruner_options, sampler_options
+from asc_study.search.space import Point, Space, describe, parse_space, settings_of
+from asc_study.settings.run_config import RunConfig, flatten, resolve
+from asc_study.settings.study_file import apply_profile, choose_profile, merge, parse_override, read_yaml, require_name
+
+
+class Holdout(Strict):
+    """Devices that stand for unseen ones: each left out of a training of its own, or all of one training."""
+
+    devices: list[str] = Field(["s3", "b"], min_length=1)
+    mode: Literal["in_turn", "together"] = "in_turn"
+
+
+class Budget(Strict):
+    """When a search is over: trials in total, over all launches; seconds of one launch, after which none starts."""
+
+    trials: int | None = Field(None, ge=1)
+    timeout_seconds: float | None = Field(None, gt=0)
+
+
+class Fidelity(Strict):
+    """What trials save at: epochs, the share of the train clips, the width of the model."""
+
+    epochs: int | None = Field(None, ge=1)
+    clip_fraction: float | None = Field(None, gt=0, le=1)
+    width: float | None = Field(None, gt=0)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that trials get, by dotted key."""
+        keys = {"epochs": "training.epochs", "clip_fraction": "training.clip_fraction", "width": "model.width"}
+        return {keys[name]: value for name, value in self.model_dump().items() if value is not None}
+
+
+class Final(Strict):
+    """The final training: seeds of each of its rows."""
+
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+
+
+class SearchFile(Strict):
+    """The top level of a search file."""
+
+    search: str
+    description: str = ""
+    base: dict[str, Any] = {}
+    profiles: dict[str, dict[str, Any]] = {}
+    space: dict[str, dict[str, Any]]
+    objectives: list[str] = Field([HOLDOUT], min_length=1)
+    holdout: Holdout = Holdout()
+    sampler: dict[str, Any] = {"name": "tpe"}
+    pruner: dict[str, Any] = {"name": "none"}
+    budget: Budget = Budget()
+    fidelity: Fidelity = Fidelity()
+    seed: int = Field(0, ge=0)
+    final: Final = Final()
+    figures: Literal["inline", "cdn"] = "inline"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search file, checked; ``source`` is its text, ``overrides`` the settings given on the command line."""
+
+    name: str
+    description: str
+    base: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    overrides: tuple[tuple[str, Any], ...]
+    space: Space
+    targets: tuple[Target, ...]
+    holdout: Holdout
+    sampler: SamplerOptions
+    pruner: PrunerOptions
+    budget: Budget
+    fidelity: Fidelity
+    seed: int
+    final_seeds: tuple[int, ...]
+    figures: str
+    source: str
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether trials leave devices out of training."""
+        return any(target.name == HOLDOUT for target in self.targets)
+
+    def settings(self, point: Mapping[str, Any], *, full: bool = False) -> dict[str, Any]:
+        """The settings of a point as the row of a study file gives them, at the fidelity of trials or at full fidelity.
+
+        A profile and ``--set`` win over the fidelity: they are for machines that need still less.
+        """
+        own = settings_of(self.space, point)
+        merged = merge(self.base, own, where="point")
+        if not full:
+            merged = merge(merged, self.fidelity.settings(), where="fidelity")
+        merged = merge(apply_profile(merged, self.profile, where="profile"), own, where="point")
+        for key, value in self.overrides:
+            merged = merge(merged, {key: value}, where="--set")
+        return merged
+
+    def config(self, point: Mapping[str, Any], *, full: bool = False, where: str = "") -> RunConfig:
+        """The resolved settings of a point, at the fidelity of trials or at full fidelity; no device is held out."""
+        return resolve(self.settings(point, full=full), where=where)
+
+    def folds(self, config: RunConfig) -> dict[str, RunConfig]:
+        """What a trial trains: the name of each training and its settings."""
+        if not self.holds_out:
+            return {"": config}
+        together = self.holdout.mode == "together"
+        devices = [sorted(self.holdout.devices)] if together else [[device] for device in self.holdout.devices]
+        return {
+            "+".join(held_out): config.model_copy(
+                update={"validation": config.validation.model_copy(update={"holdout_devices": held_out})}
+            )
+            for held_out in devices
+        }
+
+    def corners(self, where: str = "") -> list[tuple[Point, RunConfig]]:
+        """Points that reach every end of the space, with their settings at the fidelity of trials.
+
+        Raises
+        ------
+        InputError
+            If one of them cannot be: one line that names it.
+        """
+        return [(point, self.config(point, where=label(where) + name_point(point))) for point in corners(self.space)]
+
+    def epochs(self) -> int:
+        """Epochs of the longest training of a trial."""
+        return max(config.training.epochs for _, config in self.corners())
+
+    def identity(self, dataset_digest: str) -> dict[str, Any]:
+        """What must not change while trials are added, in the types of JSON."""
+        return {
+            "space": describe(self.space),
+            "objectives": [[target.name, target.direction] for target in self.targets],
+            "holdout": self.holdout.model_dump() if self.holds_out else {},
+            "settings": flatten(self.config({}).model_dump()),
+            "seed": self.seed,
+            "data": dataset_digest,
+        }
+
+
+def name_point(point: Mapping[str, Any]) -> str:
+    """A point as text: ``alpha=0.1, frames=100``, with the last word of each key."""
+    return ", ".join(f"{name.rpartition('.')[2]}={_short(value)}" for name, value in point.items()) or "base"
+
+
+def load_search(
+    path: Path, *, overrides: Sequence[str] = (), profile: str | None = None, default_task: str | None = None
+) -> Search:
+    """Read a search file and check everything that can be checked without the data.
+
+    Parameters
+    ----------
+    path
+        A YAML file.
+    overrides
+        ``KEY=VALUE`` settings of all trials; the key is dotted, the value YAML.
+    profile
+        Name of one of the file's ``profiles``, whose settings win over those of the base.
+    default_task
+        The task if the base names none: that of the data set.
+
+    Raises
+    ------
+    InputError
+        One line: file, key, rule, value received and remedy.
+    """
+    where = str(path)
+    file = validate(SearchFile, read_yaml(path, "search", "`search` and `space`"), where=where)
+    require_name("search", file.search, str(path))
+    space = parse_space(file.space, where=where)
+    settings = tuple(parse_override(override) for override in overrides)
+    _require_apart(space, file.fidelity.settings(), f"{where}: `fidelity`")
+    _require_apart(space, dict(settings), "--set")
+    targets = parse_targets(file.objectives, where=where)
+    search = Search(
+        name=file.search,
+        description=file.description,
+        base=merge({"task": default_task} if default_task else {}, file.base, where=f"{where}: base"),
+        profile=choose_profile(file.profiles, profile, where=where),
+        overrides=settings,
+        space=space,
+        targets=targets,
+        holdout=file.holdout,
+        sampler=sampler_options(file.sampler, where=where, objectives=len(targets)),
+        pruner=pruner_options(file.pruner, where=where, objectives=len(targets)),
+        budget=file.budget,
+        fidelity=file.fidelity,
+        seed=file.seed,
+        final_seeds=tuple(file.final.seeds),
+        figures=file.figures,
+        source=path.read_text(encoding="utf-8"),
+    )
+    if search.sampler.name == "grid":
+        grid_size(space, where=where)
+    _check_settings(search, where)
+    return search
+
+
+def _require_apart(space: Space, settings: Mapping[str, Any], what: str) -> None:
+    for key in settings:
+        for name in space:
+            if key == name or key.startswith(f"{name}.") or name.startswith(f"{key}."):
+                raise InputError(f"{what} sets {key!r}, which is searched ({name!r}): remove one of them")
+
+
+def _check_settings(search: Search, where: str) -> None:
+    thin = [target.name for target in search.targets if target.name.startswith("cost/")]
+    if thin and search.fidelity.width is not None:
+        raise InputError(
+            f"{where}: `fidelity.width` would make {thin[0]!r} that of a thinner model, got {search.fidelity.width}: "
+            "remove it"
+        )
+    base = search.config({}, where=f"{where}: base")
+    if base.validation.holdout_devices and search.holds_out:
+        raise InputError(
+            f"{where}: validation.holdout_devices is set by `holdout` in a search for {HOLDOUT!r}, got "
+            f"{base.validation.holdout_devices} in the base: name the devices in `holdout`"
+        )
+    if base.training.data == "development" or base.validation.share == 0:
+        raise InputError(
+            f"{where}: a search needs a validation split, got training.data {base.training.data!r} and "
+            f"validation.share {base.validation.share}: train on the train split and cut validation from it"
+        )
+    if len(set(search.holdout.devices)) < len(search.holdout.devices):
+        raise InputError(f"{where}: holdout.devices must be different, got {search.holdout.devices}: remove one")
+    if len(set(search.final_seeds)) < len(search.final_seeds) or min(search.final_seeds) < 0:
+        raise InputError(f"{where}: final.seeds must be different and at least 0, got {list(search.final_seeds)}")
+    search.config({}, full=True, where=f"{where}: base")
+    corners = search.corners(where)
+    for name in search.space:
+        if not any(name in point for point, _ in corners):
+            raise InputError(f"{where}: `space.{name}` is never drawn: its `when` asks for what cannot be at once")
+    for point, config in corners:
+        for fold in search.folds(config).values():
+            resolve(fold.model_dump(), where=f"{where}: {name_point(point)}")
+    least = getattr(search.pruner, "min_resource", 1)
+    if least > search.epochs():
+        raise InputError(
+            f"{where}: pruner.min_resource must be at most the epochs of a trial ({search.epochs()}), got {least}: "
+            "lower it"
+        )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,136 @@
+"""What a search optimises: accuracy on held-out devices, or any metric by name, but never one of the test split.
+
+``holdout`` stands for ``holdout/acc``: the mean, over devices that training did not hear, of the validation accuracy on
+their clips. Devices that are held out stand for those that are unseen in the test fold.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from asc_study.base.errors import InputError
+from asc_study.base.schema import did_you_mean
+from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, SCENE_GROUPS, SCENES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from asc_study.evaluation.metrics import Direction
+
+HOLDOUT: Final = "holdout"
+HOLDOUT_METRIC: Final = "holdout/acc"
+
+_AVERAGES: Final = ("acc_avg", "acc_macro", "acc_device_macro", "log_loss", "gap_A_to_unseen")
+_COSTS: Final = ("parameters", "model_kb", "nonzero_kb", "macs", "latency_ms")
+
+#: Every metric that can be an objective.
+METRICS: Final = (
+    *(f"validation/{name}" for name in _AVERAGES),
+    *(f"validation/acc_{subset}" for subset in DEVICE_SUBSETS),
+    *(f"validation/device_acc_{device}" for device in DEVICES),
+    *(f"validation/scene_acc_{scene}" for scene in (*SCENES, *SCENE_GROUPS)),
+    *(f"cost/{name}" for name in _COSTS),
+)
+
+#: Ends of intervals and the chosen epoch belong to one training.
+_OF_ONE_TRAINING: Final = ("_lo", "_hi", "epoch/chosen")
+
+_OF_TEST: Final = ("test/", "device/", "scene/", "gap/")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One objective: its name in the search file, the metric that trials log, and which way is better."""
+
+    name: str
+    metric: str
+    direction: "Direction"
+
+    def watched(self, held_out: Collection[str]) -> tuple[str, ...]:
+        """Metrics of an epoch whose mean is the intermediate value of a training without the devices ``held_out``."""
+        if self.name == HOLDOUT:
+            return tuple(device_metric(device) for device in held_out)
+        return (self.metric,) if self.metric.startswith("validation/") else ()
+
+
+def device_metric(device: str) -> str:
+    """The validation accuracy on one device."""
+    return f"validation/device_acc_{device}"
+
+
+def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
+    """Read the ``objectives`` of a search file; the direction is the metric's own.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, given twice, or a metric of the test split.
+    """
+    from asc_study.evaluation.metrics import direction
+
+    targets = []
+    for name in names:
+        metric = HOLDOUT_METRIC if name in (HOLDOUT, HOLDOUT_METRIC) else name
+        if metric.startswith(_OF_TEST):
+            raise InputError(
+                f"{where}: nothing is chosen on the test split, got the objective {name!r}: use {HOLDOUT}, or a "
+                "validation/ or cost/ metric"
+            )
+        if metric not in (HOLDOUT_METRIC, *METRICS):
+            raise InputError(f"{where}: unknown objective {name!r}: {did_you_mean(name, [HOLDOUT, *METRICS])}")
+        targets.append(Target(HOLDOUT if metric == HOLDOUT_METRIC else metric, metric, direction(metric)))
+    for metric in {target.metric for target in targets}:
+        if sum(target.metric == metric for target in targets) > 1:
+            raise InputError(f"{where}: the objective {metric!r} is given twice: remove one")
+    return tuple(targets)
+
+
+def require_measurable(targets: Sequence[Target], validation: "pd.DataFrame", classes: Sequence[str]) -> None:
+    """Find out whether the validation clips have every metric that is to be optimised.
+
+    Parameters
+    ----------
+    targets
+        The objectives.
+    validation
+        Validation rows of the clip table, whose ``scene`` is one of ``classes``.
+    classes
+        The classes of the task.
+
+    Raises
+    ------
+    InputError
+        If there is no validation split, or an objective is of a device, subset or scene that it lacks.
+    """
+    from asc_study.evaluation.objective import objective
+
+    for target in targets:
+        if target.metric.startswith("cost/"):
+            continue
+        if validation.empty:
+            raise InputError(
+                f"the objective {target.name!r} needs a validation split, which these data do not give: no scene has "
+                "two training locations; add recordings"
+            )
+        if target.metric.startswith("validation/"):
+            try:
+                objective(target.metric, validation, classes)
+            except InputError:
+                heard = ", ".join(sorted(validation["device"].unique()))
+                raise InputError(
+                    f"the validation clips do not have the objective {target.name!r}: they are of the devices {heard} "
+                    f"and the classes {', '.join(classes)}; name another"
+                ) from None
+
+
+def mean_metrics(folds: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The mean over several trainings of the metrics that all of them have and of which a mean means something."""
+    first = next(iter(folds.values()))
+    if len(folds) == 1:
+        return dict(first)
+    shared = set.intersection(*(set(metrics) for metrics in folds.values()))
+    return {
+        name: sum(metrics[name] for metrics in folds.values()) / len(folds)
+        for name in first
+        if name in shared and not name.endswith(_OF_ONE_TRAINING)
+    }

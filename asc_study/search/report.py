@@ -1,0 +1,202 @@
+"""What a search found: its best trials, the study that trains them in full, Optuna's figures on one page."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from asc_study.search.claims import counted
+from asc_study.search.file import Search, name_point
+from asc_study.search.space import Point, point_of, settings_of
+from asc_study.search.storage import quiet_optuna
+from asc_study.settings.run_config import canonical_json
+from asc_study.settings.study_file import merge
+from asc_study.store.tracking import Tracker
+
+if TYPE_CHECKING:
+    import optuna
+    import plotly.graph_objects as go
+
+#: Parameters of the contour figure: it has a panel for each pair.
+_CONTOUR_PARAMETERS: Final = 3
+
+#: Objectives that a Pareto front can be drawn of.
+_PARETO_AXES: Final = 3
+
+BASE: Final = "base"
+
+#: How the file of the best settings begins.
+BEST_STUDY_HEAD: Final = "# Best of the search"
+
+
+@dataclass(frozen=True)
+class Best:
+    """A trial that no other beats in all objectives."""
+
+    number: int
+    values: dict[str, float]
+    point: Point
+
+
+def count_states(study: "optuna.Study") -> dict[str, int]:
+    """Trials by state; ``cut_off`` are those that a death or Ctrl-C ended, whose points are tried again."""
+    trials = study.get_trials(deepcopy=False)
+    counts = dict.fromkeys(("complete", "pruned", "failed", "running", "waiting"), 0)
+    names = {"FAIL": "failed"}
+    for trial in counted(trials):
+        counts[names.get(trial.state.name, trial.state.name.lower())] += 1
+    return counts | {"cut_off": len(trials) - sum(counts.values())}
+
+
+def count_ended(study: "optuna.Study") -> int:
+    """How many of the trials that count have ended."""
+    return sum(trial.state.is_finished() for trial in counted(study.get_trials(deepcopy=False)))
+
+
+def best_trials(search: Search, study: "optuna.Study") -> tuple[Best, ...]:
+    """The best trial, or with several objectives the Pareto front in the order of the first; none if none is complete.
+
+    Of equal trials the first counts.
+    """
+    from optuna.trial import TrialState
+
+    single = len(search.targets) == 1
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if single else study.best_trials
+    found = []
+    seen: set[str] = set()
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        key = canonical_json(trial.params)
+        if key not in seen and trial.params.keys() <= search.space.keys():  # Optuna's tools can add any trial
+            seen.add(key)
+            values = {target.name: value for target, value in zip(search.targets, trial.values, strict=True)}
+            found.append(Best(trial.number, values, point_of(search.space, trial.params)))
+    first = search.targets[0]
+    found.sort(key=lambda best: best.values[first.name], reverse=first.direction == "maximize")
+    return tuple(found[:1] if single else found)
+
+
+def best_study(search: Search, study: "optuna.Study") -> str:
+    """The text of a study file that trains the best trials beside the base, at full fidelity and over several seeds.
+
+    Empty if no trial is complete.
+    """
+    best = best_trials(search, study)
+    if not best:
+        return ""
+    base = search.settings({}, full=True)
+    rows: list[dict[str, Any]] = []
+    seen = set()
+    for one in best:
+        config = canonical_json(search.config(one.point, full=True).model_dump())
+        if config not in seen:
+            seen.add(config)
+            rows.append({"name": f"best-trial-{one.number}", **_row(search, base, one.point)})
+    if canonical_json(search.config({}, full=True).model_dump()) not in seen:
+        rows.append({"name": BASE})
+    lead = [f"{BEST_STUDY_HEAD} {search.name}: " + "; ".join(_shown(one) for one in best)]
+    lead += ["# Command:  asc-study run best.yaml --data DIR"]
+    content = {
+        "study": f"{search.name[:94]}-final",
+        "description": f"The best settings of the search {search.name} and its base, in full.",
+        "base": base,
+        "rows": rows,
+        "seeds": list(search.final_seeds),
+    }
+    return "\n".join(lead) + "\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def write_report(search: Search, study: "optuna.Study", tracker: Tracker, parent: str) -> None:
+    """Give the parent run the search file, the trials as CSV, the best study and the figures, as they are now."""
+    from asc_study.figures.run import page
+
+    best = best_trials(search, study)
+    with tracker.artifacts(parent) as folder, quiet_optuna():
+        (folder / "search.yaml").write_text(search.source, encoding="utf-8")
+        study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
+        if best:
+            (folder / "best.yaml").write_text(best_study(search, study), encoding="utf-8")
+            lead = "Best: " + "; ".join(_shown(one) for one in best[:10])
+            (folder / "figures").mkdir()
+            text = page(f"Search {search.name}", lead, list(figures(search, study)), search.figures)
+            (folder / "figures" / "search.html").write_text(text, encoding="utf-8")
+    if len(search.targets) == 1 and best:
+        tracker.log_metrics(parent, {search.targets[0].metric: best[0].values[search.targets[0].name]})
+
+
+def figures(search: Search, study: "optuna.Study") -> Iterator["go.Figure"]:
+    """Optuna's figures of the study; those that need more trials than there are complete are left out."""
+    from optuna import visualization
+
+    metrics = [target.metric for target in search.targets]
+    parameterwise: list[Callable[..., go.Figure]] = [
+        visualization.plot_optimization_history,
+        visualization.plot_param_importances,
+        visualization.plot_slice,
+        visualization.plot_parallel_coordinate,
+    ]
+    for index, metric in enumerate(metrics):
+        one = _copy(study, [index])
+        for make in parameterwise:
+            yield from _drawn(partial(make, one, target_name=metric), metric)
+        if len(leading := _leading(one)) > 1:
+            contour = partial(visualization.plot_contour, one, leading, target_name=metric)
+            yield from _drawn(contour, metric, height=750)
+    every = _copy(study, range(len(metrics)))
+    if len(metrics) == 1:
+        yield from _drawn(partial(visualization.plot_intermediate_values, every), metrics[0])
+    elif len(metrics) <= _PARETO_AXES:
+        yield from _drawn(partial(visualization.plot_pareto_front, every, target_names=metrics))
+    yield from _drawn(partial(visualization.plot_timeline, every))
+
+
+def _copy(study: "optuna.Study", objectives: Sequence[int]) -> "optuna.Study":
+    """A copy in memory with some of the objectives, whose parameters have the last word of their keys.
+
+    Whole keys run into each other in figures; importances know the direction of a single objective only.
+    """
+    import optuna
+
+    trials = study.get_trials()
+    names = sorted({name for trial in trials for name in trial.params})
+    last = {name: name.rpartition(".")[2] for name in names}
+    short = {name: word if list(last.values()).count(word) == 1 else name for name, word in last.items()}
+    copied = optuna.create_study(directions=[study.directions[index] for index in objectives])
+    for trial in trials:
+        trial.distributions = {short[name]: value for name, value in trial.distributions.items()}
+        trial.params = {short[name]: value for name, value in trial.params.items()}
+        if trial.values is not None:
+            trial.values = [trial.values[index] for index in objectives]
+        copied.add_trial(trial)
+    return copied
+
+
+def _leading(study: "optuna.Study") -> list[str]:
+    """The parameters that matter most, as far as that can be told."""
+    from optuna.importance import get_param_importances
+
+    with suppress(ValueError, RuntimeError):  # too few trials, or all alike
+        return list(get_param_importances(study))[:_CONTOUR_PARAMETERS]
+    return []
+
+
+def _drawn(make: "Callable[[], go.Figure]", metric: str = "", height: int = 450) -> Iterator["go.Figure"]:
+    with suppress(ValueError, RuntimeError):  # too few trials, or all alike
+        figure = make()
+        if figure.data:
+            title = figure.layout.title.text or ""
+            title = f"{title}: {metric}" if metric else title
+            yield figure.update_layout(template="plotly_white", title=title, height=height)
+
+
+def _row(search: Search, base: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row sets on top of the base: the drawn settings, or all if a profile has more for them."""
+    wanted, drawn = search.settings(point, full=True), settings_of(search.space, point)
+    return drawn if merge(base, drawn) == wanted else wanted
+
+
+def _shown(best: Best) -> str:
+    values = ", ".join(f"{name} {value:.4g}" for name, value in best.values.items())
+    return f"trial {best.number} ({name_point(best.point)}): {values}"

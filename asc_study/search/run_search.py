@@ -1,0 +1,190 @@
+"""Running a search: check it on the data, open its study, run trials under one parent run, report what is best."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asc_study.base.errors import InputError
+from asc_study.search.claims import one_more, settle_trials, trials_lock
+from asc_study.search.file import Search, name_point
+from asc_study.search.objective import require_measurable
+from asc_study.search.points import grid_size
+from asc_study.search.report import Best, best_study, best_trials, count_ended, count_states, write_report
+from asc_study.search.storage import open_study, storage_errors
+from asc_study.search.trial import Trainer, TrialOutcome, begin_training
+from asc_study.search.worker import Job, run_workers
+from asc_study.settings.study_file import Row, Study
+from asc_study.store.claims import settle_abandoned
+from asc_study.store.tracking import Tracker
+from asc_study.study.launch import IdentifiedDataset, Say, parent_run, prepare_features
+from asc_study.study.preflight import check_fit
+from asc_study.training.run_data import split_clips
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Where a search stands: its trials by state over all launches, the best ones, and the study made of them."""
+
+    name: str
+    counts: dict[str, int]
+    best: tuple[Best, ...]
+    study: str
+
+    def render(self) -> str:
+        """The result as lines of text: how many trials, and each of the best."""
+        states = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
+        lines = [f"Search {self.name}: {states or 'no trials'}"]
+        for one in self.best:
+            lines.append(f"  best: trial {one.number}: " + ", ".join(f"{n} {v:.4g}" for n, v in one.values.items()))
+            lines += [f"    {name}: {value}" for name, value in one.point.items()]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result in the types of JSON."""
+        best = [{"trial": one.number, "values": one.values, "point": one.point} for one in self.best]
+        return {"search": self.name, "trials": self.counts, "best": best, "study": self.study}
+
+
+def run_search(
+    search: Search,
+    data: IdentifiedDataset,
+    *,
+    url: str,
+    trials: int | None = None,
+    timeout_seconds: float | None = None,
+    jobs: int = 1,
+    say: Say = lambda line: None,
+    train: Trainer = begin_training,
+) -> SearchResult:
+    """Add trials to a search until there are enough, each an MLflow run under one parent run.
+
+    Parameters
+    ----------
+    search, data
+        What to search, and on what.
+    url
+        The Optuna storage.
+    trials
+        Trials in total, those of earlier launches included; by default the file's budget. A trial that failed counts,
+        one that was cut off does not: its point is tried again.
+    timeout_seconds
+        No trial begins after so many seconds of this launch; by default the file's budget.
+    jobs
+        Trials at the same time, and processes for the features.
+    say
+        Told one line for people at a time.
+    train
+        Begins the training of one fold.
+
+    Raises
+    ------
+    InputError
+        If the search does not fit the data, the storage cannot be used, or it holds another search of this name.
+    """
+    total, timeout = _budget(search, trials, timeout_seconds)
+    deadline = time.time() + timeout if timeout is not None else float("inf")
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of trials to run at the same time")
+    check_search(search, data, say)
+    tracker = Tracker()
+    study = open_study(url, search.name, {t.metric: t.direction for t in search.targets}, search.identity(data.digest))
+    settle_abandoned(tracker, search.name)
+    with storage_errors(url):
+        with trials_lock(url, search.name):
+            settle_trials(study)
+        say(_describe(search, data, study, total))
+        if one_more(study, total):
+            folds = [fold for _, config in search.corners() for fold in search.folds(config).values()]
+            prepare_features(folds, data, jobs, say)
+            with parent_run(
+                tracker,
+                data,
+                study=search.name,
+                kind="search",
+                name=f"{search.name}: search",
+                figures=search.figures,
+                jobs=jobs,
+                tags={"asc.optuna_study": search.name},
+            ) as parent:
+                _launch(Job(search, parent.launch, url, total, deadline, train), tracker, study, jobs, say)
+        return SearchResult(search.name, count_states(study), best_trials(search, study), best_study(search, study))
+
+
+def check_search(search: Search, data: IdentifiedDataset, say: Say = lambda line: None) -> None:
+    """Find out before anything runs whether every end of the space can be trained and measured on the data.
+
+    Raises
+    ------
+    InputError
+        One line that names the point, what it asks for and what the data has.
+    """
+    dataset = data.dataset
+    base = search.config({})
+    rows = [Row(f"trial without {name}" if name else "base", fold) for name, fold in search.folds(base).items()]
+    rows += [
+        Row(f"trial with {name_point(point)}", next(iter(search.folds(config).values())))
+        for point, config in search.corners()
+    ]
+    check_fit(Study(search.name, "", tuple(rows), (search.seed,), search.figures, ""), dataset, say)
+    validation = _validation(search, data)
+    if base.task == "three_class":
+        validation = validation.assign(scene=validation["scene_group"])
+    require_measurable(search.targets, validation, base.classes)
+
+
+def _budget(search: Search, trials: int | None, timeout: float | None) -> tuple[int | None, float | None]:
+    for option, value in (("--trials", trials), ("--timeout", timeout)):
+        if value is not None and not value > 0:  # nan, too
+            raise InputError(f"{option} must be above 0, got {value}: raise it")
+    total = trials if trials is not None else search.budget.trials
+    timeout = timeout if timeout is not None else search.budget.timeout_seconds
+    if total is None and timeout is None:
+        raise InputError("a search needs an end, got neither --trials nor --timeout nor a `budget`: give --trials")
+    if search.sampler.name == "grid":
+        points = grid_size(search.space, where="space")
+        total = min(total or points, points)
+    return total, timeout
+
+
+def _validation(search: Search, data: IdentifiedDataset) -> "pd.DataFrame":
+    clips = split_clips(data.dataset, search.config({}))
+    return clips[clips["split"] == "validation"]
+
+
+def _describe(search: Search, data: IdentifiedDataset, study: "optuna.Study", total: int | None) -> str:
+    states = ", ".join(f"{count} {state}" for state, count in count_states(study).items() if count)
+    wanted = f"{total} trials wanted" if total is not None else "trials until the time is over"
+    line = f"search {search.name}: {wanted}, {states or 'none yet'}"
+    if not search.holds_out:
+        return line
+    count = int(_validation(search, data)["device"].isin(search.holdout.devices).sum())
+    noise = 2 * (0.25 / max(count, 1)) ** 0.5  # two standard errors of a share of about one half
+    devices = ", ".join(search.holdout.devices)
+    return f"{line}; {count} held-out clips ({devices}) decide: differences below about {noise:.2f} are noise"
+
+
+def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: Say) -> None:
+    search = job.search
+
+    def tell(outcome: TrialOutcome) -> None:
+        done = f"{count_ended(study)}/{job.total}" if job.total is not None else f"{count_ended(study)}"
+        say(f"[{done}] {_outcome_line(search, outcome)}")
+
+    try:
+        run_workers(job, study, tracker, jobs, tell, say)
+    finally:
+        with trials_lock(job.url, search.name):  # what workers that were ended could not tell is told here
+            settle_trials(study)
+        write_report(search, study, tracker, job.launch.parent_run_id)
+
+
+def _outcome_line(search: Search, outcome: TrialOutcome) -> str:
+    head = f"trial {outcome.number} ({name_point(outcome.point)})"
+    if outcome.state == "complete":
+        values = zip(search.targets, outcome.values, strict=True)
+        return f"{head}: " + "  ".join(f"{t.name} {value:.4g}" for t, value in values) + f"  ({outcome.seconds:.0f} s)"
+    return f"{head}: {outcome.state}" + (f": {outcome.reason}" if outcome.reason else f"  ({outcome.seconds:.0f} s)")

@@ -1,0 +1,290 @@
+"""One trial of a search: draw a point, train each of its folds, report to Optuna, log to MLflow.
+
+A trial never looks at the test split. It logs metrics and predictions of validation, not the model: what is best is
+trained again, on full data and several seeds.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import yaml
+
+from asc_study.base.errors import TrainingFailure
+from asc_study.base.progress import EpochProgress
+from asc_study.search.claims import claim_trial
+from asc_study.search.file import Search
+from asc_study.search.objective import HOLDOUT_METRIC, device_metric, mean_metrics
+from asc_study.search.space import suggest
+from asc_study.settings.run_config import RunConfig, flatten, signature
+from asc_study.store.claims import signs_of_life, whereabouts
+from asc_study.store.tracking import Tracker
+from asc_study.study.launch import Launch
+from asc_study.study.train_run import RunSpec, environment, failure_reason, metrics_of
+from asc_study.training.run_data import run_data
+from asc_study.training.runtime import start_keras
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna import Trial
+
+State = Literal["complete", "pruned", "failed"]
+
+#: Metric of an epoch: the clips that it trained on.
+CLIPS: Final = "clips"
+
+#: Epochs are logged together for so long: a request to MLflow may take longer than an epoch of a small trial.
+_LOG_SECONDS: Final = 5
+
+#: User attribute of a failed trial.
+FAILURE: Final = "asc.failure"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training of a trial: its metrics and its predictions of validation."""
+
+    metrics: Mapping[str, float]
+    predictions: "pd.DataFrame"
+
+
+class FoldTraining(Protocol):
+    """One training of a trial while it goes on."""
+
+    def train_epoch(self) -> Mapping[str, float]:
+        """Train one more epoch; returns its metrics, the watched ones among them."""
+
+    def result(self) -> Fold:
+        """The metrics and predictions of the model at its chosen epoch."""
+
+
+#: Begins a training: its settings, the launch, and the metrics to watch.
+Trainer = Callable[[RunSpec, Launch, Sequence[str]], FoldTraining]
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """How a trial ended; ``values`` has one value an objective if it is complete."""
+
+    number: int
+    state: State
+    seconds: float
+    point: Mapping[str, Any]
+    values: tuple[float, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the trials of one worker share; ``storage`` is the URL without its password."""
+
+    search: Search
+    launch: Launch
+    tracker: Tracker
+    train: Trainer
+    storage: str
+    worker: str
+
+
+class _KerasTraining:
+    """The training of one fold in this process, without the test split."""
+
+    def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
+        data = run_data(spec.config, launch.data.dataset, launch.data.audio_digests)
+        clips = data.clips[data.clips["split"] != "test"]
+        self._clips = int((clips["split"] == "train").sum())
+        start_keras(spec.config.training.threads)
+        from asc_study.training.fit import Training
+
+        self._training = Training(spec.config, clips, data.store, spec.seed, watch=watch)
+
+    def train_epoch(self) -> Mapping[str, float]:
+        return {**self._training.train_epoch(), CLIPS: self._clips}
+
+    def result(self) -> Fold:
+        result = self._training.result()
+        return Fold(metrics_of(result), result.predictions["validation"])
+
+
+def begin_training(spec: RunSpec, launch: Launch, watch: Sequence[str]) -> FoldTraining:
+    """Begin to train one fold in this process."""
+    return _KerasTraining(spec, launch, watch)
+
+
+class TrialRun:
+    """One trial: created, it claims Optuna's trial for its worker and draws the point; `run` does the rest."""
+
+    def __init__(self, setting: Setting, trial: "Trial") -> None:
+        self._setting, self._trial = setting, trial
+        self._start = time.perf_counter()
+        self._epochs = self._trained_epochs = self._clips = 0
+        self._folds: dict[str, Fold] = {}
+        self._unlogged: dict[int, dict[str, float]] = {}
+        self._logged = time.monotonic()
+        self._run_id = ""
+        claim_trial(trial, setting.worker)
+        self.point = suggest(setting.search.space, trial)
+
+    def run(self) -> tuple[float, ...]:
+        """Train and log; returns the values of the objectives.
+
+        Raises
+        ------
+        optuna.TrialPruned
+            If the pruner ends the trial.
+        Exception
+            Whatever made the training fail; it has been logged.
+        """
+        from optuna import TrialPruned
+
+        search, launch, tracker = self._setting.search, self._setting.launch, self._setting.tracker
+        name = f"trial {self._trial.number}"
+        try:
+            config = search.config(self.point, where=name)
+            self._run_id = tracker.create_run(search.name, name, self._tags(config), self._params(config))
+            with signs_of_life(tracker, self._run_id, launch.process_id):
+                self._folds = self._train(config)
+                metrics = self._metrics()
+                values = self._values(metrics)
+                self._log_artifacts(config)
+        except TrialPruned:
+            self._end("KILLED", "pruned")
+            raise
+        except KeyboardInterrupt:
+            self._end("KILLED", "interrupted")
+            raise
+        except Exception as error:  # Keras', MLflow's or the disk's: no trial's failure may end the others
+            self._end("FAILED", "failed", failure_reason(error))
+            self._trial.set_user_attr(FAILURE, failure_reason(error))
+            raise
+        self._end("FINISHED", "complete")
+        return values
+
+    def outcome(self, state: State, values: Sequence[float] = (), reason: str = "") -> TrialOutcome:
+        """How the trial ended, for people."""
+        seconds = time.perf_counter() - self._start
+        return TrialOutcome(self._trial.number, state, seconds, self.point, tuple(values), reason)
+
+    def disown(self, reason: str) -> None:
+        """Mark the MLflow run as failed: Optuna has the trial so, whatever came of it here."""
+        self._setting.tracker.set_tags(self._run_id, {"asc.state": "failed"})
+        self._setting.tracker.finish(self._run_id, "FAILED", failure=reason)
+
+    def _train(self, config: RunConfig) -> dict[str, Fold]:
+        """Train the folds side by side, an epoch of each in turn: the pruner judges the mean of all."""
+        from optuna import TrialPruned
+
+        search, launch = self._setting.search, self._setting.launch
+        alone = len(search.targets) == 1  # Optuna has intermediate values for one objective only
+        trainings: dict[str, FoldTraining] = {}
+        watched: dict[str, Sequence[str]] = {}
+        for name, settings in search.folds(config).items():
+            watched[name] = search.targets[0].watched(settings.validation.holdout_devices) if alone else ()
+            label = f"trial {self._trial.number}" + (f" without {name}" if name else "")
+            spec = RunSpec(search.name, label, search.seed, settings, signature="", combination="")
+            trainings[name] = self._setting.train(spec, launch, watched[name])
+        label, epochs = f"trial {self._trial.number}", config.training.epochs
+        try:
+            with EpochProgress(label, epochs, alone=launch.jobs == 1) as progress:
+                for epoch in range(epochs):
+                    measured = {name: training.train_epoch() for name, training in trainings.items()}
+                    shown = self._report(epoch, measured, watched)
+                    progress(epoch, shown)
+                    if "objective" in shown and self._trial.should_prune():
+                        raise TrialPruned
+        finally:
+            self._log_epochs()
+        return {name: training.result() for name, training in trainings.items()}
+
+    def _report(
+        self, epoch: int, measured: Mapping[str, Mapping[str, float]], watched: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, float]:
+        """Log an epoch and tell Optuna of it; returns the means over the folds, and of the objective if it has one."""
+        self._epochs = epoch + 1
+        self._trained_epochs += len(measured)
+        self._clips += sum(int(metrics[CLIPS]) for metrics in measured.values())
+        shown = {name: value for name, value in mean_metrics(measured).items() if "/" not in name and name != CLIPS}
+        values = [metrics[name] for fold, metrics in measured.items() for name in watched[fold] if name in metrics]
+        if values:
+            shown["objective"] = sum(values) / len(values)
+            self._trial.report(shown["objective"], epoch)
+        self._unlogged[epoch] = {f"epoch/{name}": value for name, value in shown.items()}
+        if time.monotonic() - self._logged > _LOG_SECONDS:
+            self._log_epochs()
+        return shown
+
+    def _log_epochs(self) -> None:
+        if self._unlogged:
+            steps, self._unlogged = self._unlogged, {}
+            self._logged = time.monotonic()
+            self._setting.tracker.log_path(self._run_id, list(steps.values()), first=min(steps) + 1)
+
+    def _metrics(self) -> dict[str, float]:
+        """The effective cost; once all folds are trained, also their means and the accuracy on each held-out device."""
+        metrics: dict[str, float] = {}
+        if self._folds:
+            metrics = mean_metrics({name: fold.metrics for name, fold in self._folds.items()})
+        held_out = {
+            f"holdout/acc_{device}": fold.metrics[device_metric(device)]
+            for name, fold in self._folds.items()
+            for device in (name.split("+") if name else ())
+            if device_metric(device) in fold.metrics
+        }
+        if held_out:
+            metrics |= held_out | {HOLDOUT_METRIC: sum(held_out.values()) / len(held_out)}
+        return metrics | {
+            "cost/trial_seconds": time.perf_counter() - self._start,
+            "cost/trained_epochs": self._trained_epochs,
+            "cost/clips_seen": self._clips,
+        }
+
+    def _values(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        for target in self._setting.search.targets:
+            if target.metric not in metrics:
+                raise TrainingFailure(f"the trial has no {target.metric}: validation has no such clips")
+        return tuple(metrics[target.metric] for target in self._setting.search.targets)
+
+    def _log_artifacts(self, config: RunConfig) -> None:
+        from asc_study.evaluation.predictions import write_predictions
+
+        with self._setting.tracker.artifacts(self._run_id) as folder:
+            for name, fold in self._folds.items():
+                path = f"holdout/{name}.parquet" if name else "predictions/validation.parquet"
+                write_predictions(fold.predictions, folder / path)
+            settings = {"trial": self._trial.number, "point": self.point, **config.model_dump()}
+            (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+            (folder / "environment.json").write_text(json.dumps(environment(), indent=2), encoding="utf-8")
+
+    def _end(self, status: str, state: str, failure: str = "") -> None:
+        if not self._run_id:  # the run itself could not be created
+            return
+        tracker = self._setting.tracker
+        tracker.log_metrics(self._run_id, self._metrics(), self._epochs)
+        tracker.set_tags(self._run_id, {"asc.state": state})
+        tracker.finish(self._run_id, status, failure=failure)
+
+    def _tags(self, config: RunConfig) -> dict[str, str]:
+        setting, launch = self._setting, self._setting.launch
+        return {
+            "asc.study": setting.search.name,
+            "asc.row": f"trial {self._trial.number}",
+            "asc.kind": "trial",
+            "asc.trial": str(self._trial.number),
+            "asc.optuna_study": setting.search.name,
+            "asc.optuna_storage": setting.storage,
+            "asc.seed": str(setting.search.seed),
+            "asc.combination": signature(config, launch.data.digest, None),
+            "asc.task": config.task,
+            "asc.dataset": launch.data.dataset.root.name,
+            "asc.dataset_digest": launch.data.digest,
+            "asc.git_commit": launch.git_commit,
+            "asc.launch": setting.worker,
+            **whereabouts(),
+            "mlflow.parentRunId": launch.parent_run_id,
+        }
+
+    def _params(self, config: RunConfig) -> dict[str, Any]:
+        drawn = {f"space.{name}": value for name, value in self.point.items()}
+        return flatten(config.model_dump()) | drawn | {"seed": self._setting.search.seed}

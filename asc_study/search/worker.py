@@ -1,0 +1,303 @@
+"""Workers of a search: processes that begin trials until there are enough, watched by the launch.
+
+They are spawned, not forked, and not a pool: a worker that is killed takes one trial with it, and another takes its
+place. Each has a pipe of its own, so that no lock dies with it.
+"""
+
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection, get_context
+from multiprocessing.context import SpawnProcess
+from typing import TYPE_CHECKING, Any, Final
+
+from asc_study.base.errors import InputError
+from asc_study.search.claims import (
+    INTERRUPTED,
+    one_more,
+    settle_trials,
+    trials_lock,
+    try_again,
+    worker_lock,
+)
+from asc_study.search.file import Search
+from asc_study.search.sampler import make_pruner, make_sampler
+from asc_study.search.storage import open_storage, quiet_optuna, storage_errors
+from asc_study.search.trial import Setting, State, Trainer, TrialOutcome, TrialRun, begin_training
+from asc_study.store.addresses import masked
+from asc_study.store.claims import run_lock, settle_abandoned
+from asc_study.store.tracking import Tracker
+from asc_study.study.launch import Launch
+from asc_study.study.train_run import failure_reason
+
+if TYPE_CHECKING:
+    import filelock
+    from optuna import Study, Trial
+
+Tell = Callable[[TrialOutcome], None]
+Say = Callable[[str], None]
+
+#: Workers that may die one after the other without ending a trial.
+_DEATHS: Final = 3
+
+#: Trials that may fail one after the other in a worker: what fails them all is not their points.
+_FAILURES: Final = 5
+_STOP_SECONDS: Final = 60
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker does: trials of ``search`` until there are ``total`` (None: no limit) or it is ``deadline``.
+
+    ``deadline`` is in seconds since the epoch; infinity for none. ``train`` begins the training of one fold.
+    """
+
+    search: Search
+    launch: Launch
+    url: str
+    total: int | None
+    deadline: float
+    train: Trainer = begin_training
+
+
+def run_workers(job: Job, study: "Study", tracker: Tracker, jobs: int, tell: Tell, say: Say) -> None:
+    """Begin trials in ``jobs`` processes (one: in this process) until there are enough, and tell how each ended.
+
+    Raises
+    ------
+    InputError
+        If the storage is lost, or worker after worker dies.
+    """
+    if jobs == 1:
+        work(job, tell)
+        return
+    watch = _Watch(job, study, tracker, tell, say)
+    try:
+        watch.run(jobs)
+    finally:
+        watch.stop()
+
+
+def work(job: Job, tell: Tell) -> None:
+    """Begin trials one after the other until there are enough.
+
+    Raises
+    ------
+    InputError
+        If the storage cannot be used (any more).
+    """
+    import optuna
+
+    search, worker = job.search, uuid.uuid4().hex
+    with ExitStack() as stack:
+        stack.enter_context(worker_lock(worker))
+        stack.enter_context(run_lock(job.launch.tracking_uri, search.name, worker))
+        stack.enter_context(quiet_optuna())
+        stack.enter_context(storage_errors(job.url))
+        study = optuna.load_study(
+            storage=open_storage(job.url),
+            study_name=search.name,
+            sampler=make_sampler(search.sampler, search.space),
+            pruner=make_pruner(search.pruner, search.epochs()),
+        )
+        setting = Setting(search, job.launch, Tracker(job.launch.tracking_uri), job.train, masked(job.url), worker)
+        failures = 0
+        while time.time() < job.deadline and not _orphaned(job.launch):
+            outcome = _begin_trial(job, setting, study)
+            if outcome is None:
+                return
+            tell(outcome)
+            failures = failures + 1 if outcome.state == "failed" else 0
+            if failures == _FAILURES:
+                raise InputError(f"{failures} trials failed one after the other, the last: {outcome.reason}")
+
+
+def _begin_trial(job: Job, setting: Setting, study: "Study") -> TrialOutcome | None:
+    """Count the trials and run one more if it is wanted; None if not."""
+    lock = trials_lock(job.url, study.study_name)
+    objective = _Objective(setting, lock)
+    with lock:
+        settle_trials(study)
+        if not one_more(study, job.total):
+            return None
+        try:
+            study.optimize(objective, n_trials=1, catch=(Exception,))
+        except (ValueError, AssertionError) as error:  # Optuna's, of a trial that is not RUNNING any more
+            if objective.is_interrupted:
+                raise KeyboardInterrupt from None
+            if not objective.was_taken(study):
+                raise
+            objective.lose(str(error))
+    return objective.outcome
+
+
+class _Objective:
+    """What Optuna calls for one trial; remembers how it ended."""
+
+    def __init__(self, setting: Setting, lock: "filelock.BaseFileLock") -> None:
+        self._setting, self._lock = setting, lock
+        self._run: TrialRun | None = None
+        self._number = -1
+        self.is_interrupted = False
+        self.outcome: TrialOutcome | None = None
+
+    def __call__(self, trial: "Trial") -> tuple[float, ...]:
+        from optuna import TrialPruned
+
+        self._number = trial.number
+        try:
+            try:
+                self._run = TrialRun(self._setting, trial)
+            finally:
+                self._lock.release()  # from here on other processes see the trial and its point
+            values = self._run.run()
+        except TrialPruned:
+            self._end("pruned")
+            raise
+        except KeyboardInterrupt:
+            self._give_back(trial)
+            raise
+        except Exception as error:  # of the sampler or the training: told, and left to Optuna
+            self._end("failed", reason=failure_reason(error))
+            raise
+        self._end("complete", values)
+        return values
+
+    def was_taken(self, study: "Study") -> bool:
+        """Whether another process ended the trial, because this one was stopped for longer than a heartbeat."""
+        return any(trial.number == self._number and trial.state.is_finished() for trial in study.get_trials(False))
+
+    def lose(self, reason: str) -> None:
+        """Note that the trial was taken; whatever this process found of it does not count."""
+        reason = f"taken for dead by another process ({' '.join(reason.split())}): its point is tried again"
+        self._end("failed", reason=reason)
+        if self._run:
+            self._run.disown(reason)
+
+    def _end(self, state: State, values: Sequence[float] = (), reason: str = "") -> None:
+        if self._run:
+            self.outcome = self._run.outcome(state, values, reason)
+        else:
+            self.outcome = TrialOutcome(self._number, state, 0, {}, reason=reason)
+
+    def _give_back(self, trial: "Trial") -> None:
+        """Queue the point of a trial that Ctrl-C cut off, before another process can count that it is missing."""
+        study, self.is_interrupted = trial.study, True
+        with self._lock:
+            (frozen,) = (one for one in study.get_trials(deepcopy=False) if one.number == trial.number)
+            if not frozen.state.is_finished():
+                trial.set_user_attr(INTERRUPTED, True)
+                try_again(study, frozen)
+
+
+class _Watch:
+    """The launch's view of its workers: starts them, passes on what they tell, replaces those that die."""
+
+    def __init__(self, job: Job, study: "Study", tracker: Tracker, tell: Tell, say: Say) -> None:
+        self._job, self._study, self._tracker, self._tell, self._say = job, study, tracker, tell, say
+        self._workers: dict[connection.Connection, SpawnProcess] = {}
+        self._deaths = 0
+        self._error = ""
+
+    def run(self, jobs: int) -> None:
+        for _ in range(jobs):
+            self._start()
+        while self._workers:
+            ready = connection.wait(list(self._workers))
+            for pipe in [pipe for pipe in self._workers if pipe in ready]:
+                try:
+                    self._receive(pipe.recv())
+                except EOFError:
+                    self._bury(pipe)
+            if not self._workers and self._is_wanted() and not self._error:
+                self._start()  # a trial of a worker that died waits for its second try
+        if self._error:
+            raise InputError(self._error)
+
+    def stop(self) -> None:
+        """End the workers that are left: each gives its trial back first."""
+        for process in self._workers.values():
+            process.terminate()
+        for process in self._workers.values():
+            process.join(_STOP_SECONDS)
+            process.kill()
+            process.join()
+        self._workers.clear()
+
+    def _start(self) -> None:
+        context = get_context("spawn")
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(target=_serve, args=(self._job, sending), daemon=True)
+        with _deaf_to_interrupts():
+            process.start()
+        sending.close()
+        self._workers[receiving] = process
+
+    def _receive(self, message: Any) -> None:
+        if isinstance(message, TrialOutcome):
+            self._deaths = 0
+            self._tell(message)
+        else:
+            self._error = str(message)
+
+    def _bury(self, pipe: connection.Connection) -> None:
+        process = self._workers.pop(pipe)
+        process.join()
+        pipe.close()
+        if process.exitcode == 0 or self._error:
+            return
+        with trials_lock(self._job.url, self._study.study_name):
+            settle_trials(self._study)
+        settle_abandoned(self._tracker, self._study.study_name)
+        self._deaths += 1
+        cause = f"signal {-process.exitcode}" if process.exitcode and process.exitcode < 0 else "an error"
+        if self._deaths > _DEATHS:
+            self._error = f"{self._deaths} workers died ({cause}) and ended no trial: --jobs 1 shows the reason"
+            return
+        self._say(f"note: a worker was ended by {cause}: the trial that it had is tried once more")
+        if self._is_wanted():
+            self._start()
+
+    def _is_wanted(self) -> bool:
+        return time.time() < self._job.deadline and one_more(self._study, self._job.total)
+
+
+def _serve(job: Job, pipe: connection.Connection) -> None:
+    """The life of a worker process: the launch ends it by SIGTERM; Ctrl-C, which all processes get, is not for it."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is cleaning up
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        work(job, pipe.send)
+    except InputError as error:
+        pipe.send(str(error))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        pipe.close()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C from their first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _orphaned(launch: Launch) -> bool:
+    return os.getpid() != launch.process_id and os.getppid() != launch.process_id

@@ -1,0 +1,1 @@
+"""What people write: settings of a run, study files."""

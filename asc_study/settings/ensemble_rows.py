@@ -1,0 +1,117 @@
+"""The ``ensembles`` of a study file: rows that are made of other rows' predictions instead of training."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from asc_study.base.errors import InputError
+from asc_study.base.schema import Strict, did_you_mean, require_row_name, validate
+
+FusionName = Literal["average", "weighted", "product", "logistic"]
+
+
+class SelectOptions(Strict):
+    """How members are chosen among the ``fine`` rows; see `asc_study.ensemble.select.select`."""
+
+    method: Literal["greedy", "overlap", "exhaustive", "caruana"] = "greedy"
+    max_members: int = Field(5, ge=1)
+    max_overlap: float = Field(0.8, gt=0, le=1)
+    objective: str = "acc_device_macro"
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        from asc_study.evaluation.objective import require_objective
+
+        require_objective(self.objective)
+        return self
+
+
+class EnsembleRow(Strict):
+    """One ensemble, made once for each seed of the study.
+
+    ``fine`` names rows, or ensembles above it; without them, ``select`` chooses among all rows of the task of the
+    study's first row. With ``coarse`` (three-class rows) it is a two-stage fusion.
+    """
+
+    name: str
+    fine: list[str] = []
+    coarse: list[str] = []
+    fusion: FusionName = "average"
+    rule: Literal["product", "learned"] = "product"
+    exponent: float | str = 1.0
+    select: SelectOptions | None = None
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        if self.select and self.coarse:
+            raise ValueError(
+                f"ensemble {self.name!r} must either select members or fuse two stages, got both: select in one "
+                "ensemble and name it under `fine` of the next"
+            )
+        if self.exponent != "fit" and (isinstance(self.exponent, str) or not 0 <= self.exponent <= 100):
+            raise ValueError(f"`exponent` must be a number in [0, 100] or fit, got {self.exponent!r}: 1 is the paper's")
+        parts = [*self.fine, *self.coarse]
+        if len(set(parts)) < len(parts):
+            raise ValueError(f"ensemble {self.name!r} must name each row once, got {parts}: leave the repeats out")
+        if not self.coarse and (self.rule != "product" or self.exponent != 1):
+            raise ValueError(
+                f"ensemble {self.name!r}: `rule` and `exponent` are for two stages, got {self.rule}, {self.exponent} "
+                "without `coarse`: leave them out, or name three-class rows"
+            )
+        if self.select and len(self.fine) == 1:
+            raise ValueError(
+                f"ensemble {self.name!r} selects among at least 2 rows, got {self.fine}: name more or none"
+            )
+        if not self.select and len(self.fine) < (1 if self.coarse else 2):
+            raise ValueError(
+                f"ensemble {self.name!r} needs at least {'1 row' if self.coarse else '2 rows'} under `fine`, got "
+                f"{self.fine}: name more, or let `select` choose"
+            )
+        return self
+
+
+def read_ensembles(raw: Sequence[Mapping[str, object]], tasks: Mapping[str, str], *, where: str) -> list[EnsembleRow]:
+    """Validate the ensembles of a study file.
+
+    Parameters
+    ----------
+    raw
+        The section as the file gives it.
+    tasks
+        Row's name -> its task.
+    where
+        What to call the file in an error.
+
+    Raises
+    ------
+    InputError
+        If a setting is wrong, a name is taken, or a part is unknown or of the wrong task.
+    """
+    known = dict(tasks)
+    ensembles: list[EnsembleRow] = []
+    for number, settings in enumerate(raw, 1):
+        row = validate(EnsembleRow, settings, where=f"{where}: ensemble {number}")
+        here = f"{where}: ensemble {row.name!r}"
+        require_row_name(row.name, f"{where}: ensemble {number}")
+        if row.name in known:
+            raise InputError(f"{here}: the name is taken by another row: rename it")
+        for part in (*row.fine, *row.coarse):
+            if part not in known:
+                raise InputError(f"{here} names the unknown row {part!r}: {did_you_mean(part, known)}")
+        of_fine = {known[part] for part in row.fine} or {next(iter(tasks.values()))}
+        if len(of_fine) > 1 or {known[part] for part in row.coarse} - {"three_class"}:
+            raise InputError(
+                f"{here}: `fine` takes rows of one task and `coarse` three-class rows, got "
+                f"{ {part: known[part] for part in (*row.fine, *row.coarse)} }: correct the names"
+            )
+        if row.coarse and of_fine != {"ten_class"}:
+            raise InputError(f"{here}: the `fine` rows of two-stage fusion are ten-class ones, got {row.fine}")
+        task = known[row.name] = of_fine.pop()
+        everything = [name for name in tasks if tasks[name] == task]
+        row = row if row.fine else row.model_copy(update={"fine": everything})
+        same = next((other for other in ensembles if other.model_copy(update={"name": row.name}) == row), None)
+        if same:
+            raise InputError(f"{here} is the same as {same.name!r}: remove one, or change a setting")
+        ensembles.append(row)
+    return ensembles

@@ -1,0 +1,48 @@
+"""Figures that a paper reports, to be shown beside those of our own runs."""
+
+import io
+from typing import Final
+
+import pandas as pd
+
+from asc_study.base.errors import InputError
+
+#: Columns that a table of published figures may have, besides others that are kept but not shown: ``row`` is the name
+#: of a row of the study, ``source`` where the figures are from, accuracies are in per cent.
+FIGURES: Final = ("acc_A", "acc_BC", "acc_s1-s3", "acc_s4-s6", "log_loss", "acc_avg")
+
+
+def parse_published(text: str, where: str) -> pd.DataFrame:
+    """Read published figures from CSV text.
+
+    Parameters
+    ----------
+    text
+        CSV with a header: ``row``, ``source`` and any of `FIGURES`; an empty cell is a figure that was not published.
+    where
+        What to call it in an error.
+
+    Returns
+    -------
+    DataFrame
+        ``row, source`` and the columns of `FIGURES` (NaN where unknown), in the order of the file.
+
+    Raises
+    ------
+    InputError
+        If it is not such a table.
+    """
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype={"row": str, "source": str})
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{where} is not a CSV table ({' '.join(str(error).split())}): correct it") from None
+    missing = [column for column in ("row", "source") if column not in table]
+    if missing or not set(FIGURES).intersection(table):
+        raise InputError(f"{where} needs the columns row, source and one of {', '.join(FIGURES)}, got {list(table)}")
+    if table["row"].isna().any() or table["row"].duplicated().any():
+        raise InputError(f"{where} must name every row once, got {table['row'].tolist()}: correct the column row")
+    for column in FIGURES:
+        table[column] = table[column] if column in table else float("nan")
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise InputError(f"{where}: the column {column} must hold numbers, got {table[column].tolist()}")
+    return table[["row", "source", *FIGURES]]

@@ -1,0 +1,1 @@
+"""Simulated scenes and devices, written as data sets."""

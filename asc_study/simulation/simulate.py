@@ -1,0 +1,146 @@
+"""A simulated data set in the layout of TAU Urban Acoustic Scenes 2020: where it is laid out and how it is written."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+import asc_study
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import CLASSES, SCENES
+from asc_study.data.tau import AUDIO_FORMAT
+from asc_study.simulation.scenes import Place, make_place, render
+from asc_study.simulation.write_tau import (
+    DeviceSet,
+    Segment,
+    Written,
+    check_seed_and_jobs,
+    choose_devices,
+    open_folder,
+    write_audio,
+    write_data_set,
+)
+
+#: The cities are invented, as is everything in them.
+CITIES: Final = ("eastvale", "midford", "northport", "southam", "westbury")
+
+#: Test segments of a scene for each train segment (about 0.3 in TAU, counting device a).
+TEST_SHARE: Final = 0.2
+
+#: Fewest train segments of a scene: one for each of the three locations that a validation cut by location needs.
+FEWEST_CLIPS: Final = 3
+
+#: Most locations of a scene in a split: two a city in train, one a city in test.
+TRAIN_LOCATIONS: Final = 10
+TEST_LOCATIONS: Final = 5
+
+_README = """# Simulated acoustic scenes
+
+Nothing in this folder was recorded: the scenes are made of parametric sources, the cities are invented, and the devices
+are simulated. It has the layout of TAU Urban Acoustic Scenes 2020 {name}, so that everything that reads that data set
+runs on this one. Results on it say nothing about real scenes.
+
+Made by asc-study {version}, and made again by:
+
+    asc-study data simulate DIR --task {task} --clips-per-scene {clips_per_scene} --seconds {seconds:g} --seed {seed}
+"""
+
+
+def simulate(
+    root: Path,
+    *,
+    task: str = "ten_class",
+    clips_per_scene: int,
+    seconds: float = 10.0,
+    seed: int = 0,
+    jobs: int = 1,
+) -> Written:
+    """Write a simulated data set, or complete one that was interrupted.
+
+    Ten scenes at several locations in five cities; a location belongs to one split. Train segments are recorded on
+    device a, and a few of them also on b, c, s1, s2 and s3; test segments on all nine devices. The three-class task has
+    device a only, 48 kHz and two channels.
+
+    Parameters
+    ----------
+    root
+        An empty or new folder, or one that the same call has begun.
+    task
+        ``ten_class`` or ``three_class``.
+    clips_per_scene
+        Train segments of a scene, at least `FEWEST_CLIPS`; there are `TEST_SHARE` as many test segments, at least two.
+    seconds
+        Length of a segment, at least 1.
+    seed
+        The same seed gives the same bytes, whatever ``jobs`` is.
+    jobs
+        Processes to use.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range or ``root`` holds something else.
+    """
+    if task not in CLASSES:
+        raise InputError(f"--task must be one of {', '.join(CLASSES)}, got {task}: choose one of these")
+    if clips_per_scene < FEWEST_CLIPS:
+        raise InputError(f"--clips-per-scene must be at least {FEWEST_CLIPS}, got {clips_per_scene}: raise it")
+    if not 1.0 <= seconds <= 600.0:
+        raise InputError(f"--seconds must be in 1 to 600, got {seconds}: TAU's clips have 10")
+    check_seed_and_jobs(seed, jobs)
+    settings = {
+        "command": "data simulate",
+        "task": task,
+        "clips_per_scene": clips_per_scene,
+        "seconds": float(seconds),
+        "seed": seed,
+    }
+    sample_rate, channels = AUDIO_FORMAT[task]
+    segments = lay_out(clips_per_scene)
+    recordings = choose_devices(segments, seed) if task == "ten_class" else dict.fromkeys(segments, ("a",))
+    name = "Mobile" if task == "ten_class" else "3Class"
+    with open_folder(root, settings, _README.format(name=name, **settings, version=asc_study.__version__)):
+        common = (DeviceSet(seed, sample_rate), channels, seconds)
+        return write_data_set(root, task, recordings, _write_segment, common, jobs=jobs)
+
+
+def lay_out(clips_per_scene: int) -> list[Segment]:
+    """Spread the segments of every scene over locations, and the locations over cities."""
+    counts = {"train": clips_per_scene, "test": max(2, round(TEST_SHARE * clips_per_scene))}
+    most = {"train": TRAIN_LOCATIONS, "test": TEST_LOCATIONS}
+    segments, location, number = [], 0, 0
+    for scene in SCENES:
+        for split, count in counts.items():
+            locations = min(count, most[split])
+            for index in range(count):
+                place = location + index % locations
+                city = CITIES[index % locations % len(CITIES)]
+                stem = f"{scene}-{city}-{place + 1}-{number + 1}"
+                segments.append(Segment(stem, scene, city, str(place + 1), split))
+                number += 1
+            location += locations
+    return segments
+
+
+def _write_segment(
+    root: Path, segment: Segment, devices: tuple[str, ...], device_set: DeviceSet, channels: int, seconds: float
+) -> int:
+    place = _place(segment.scene, segment.city, segment.location, device_set.sample_rate, channels, device_set.seed)
+    number = int(segment.stem.rpartition("-")[2])
+    signal = render(place, seconds, np.random.default_rng([device_set.seed, _SEGMENT_STREAM, number]))
+    for device in devices:
+        recorded = device_set.record(signal, segment, device)
+        write_audio(root / segment.filename(device), recorded, device_set.sample_rate)
+    return len(devices)
+
+
+# Keep the draws of segments, places and cities apart.
+_SEGMENT_STREAM, _PLACE_STREAM, _CITY_STREAM = 1, 2, 3
+
+
+@lru_cache(maxsize=64)
+def _place(scene: str, city: str, location: str, sample_rate: int, channels: int, seed: int) -> Place:
+    city_rng = np.random.default_rng([seed, _CITY_STREAM, CITIES.index(city)])
+    rng = np.random.default_rng([seed, _PLACE_STREAM, int(location)])
+    return make_place(scene, sample_rate, channels, city_rng, rng)

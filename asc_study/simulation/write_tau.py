@@ -1,0 +1,263 @@
+"""Writing a data set in the layout of TAU Urban Acoustic Scenes 2020: audio, lists, and the state of the folder.
+
+What `asc_study.simulation.simulate` and `asc_study.simulation.add_devices` share. Files appear under their names only
+when they are whole, and the lists come last: a folder without ``meta.csv`` was interrupted, and the same call completes
+it.
+"""
+
+import json
+import os
+import shutil
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import soundfile
+from filelock import FileLock
+from numpy.typing import NDArray
+
+import asc_study
+from asc_study.acoustics.devices import Device, make_devices, record
+from asc_study.acoustics.impulse_responses import load_impulse_responses
+from asc_study.base.errors import InputError
+from asc_study.base.progress import progress_bar
+from asc_study.base.taxonomy import DEVICES, GROUP_OF_SCENE, SEEN_DEVICES
+from asc_study.workers.pool import run_parallel
+
+#: Share of a scene's train segments that each seen device other than a records, as in TAU (750 of 10,215).
+SPARSE_SHARE: Final = 750 / 10_215
+
+#: Says which command with which settings made (or is making) a folder.
+SETTINGS_FILE: Final = "made-by.json"
+
+_LOCK_FILE: Final = ".lock"
+_PART_SUFFIX: Final = ".asc-part"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of time at a place, recorded on some devices at once; ``stem`` is a file name up to the device."""
+
+    stem: str
+    scene: str
+    city: str
+    location: str
+    split: str
+
+    def filename(self, device: str) -> str:
+        """Return the path of a device's recording inside the data set."""
+        return f"audio/{self.stem}-{device}.wav"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a folder holds now.
+
+    Attributes
+    ----------
+    root
+        The folder.
+    written
+        Number of audio files that this call wrote; the others were there already.
+    clips
+        Split (train, test) -> device -> number of clips.
+    """
+
+    root: Path
+    written: int
+    clips: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class DeviceSet:
+    """The recipe of a data set's devices; small enough to travel to worker processes."""
+
+    seed: int
+    sample_rate: int
+    impulse_responses: Path | None = None
+
+    @cached_property
+    def devices(self) -> dict[str, Device]:
+        """The devices by name."""
+        return _make_devices(self)
+
+    def record(self, signal: NDArray[np.floating], segment: Segment, device: str) -> NDArray[np.float32]:
+        """Record a segment; its noise depends on the seed, the segment and the device only."""
+        rng = np.random.default_rng([self.seed, zlib.crc32(segment.stem.encode()), DEVICES.index(device)])
+        return record(signal, self.sample_rate, self.devices[device], rng)
+
+
+@lru_cache(maxsize=4)
+def _make_devices(recipe: DeviceSet) -> dict[str, Device]:
+    folder = recipe.impulse_responses
+    responses = load_impulse_responses(folder, recipe.sample_rate) if folder else ()
+    return make_devices(recipe.seed, recipe.sample_rate, responses)
+
+
+def choose_devices(segments: Sequence[Segment], seed: int) -> dict[Segment, tuple[str, ...]]:
+    """Decide which devices record which segment.
+
+    Device a records all. In train, each other seen device records `SPARSE_SHARE` of a scene's segments (at least one),
+    drawn for each device on its own as in TAU; in test, all nine devices record every segment.
+    """
+    chosen = {segment: ["a"] if segment.split == "train" else list(DEVICES) for segment in segments}
+    for scene in sorted({segment.scene for segment in segments}):
+        train = sorted(
+            (segment for segment in segments if segment.scene == scene and segment.split == "train"),
+            key=lambda segment: segment.stem,
+        )
+        rng = np.random.default_rng([seed, zlib.crc32(scene.encode())])
+        count = max(1, round(SPARSE_SHARE * len(train)))
+        for device in SEEN_DEVICES[1:] if train else ():
+            for index in rng.choice(len(train), count, replace=False):
+                chosen[train[index]].append(device)
+    return {segment: tuple(devices) for segment, devices in chosen.items()}
+
+
+def check_seed_and_jobs(seed: int, jobs: int) -> None:
+    """Raise `InputError` unless both can be used, before anything is written."""
+    if seed < 0:
+        raise InputError(f"--seed must be 0 or more, got {seed}: give another")
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of processes to use")
+
+
+@contextmanager
+def open_folder(root: Path, settings: Mapping[str, Any], readme: str) -> Iterator[None]:
+    """Claim a folder for these settings, alone, and tidy what an interrupted call left behind.
+
+    Raises
+    ------
+    InputError
+        If ``root`` is not a folder, or holds anything that was not made with the same settings and the same version.
+    """
+    settings = {"version": asc_study.__version__, **settings}
+    if root.exists() and not root.is_dir():
+        raise InputError(f"the output must be a folder, got the file {root}: name another")
+    names = {path.name for path in root.iterdir()} if root.exists() else set()
+    found = {name for name in names if name != _LOCK_FILE and not name.endswith(_PART_SUFFIX)}
+    if found and SETTINGS_FILE not in found:
+        raise InputError(f"the output folder must be empty or new, got {root} with {len(found)} entries: name another")
+    try:
+        for folder in ("audio", "evaluation_setup"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the output must be a folder that can be written, got {root}: {error.strerror}: name another"
+        ) from None
+    with FileLock(root / _LOCK_FILE):
+        path = root / SETTINGS_FILE
+        if path.exists() and (differing := _differing(path, settings)):
+            raise InputError(
+                f"the output folder must be empty or made by the same command, got {root} made with other settings"
+                f" ({differing}): name another folder or delete this one"
+            )
+        write_text(path, json.dumps(settings, indent=2) + "\n")
+        write_text(root / "README.md", readme)
+        for left_over in root.rglob(f"*{_PART_SUFFIX}"):
+            left_over.unlink()
+        yield
+
+
+def _differing(path: Path, settings: Mapping[str, Any]) -> str:
+    """Name the settings of a folder that differ from the wanted ones."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        return f"{SETTINGS_FILE} cannot be read"
+    names = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
+    return ", ".join(f"{name} {found.get(name)}, not {settings.get(name)}" for name in names)
+
+
+def write_data_set(
+    root: Path,
+    task: str,
+    recordings: Mapping[Segment, tuple[str, ...]],
+    write_segment: Callable[..., int],
+    common: tuple[Any, ...],
+    *,
+    jobs: int,
+) -> Written:
+    """Write the audio that is missing, in parallel, then the lists.
+
+    ``write_segment(root, segment, devices, *common)`` writes a segment on these devices and returns how many files that
+    were; it runs in a worker process.
+    """
+    calls = []
+    for segment, devices in recordings.items():
+        if missing := tuple(device for device in devices if not (root / segment.filename(device)).exists()):
+            calls.append((root, segment, missing, *common))
+    written = 0
+    total = sum(len(call[2]) for call in calls)
+    with progress_bar(total, "writing audio", "clip", shown=total > 0) as bar:
+        for files in run_parallel(write_segment, calls, jobs=jobs):
+            written += files
+            bar.update(files)
+    write_lists(root, task, recordings)
+    counts = {
+        split: Counter(
+            device for segment, devices in recordings.items() if segment.split == split for device in devices
+        )
+        for split in ("train", "test")
+    }
+    return Written(root, written, {split: {d: counts[split][d] for d in DEVICES} for split in counts})
+
+
+def write_lists(root: Path, task: str, recordings: Mapping[Segment, tuple[str, ...]]) -> None:
+    """Write the lists of the official fold and, last, ``meta.csv``."""
+    rows = sorted(
+        (segment.filename(device), segment, device) for segment, devices in recordings.items() for device in devices
+    )
+
+    def label(segment: Segment) -> str:
+        return segment.scene if task == "ten_class" else GROUP_OF_SCENE[segment.scene]
+
+    def of_split(split: str) -> list[tuple[str, str]]:
+        return [(filename, label(segment)) for filename, segment, _ in rows if segment.split == split]
+
+    setup = root / "evaluation_setup"
+    _write_list(setup / "fold1_train.csv", ("filename", "scene_label"), of_split("train"))
+    _write_list(setup / "fold1_evaluate.csv", ("filename", "scene_label"), of_split("test"))
+    _write_list(setup / "fold1_test.csv", ("filename",), [row[:1] for row in of_split("test")])
+    meta = [(name, label(segment), f"{segment.city}-{segment.location}", device) for name, segment, device in rows]
+    _write_list(root / "meta.csv", ("filename", "scene_label", "identifier", "source_label"), meta)
+
+
+def write_audio(path: Path, signal: NDArray[np.floating], sample_rate: int) -> None:
+    """Write a 24-bit WAV file; the name appears when the file is whole."""
+    with _part(path) as part:
+        soundfile.write(part, signal, sample_rate, format="WAV", subtype="PCM_24")
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file unchanged; the name appears when the copy is whole."""
+    with _part(path) as part:
+        shutil.copyfile(source, part)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; the name appears when the file is whole."""
+    with _part(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[Path]:
+    part = path.with_name(f"{path.name}.{os.getpid()}{_PART_SUFFIX}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_list(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    write_text(path, "".join("\t".join(row) + "\n" for row in (header, *rows)))

@@ -1,0 +1,1 @@
+"""The tracking store: runs in, runs out."""

@@ -1,0 +1,98 @@
+"""Claims: which process may work on a run, and when a run that is marked RUNNING counts as dead.
+
+A run is claimed by a file lock, which the system frees when its process dies, so a killed run is recognised at once. Of
+runs that do not share our locks (on another machine, or with another cache folder) only the heartbeat tag tells.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import filelock
+
+from asc_study.base.cache import file_lock, lock_domain
+from asc_study.store.tracking import RunRecord, Tracker
+
+#: A run that does not share our locks counts as alive for this long after its last sign of life.
+HEARTBEAT_LIMIT_SECONDS: Final = 600
+_HEARTBEAT_SECONDS: Final = 60
+
+_LOCKS: Final = "asc.locks"
+
+
+def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileLock:
+    """The lock that the process working on a run holds; ``identity`` is that of its `RunRecord`."""
+    return file_lock(f"run {tracking_uri} {study} {identity}", timeout_seconds=1)
+
+
+def is_alive(tracker: Tracker, record: RunRecord) -> bool:
+    """Whether a process still works on a run that is marked RUNNING."""
+    if shares_locks(record):
+        try:
+            with run_lock(tracker.uri, record.tags.get("asc.study", ""), record.identity):
+                return False
+        except filelock.Timeout:
+            return True
+    return heard_of_lately(record)
+
+
+def settle_abandoned(tracker: Tracker, study: str) -> None:
+    """Mark runs whose process is gone (kill -9, power cut) as KILLED, so that none stays RUNNING for ever."""
+    for record in tracker.runs(study):
+        if record.status != "RUNNING":
+            continue
+        if not shares_locks(record):
+            if not heard_of_lately(record):
+                tracker.finish(record.run_id, "KILLED")
+            continue
+        # Read again under the lock: its holder may have ended the run properly since.
+        with suppress(filelock.Timeout), run_lock(tracker.uri, study, record.identity):
+            if tracker.status(record.run_id) == "RUNNING":
+                tracker.finish(record.run_id, "KILLED")
+
+
+def whereabouts() -> dict[str, str]:
+    """Tags that say where a run is worked on."""
+    return {"asc.host": socket.gethostname(), _LOCKS: lock_domain()}
+
+
+def shares_locks(record: RunRecord) -> bool:
+    """Whether the lock of a run tells if it is alive."""
+    return record.tags.get(_LOCKS) == lock_domain()
+
+
+def heard_of_lately(record: RunRecord) -> bool:
+    """Whether the run gave a sign of life within the limit."""
+    last_sign = float(record.tags.get("asc.heartbeat", record.start_seconds))
+    return time.time() - last_sign < HEARTBEAT_LIMIT_SECONDS
+
+
+@contextmanager
+def signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iterator[None]:
+    """Tell the store now and then that the run is alive, and end this worker if the launch that started it dies."""
+    over = threading.Event()
+    is_worker = os.getpid() != launch_process_id
+
+    def watch() -> None:
+        told = float("-inf")
+        while not over.wait(1):
+            if is_worker and os.getppid() != launch_process_id:  # killed: nobody would read the result or stop us
+                os._exit(1)
+            if time.monotonic() - told > _HEARTBEAT_SECONDS:
+                told = time.monotonic()
+                try:
+                    tracker.set_tags(run_id, {"asc.heartbeat": f"{time.time():.0f}"})
+                except Exception:  # MLflow's, the database's or the network's: the next sign may get through
+                    continue
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

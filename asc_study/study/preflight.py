@@ -1,0 +1,72 @@
+"""Preflight: whether every row of a study can be trained on a data set, found out before anything runs."""
+
+from collections.abc import Callable
+
+import numpy as np
+import soundfile
+
+from asc_study.augmentation import compose
+from asc_study.base.errors import InputError
+from asc_study.data.clips import Dataset
+from asc_study.features.logmel import FRAMES_LOST_TO_DELTAS
+from asc_study.models import find_architecture
+from asc_study.settings.run_config import RunConfig
+from asc_study.settings.study_file import Study
+from asc_study.training.run_data import log_mel_settings, split_clips
+
+
+def check_fit(study: Study, dataset: Dataset, say: Callable[[str], None] = lambda line: None) -> None:
+    """Find out before anything runs whether every row can be trained on the data set.
+
+    Raises
+    ------
+    InputError
+        One line that names the row, what it asks for and what the data has.
+    """
+    if not (dataset.clips["split"] == "test").any():
+        raise InputError(f"{dataset.root} has no test clips: name some in evaluation_setup/fold1_evaluate.csv")
+    validated = []
+    for row in study.rows:
+        try:
+            if dataset.task == "three_class" and row.config.task == "ten_class":
+                raise InputError("the data set has labels for the task three_class only: set task: three_class")
+            _try_shapes(row.config, dataset)
+            clips = split_clips(dataset, row.config)
+        except InputError as error:
+            raise InputError(f"row {row.name!r}: {error}") from None
+        cut = row.config.training.data == "train" and row.config.validation.share > 0
+        validated.append(not cut or (clips["split"] == "validation").any())
+    if not all(validated):
+        say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
+
+
+def _try_shapes(config: RunConfig, dataset: Dataset) -> None:
+    """Augment one batch of zeros in the shape that the first clip gives; raises `InputError` if that cannot be."""
+    settings = log_mel_settings(config, dataset)
+    path = dataset.clips["path"].iloc[0]
+    try:
+        audio = soundfile.info(path)
+    except (soundfile.LibsndfileError, OSError):
+        raise InputError(f"{path} cannot be read: `asc-study data check {dataset.root}` lists all such files") from None
+    if (audio.samplerate, audio.channels) != (dataset.sample_rate, dataset.channels):
+        raise InputError(
+            f"clips of the task {dataset.task} must have {dataset.sample_rate:,} Hz and {dataset.channels} channel(s), "
+            f"got {audio.samplerate:,} Hz and {audio.channels} in {path}: convert the recordings"
+        )
+    frames = settings.frames(audio.frames) - FRAMES_LOST_TO_DELTAS
+    if frames < 1:
+        raise InputError(
+            f"a clip needs more than {FRAMES_LOST_TO_DELTAS} frames, got {settings.frames(audio.frames)} with "
+            f"features.hop_length {settings.hop_length}: lower it"
+        )
+    pipeline = compose(config.batch_augmentation)
+    clips = pipeline.clips_per_sample
+    one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * clips]
+    batch = np.zeros((clips, settings.n_mels, frames, 3 * dataset.channels), np.float32)
+    augmented, _ = pipeline(batch, one_hot, np.random.default_rng(0))
+    least, got = find_architecture(config.architecture).smallest_input, augmented.shape[1:3]
+    if got[0] < least[0] or got[1] < least[1]:
+        raise InputError(
+            f"{config.architecture} needs at least {least[0]} mel bands and {least[1]} frames, got {got[0]} and "
+            f"{got[1]} after augmentation: raise features.n_mels or random_crop.frames, or lower features.hop_length"
+        )

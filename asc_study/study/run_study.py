@@ -1,0 +1,149 @@
+"""Running a study: plan, train what is missing under one parent run, compare the rows."""
+
+import json
+from collections.abc import Callable, Sequence
+
+from asc_study.base.errors import InputError
+from asc_study.evaluation.accuracy_table import accuracies
+from asc_study.settings.published import parse_published
+from asc_study.settings.study_file import Study
+from asc_study.store.claims import settle_abandoned
+from asc_study.store.tracking import Tracker
+from asc_study.study.launch import IdentifiedDataset, Say, parent_run, prepare_features
+from asc_study.study.leaderboard import leaderboard, render, unique_names
+from asc_study.study.plan import describe_plan, make_plan
+from asc_study.study.preflight import check_fit
+from asc_study.study.train_run import Outcome, RunSpec, execute_run
+from asc_study.systems.rows import EnsembleOutcome, make_ensembles
+from asc_study.workers.pool import run_parallel
+
+
+def run_study(
+    study: Study,
+    data: IdentifiedDataset,
+    *,
+    jobs: int = 1,
+    only: Sequence[str] = (),
+    retry_failed: bool = False,
+    say: Say = lambda line: None,
+) -> list[Outcome | EnsembleOutcome]:
+    """Run what is new or was cut off, each as an MLflow run under one parent run; then make the ensembles.
+
+    Parameters
+    ----------
+    study, data
+        What to run, and on what.
+    jobs
+        Runs trained at the same time, and processes for the features.
+    only
+        Names of the rows to run; all by default.
+    retry_failed
+        Whether runs that failed are tried again.
+    say
+        Told one line for people at a time.
+
+    Returns
+    -------
+    list of Outcome and EnsembleOutcome
+        One for each run that was started now and each ensemble that was made or could not be.
+
+    Raises
+    ------
+    InputError
+        If a row does not fit the data, before anything is logged.
+    """
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of runs to train at the same time")
+    check_fit(study, data.dataset, say)
+    tracker = Tracker()
+    settle_abandoned(tracker, study.name)
+    plan = make_plan(study, data.digest, tracker)
+    say(describe_plan(study, plan))
+    for run in plan.runs:
+        if run.status == "done" and run.recorded_row != run.spec.row:  # the row was renamed in the study file
+            tracker.set_tags(run.run_id, {"asc.row": run.spec.row, "mlflow.runName": run.spec.label})
+    wanted = {"new", "interrupted"} | ({"failed"} if retry_failed else set())
+    chosen = {row.name for row in study.only(only).rows}
+
+    def combine() -> list[EnsembleOutcome]:
+        rows = study.only(only).ensembles
+        if not rows:
+            return []
+        finished = {
+            (run.spec.row, run.spec.seed): run.run_id
+            for run in make_plan(study, data.digest, tracker).runs
+            if run.status == "done"
+        }
+        return make_ensembles(tracker, study.name, study.ensembles, rows, study.seeds, finished, say)
+
+    pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
+    if not pending:
+        return list(combine())
+    prepare_features((spec.config for spec in pending), data, jobs, say)
+    return _run_pending(study, data, tracker, pending, jobs, say, combine)
+
+
+def _run_pending(
+    study: Study,
+    data: IdentifiedDataset,
+    tracker: Tracker,
+    pending: Sequence[RunSpec],
+    jobs: int,
+    say: Say,
+    combine: Callable[[], list[EnsembleOutcome]],
+) -> list[Outcome | EnsembleOutcome]:
+    outcomes: list[Outcome | EnsembleOutcome] = []
+    with parent_run(
+        tracker,
+        data,
+        study=study.name,
+        kind="study",
+        name=f"{study.name}: {len(pending)} runs",
+        figures=study.figures,
+        jobs=min(jobs, len(pending)),
+    ) as parent:
+        launch = parent.launch
+        with tracker.artifacts(launch.parent_run_id) as folder:
+            (folder / "study.yaml").write_text(study.source, encoding="utf-8")
+            table = {"rows": study.names, "published": bool(study.published)}
+            (folder / "rows.json").write_text(json.dumps(table), encoding="utf-8")
+            if study.published:
+                (folder / "published.csv").write_text(study.published, encoding="utf-8")
+        for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
+            outcomes.append(outcome)
+            say(_outcome_line(outcome, len(outcomes), len(pending)))
+        outcomes += combine()
+        _log_comparison(study, tracker, launch.parent_run_id)
+        if any(outcome.status == "failed" for outcome in outcomes):
+            parent.status = "FAILED"
+    return outcomes
+
+
+def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
+    """Give the parent run the leaderboard as it is now: a table and a figure."""
+    from asc_study.figures.run import page, study_figure
+
+    published = parse_published(study.published, "published figures") if study.published else None
+    board = leaderboard(tracker, study.name, order=study.names, published=published)
+    if not board["seeds"].any():
+        return
+    with tracker.artifacts(parent) as folder:
+        board.to_csv(folder / "leaderboard.csv", index=False)
+        (folder / "leaderboard.txt").write_text(render(board, study.name) + "\n", encoding="utf-8")
+        (folder / "figures").mkdir()
+        summary = page(
+            f"Study {study.name}",
+            study.description,
+            [study_figure(board.assign(row=unique_names(board)))],
+            study.figures,
+        )
+        (folder / "figures" / "summary.html").write_text(summary, encoding="utf-8")
+
+
+def _outcome_line(outcome: Outcome, number: int, total: int) -> str:
+    head = f"[{number}/{total}] {outcome.spec.label}"
+    if outcome.status == "elsewhere":
+        return f"{head}: taken by another process"
+    if outcome.status == "failed":
+        return f"{head}: FAILED: {outcome.reason}"
+    return f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"

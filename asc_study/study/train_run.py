@@ -1,0 +1,246 @@
+"""One run from start to end, in whatever process it is given: claim, train, evaluate, log."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import filelock
+import yaml
+
+from asc_study.base.cache import cache_dir
+from asc_study.base.errors import InputError, TrainingFailure
+from asc_study.base.progress import EpochProgress
+from asc_study.settings.run_config import RunConfig, flatten
+from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life, whereabouts
+from asc_study.store.tracking import Tracker
+from asc_study.study.launch import Launch
+from asc_study.training.run_data import RunData, run_data
+from asc_study.training.runtime import start_keras
+
+if TYPE_CHECKING:
+    import keras
+
+    from asc_study.training.fit import TrainingResult
+
+_LIBRARIES: Final = ("asc-study", "keras", "tensorflow", "jax", "numpy", "scipy", "librosa", "mlflow")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run of a study: a row, a seed and what identifies them."""
+
+    study: str
+    row: str
+    seed: int
+    config: RunConfig
+    signature: str
+    combination: str
+
+    @property
+    def label(self) -> str:
+        """Row and seed, as shown to people and as the run's name."""
+        return f"{self.row} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; ``elsewhere`` means that another process works on it."""
+
+    spec: RunSpec
+    status: Literal["done", "failed", "elsewhere"]
+    seconds: float = 0.0
+    metrics: Mapping[str, float] | None = None
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome in the types of JSON."""
+        return {
+            "row": self.spec.row,
+            "seed": self.spec.seed,
+            "status": self.status,
+            "seconds": round(self.seconds, 1),
+            "reason": self.reason,
+            "metrics": dict(self.metrics or {}),
+        }
+
+
+def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
+    """Train, evaluate and log one run; failures are logged and returned, never raised."""
+    start = time.perf_counter()
+    try:
+        with run_lock(launch.tracking_uri, spec.study, spec.signature):
+            return _execute_claimed(spec, launch, start)
+    except filelock.Timeout:
+        return Outcome(spec, "elsewhere")
+
+
+def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
+    run_id, tracker = None, None
+    try:
+        tracker = Tracker(launch.tracking_uri)
+        earlier = [record for record in tracker.runs(spec.study, kind="train") if record.signature == spec.signature]
+        if any(record.status == "FINISHED" for record in earlier):  # finished elsewhere since the plan was made
+            return Outcome(spec, "elsewhere")
+        cut = next((record for record in earlier if record.status in ("RUNNING", "KILLED")), None)
+        if cut and cut.status == "RUNNING" and not shares_locks(cut) and heard_of_lately(cut):
+            return Outcome(spec, "elsewhere")
+        if cut:
+            run_id = cut.run_id
+            tracker.reopen(run_id)
+            tracker.set_tags(run_id, _tags(spec, launch))
+        else:
+            run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
+        checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
+        with signs_of_life(tracker, run_id, launch.process_id):
+            metrics = _train_and_log(spec, launch, tracker, run_id, checkpoint)
+    except KeyboardInterrupt:
+        if tracker and run_id:
+            tracker.finish(run_id, "KILLED")  # its checkpoint stays: the next launch goes on from it
+        raise
+    except Exception as error:  # Keras', MLflow's or the disk's: no run's failure may end the others
+        reason = failure_reason(error)
+        if tracker and run_id:
+            tracker.finish(run_id, "FAILED", failure=reason)
+            (cache_dir() / "checkpoints" / f"{run_id}.npz").unlink(missing_ok=True)
+        return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
+    checkpoint.unlink(missing_ok=True)
+    return Outcome(spec, "done", time.perf_counter() - start, metrics)
+
+
+def failure_reason(error: Exception) -> str:
+    """Why a training failed, in one line."""
+    reason = " ".join(str(error).split()) or "no reason given"
+    return reason if isinstance(error, TrainingFailure | InputError) else f"{type(error).__name__}: {reason}"
+
+
+def _train_and_log(
+    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, checkpoint: Path
+) -> Mapping[str, float]:
+    config = spec.config
+    data = run_data(config, launch.data.dataset, launch.data.audio_digests)
+    start_keras(config.training.threads)
+    from asc_study.training.fit import train
+
+    def on_epoch(epoch: int, measured: dict[str, float]) -> None:
+        tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
+        progress(epoch, measured)
+
+    with EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1) as progress:
+        result = train(config, data.clips, data.store, spec.seed, checkpoint=checkpoint, on_epoch=on_epoch)
+    return _log_result(spec, launch, tracker, run_id, result, data)
+
+
+def metrics_of(result: "TrainingResult") -> dict[str, float]:
+    """All metrics of a trained model: of the splits that it predicted, its cost and its chosen epoch."""
+    from asc_study.evaluation.measure import measure
+
+    metrics = measure(result.predictions) | cost_metrics(result.model, result.input_shape)
+    return metrics | {"epoch/chosen": max(result.chosen_epochs) + 1}
+
+
+def _log_result(
+    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, result: "TrainingResult", data: RunData
+) -> Mapping[str, float]:
+    from asc_study.evaluation.predictions import write_predictions
+    from asc_study.figures.run import summary_page
+
+    metrics = metrics_of(result)
+    with tracker.artifacts(run_id) as folder:
+        for split, predictions in result.predictions.items():
+            write_predictions(predictions, folder / "predictions" / f"{split}.parquet")
+        page = summary_page(spec.label, result.predictions, metrics, result.history, plotlyjs=launch.figures)
+        (folder / "figures").mkdir()
+        (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
+        settings = {"row": spec.row, "seed": spec.seed, **spec.config.model_dump()}
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        facts = {
+            "clips": data.clips["split"].value_counts().to_dict(),
+            "augmented_copies_left_out": data.left_out,
+            "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
+        }
+        (folder / "environment.json").write_text(json.dumps(environment() | facts, indent=2))
+    model_id = tracker.log_keras_model(run_id, result.model)
+    tracker.log_metrics(run_id, metrics, len(result.history), model_id=model_id)
+    tracker.finish(run_id)
+    return metrics
+
+
+def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dict[str, float]:
+    """The ``cost/`` metrics: parameters, kB (1,024 bytes) of float32 weights, MACs and latency of one clip.
+
+    The latency is the median over single-clip predictions after warming up, features not counted.
+    """
+    import numpy as np
+
+    from asc_study.models.cost import model_cost
+
+    cost = model_cost(model, input_shape)
+    clip = np.zeros((1, *input_shape), np.float32)
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        model.predict_on_batch(clip)
+        seconds.append(time.perf_counter() - start)
+    return {
+        "cost/parameters": cost.parameters,
+        "cost/model_kb": cost.weight_bytes / 1024,
+        "cost/nonzero_kb": cost.nonzero_bytes / 1024,
+        "cost/macs": cost.macs,
+        "cost/latency_ms": 1000 * statistics.median(seconds[2:]),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What besides the config can change a result: versions, processor, switches of the libraries."""
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    switches = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "versions": versions,
+        "backend": _backend(),
+        "switches": {name: os.environ[name] for name in switches if name in os.environ},
+    }
+
+
+def _backend() -> str:
+    import keras
+
+    return str(keras.backend.backend())
+
+
+def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
+    return {
+        "asc.study": spec.study,
+        "asc.row": spec.row,
+        "asc.kind": "train",
+        "asc.seed": str(spec.seed),
+        "asc.signature": spec.signature,
+        "asc.signature_short": spec.signature[:10],
+        "asc.combination": spec.combination,
+        "asc.combination_short": spec.combination[:10],
+        "asc.task": spec.config.task,
+        "asc.dataset": launch.data.dataset.root.name,
+        "asc.dataset_digest": launch.data.digest,
+        "asc.git_commit": launch.git_commit,
+        **whereabouts(),
+        "mlflow.parentRunId": launch.parent_run_id,
+    }
+
+
+def _params(spec: RunSpec) -> dict[str, Any]:
+    return flatten(spec.config.model_dump()) | {"seed": spec.seed}

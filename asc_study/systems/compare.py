@@ -1,0 +1,42 @@
+"""Paired comparison of two systems by name."""
+
+import pandas as pd
+
+from asc_study.base.errors import InputError
+from asc_study.evaluation.significance import Comparison, compare
+from asc_study.store.references import find_runs
+from asc_study.store.tracking import Tracker
+from asc_study.systems.members import Member, load_members
+
+
+def compare_runs(tracker: Tracker, first: str, second: str, *, split: str = "test") -> Comparison:
+    """Compare two systems on the same clips; the seeds of each are averaged.
+
+    Parameters
+    ----------
+    tracker
+        The store.
+    first, second
+        A run, or a row with all its seeds; see `find_runs`.
+    split
+        ``test`` or ``validation``.
+
+    Raises
+    ------
+    InputError
+        If a name stands for nothing, both are the same, or they were not tested on the same clips.
+    """
+    if split not in ("test", "validation"):
+        raise InputError(f"systems are compared on test or validation, got {split!r}: name one of them")
+    sides = [load_members(tracker, find_runs(tracker, reference))[0] for reference in (first, second)]
+    ids = [{member.record.run_id for member in side} for side in sides]
+    if ids[0] == ids[1]:
+        raise InputError(f"two different systems are compared, got {first!r} and {second!r}: they are the same runs")
+    tables = [[_table(member, split) for member in side] for side in sides]
+    return compare(tables[0], tables[1])
+
+
+def _table(member: Member, split: str) -> pd.DataFrame:
+    if split not in member.tables:
+        raise InputError(f"{member.name!r} has no predictions of the split {split!r}, only {sorted(member.tables)}")
+    return member.tables[split]

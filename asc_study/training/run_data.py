@@ -1,0 +1,162 @@
+"""What a run is trained and tested on: its clips with their splits, augmented copies included, and their features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asc_study.base.cache import cache_dir
+from asc_study.data.clips import Dataset, cut_validation
+from asc_study.features.audio import Recording
+from asc_study.features.logmel import LogMelSettings
+from asc_study.features.store import FeatureStore, extract
+from asc_study.settings.run_config import RunConfig, canonical_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """Clips and features of a run.
+
+    Attributes
+    ----------
+    clips
+        The clip table with its splits, and a train row for every augmented copy, whose ``clip_id`` names the
+        augmentation (``<clip>+pitch_shift``). The index is the clip's position in ``store``.
+    store
+        Static log-mel features.
+    left_out
+        One line for each copy that could not be made.
+    """
+
+    clips: "pd.DataFrame"
+    store: FeatureStore
+    left_out: tuple[str, ...] = ()
+
+
+def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
+    """The clip table with the splits of a run; the index is the clip's position in the data set.
+
+    Raises
+    ------
+    InputError
+        If the devices to be held out cannot be.
+    """
+    from pandas import Index
+
+    clips, validation = dataset.clips, config.validation
+    if config.training.data == "development":
+        clips = clips.assign(split="train")
+    elif validation.share > 0:
+        clips = cut_validation(
+            clips, share=validation.share, seed=validation.seed, holdout_devices=validation.holdout_devices
+        )
+    if config.training.clip_fraction < 1:
+        clips = _share_of_train(clips, dataset, config)
+    return clips.set_index(Index(dataset.clips["clip_id"]).get_indexer(clips["clip_id"]))
+
+
+def _share_of_train(clips: "pd.DataFrame", dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
+    """Keep a share of the train clips of each scene and device, at least one; ``validation.seed`` draws them.
+
+    Each clip has one rank in the draw, so a smaller share is a part of a larger one, whatever devices are held out.
+    """
+    import numpy as np
+    from pandas import Series
+
+    names = sorted(dataset.clips["clip_id"])
+    ranks = Series(np.random.default_rng(config.validation.seed).permutation(len(names)), index=names)
+    train = clips[clips["split"] == "train"]
+    groups = ranks.loc[train["clip_id"]].set_axis(train.index).groupby([train["scene"], train["device"]])
+    wanted = (config.training.clip_fraction * groups.transform("size")).round().clip(lower=1)
+    left_out = train.index[groups.rank() > wanted]
+    return clips.drop(index=left_out)
+
+
+def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:
+    """The feature settings of a run at the sample rate of the data set."""
+    return LogMelSettings(sample_rate=dataset.sample_rate, **config.features.model_dump())
+
+
+def run_data(
+    config: RunConfig, dataset: Dataset, audio_digests: Sequence[str], *, jobs: int = 1, progress: bool = False
+) -> RunData:
+    """Gather what a run needs; features and copies that are not stored yet are computed.
+
+    Parameters
+    ----------
+    config
+        The resolved settings.
+    dataset, audio_digests
+        The data set with the digest of each clip's audio.
+    jobs
+        Processes to compute with.
+    progress
+        Show progress bars on standard error.
+
+    Raises
+    ------
+    InputError
+        If a clip cannot be read, or a waveform augmentation does not find what it needs.
+    """
+    settings, cache = log_mel_settings(config, dataset), cache_dir() / "features"
+    recordings = [
+        Recording(Path(path), digest) for path, digest in zip(dataset.clips["path"], audio_digests, strict=True)
+    ]
+    store = extract(recordings, settings, cache, jobs=jobs, progress=progress)
+    clips = split_clips(dataset, config)
+    if not config.waveform_augmentation:
+        return RunData(clips, store)
+    return _with_copies(RunData(clips, store), config, dataset, audio_digests, jobs, progress)
+
+
+def _with_copies(
+    originals: RunData, config: RunConfig, dataset: Dataset, audio_digests: Sequence[str], jobs: int, progress: bool
+) -> RunData:
+    import pandas as pd
+
+    from asc_study.augmentation.copies import plan_copies
+    from asc_study.augmentation.waveform import TrainingSound
+
+    train = originals.clips[originals.clips["split"] == "train"]
+    sound = TrainingSound(
+        clips=train.reset_index(drop=True),
+        digests=[audio_digests[position] for position in train.index],
+        sample_rate=dataset.sample_rate,
+        cache=cache_dir() / "augmentation",
+        jobs=jobs,
+        progress=progress,
+    )
+    tables, store, left_out = [originals.clips], originals.store, []
+    for name, copies in plan_copies(config.waveform_augmentation, sound):
+        if not copies:
+            continue
+        made = extract(
+            copies,
+            log_mel_settings(config, dataset),
+            cache_dir() / "features",
+            jobs=jobs,
+            progress=progress,
+            leave_out_broken=True,
+            label=name,
+        )
+        whole = [number for number in range(len(copies)) if number not in made.broken]
+        table = train.iloc[[copies[number].row for number in whole]]
+        names = [f"{clip}+{copies[number].name}" for clip, number in zip(table["clip_id"], whole, strict=True)]
+        tables.append(table.assign(clip_id=names).set_index(pd.Index([len(store) + number for number in whole])))
+        store = store + made
+        left_out += [f"{copies[i].name} of {copies[i].path}: {reason}" for i, reason in made.broken.items()]
+    return RunData(pd.concat(tables), store, tuple(left_out))
+
+
+def data_key(config: RunConfig) -> str:
+    """Equal for runs that are trained on the same data, so that these are made once for all of them."""
+    keys: dict[str, Any] = config.model_dump(include={"features", "waveform_augmentation", "validation"})
+    return canonical_json(keys | {"data": config.training.data, "clip_fraction": config.training.clip_fraction})
+
+
+def describe_left_out(left_out: Sequence[str]) -> str:
+    """One line that says how many copies could not be made, and shows the first."""
+    return f"note: {len(left_out)} augmented copies could not be made and are left out, the first: {left_out[0]}"

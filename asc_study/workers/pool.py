@@ -1,0 +1,32 @@
+"""Parallel work: one function over ``joblib.Parallel``; no scheduler of our own."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from asc_study.base.errors import InputError
+
+
+def run_parallel(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, jobs: int) -> Iterator[Any]:
+    """Call ``function(*args)`` for each of ``calls`` in ``jobs`` processes and yield the results as they come.
+
+    One job runs in this process, in order; more run in fresh worker processes (loky), in the order of completion, so a
+    result has to say which call it belongs to. ``function`` and its arguments must be picklable.
+
+    Raises
+    ------
+    InputError
+        If ``jobs`` is below 1.
+    """
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of processes to use")
+    from joblib import Parallel, delayed
+
+    waiting = list(calls)
+    parallel = Parallel(
+        n_jobs=max(1, min(jobs, len(waiting))),
+        backend="loky",
+        return_as="generator_unordered",
+        pre_dispatch="all",
+        batch_size=1,
+    )
+    yield from parallel(delayed(function)(*args) for args in waiting)

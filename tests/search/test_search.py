@@ -1,0 +1,520 @@
+"""The search loop with a stand-in for training: trials, totals, workers that die, Ctrl-C, launches that share."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+
+from asc_study.base.errors import InputError, TrainingFailure
+from asc_study.evaluation.predictions import predictions_table
+from asc_study.search.claims import fail_trial
+from asc_study.search.file import Search, load_search
+from asc_study.search.run_search import SearchResult, run_search
+from asc_study.search.storage import open_storage, storage_url
+from asc_study.search.trial import Fold
+from asc_study.settings.study_file import load_study
+from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.study.launch import Launch, identify
+from asc_study.study.train_run import RunSpec
+from asc_study.training.run_data import split_clips
+
+pytestmark = pytest.mark.usefixtures("tracker")  # an empty store, which MLflow takes a second to create
+
+ALPHA = "batch_augmentation.mixup.alpha"
+CONTENT = {
+    "search": "s",
+    "base": {
+        "model": {"width": 0.03},
+        "features": {"n_mels": 32},
+        "training": {"epochs": 2, "threads": 2},
+        "validation": {"share": 0.4},
+    },
+    "space": {ALPHA: {"type": "float", "low": 0.1, "high": 1.0}},
+    "holdout": {"devices": ["s3"]},
+    "sampler": {"name": "random", "seed": 0},
+}
+
+
+class FakeTraining:
+    """Stands in for training: the accuracy on s3 is 1 - |alpha - 0.5| in every epoch, on b half of that."""
+
+    def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
+        self.alpha = spec.config.batch_augmentation["mixup"]["alpha"]
+        self.value = 1 - abs(self.alpha - 0.5)
+        self.spec, self.launch, self.watch = spec, launch, watch
+        _misbehave(spec)
+
+    def measured(self) -> dict[str, float]:
+        return {"validation/device_acc_s3": self.value, "validation/device_acc_b": self.value / 2}
+
+    def train_epoch(self) -> dict[str, float]:
+        watched = {name: self.measured()[name] for name in self.watch}
+        return {"train_loss": 1.0, "validation_acc": self.value, "clips": 10, **watched}
+
+    def result(self) -> Fold:
+        clips = split_clips(self.launch.data.dataset, self.spec.config)
+        clips = clips[clips["split"] == "validation"]
+        uniform = predictions_table(clips, np.full((len(clips), 10), 0.1, np.float32), "ten_class")
+        others = {"validation/acc_avg": self.value / 2, "cost/model_kb": 100 * self.alpha}
+        return Fold(self.measured() | others, uniform)
+
+
+def _misbehave(spec: RunSpec) -> None:
+    """What the environment variable FAKE asks for: die in a trial once or always, fail in one, wait for a signal."""
+    wish, _, number = os.environ.get("FAKE", "").partition(" ")
+    if number and not spec.row.startswith(f"trial {number}"):
+        return
+    if wish == "die" or (wish == "die-once" and not Path("died").exists()):
+        Path("died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if wish.startswith("fail"):
+        raise TrainingFailure("the loss became nan in epoch 1: lower training.lr_max")
+    if wish == "lose":
+        with closing(sqlite3.connect("optuna.db")) as connection:
+            connection.execute("DROP TABLE IF EXISTS trials")
+    if wish == "slow":
+        time.sleep(1)
+    if wish == "wait":
+        Path(f"waiting-{os.getpid()}").touch()
+        time.sleep(100)
+
+
+@pytest.fixture
+def light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that train nothing need no TensorFlow."""
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+
+
+def load(**changes) -> Search:
+    path = Path("s.yaml")
+    path.write_text(yaml.safe_dump(CONTENT | changes))
+    return load_search(path)
+
+
+def search(simulated: Path, trials: int, jobs: int = 1, said: list[str] | None = None, **changes) -> SearchResult:
+    say = (said if said is not None else []).append
+    data = identify(simulated)
+    url = storage_url(os.environ.get("TEST_STORAGE"))
+    return run_search(load(**changes), data, url=url, trials=trials, jobs=jobs, say=say, train=FakeTraining)
+
+
+def trials_of(name: str = "s") -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(storage=open_storage(storage_url()), study_name=name).get_trials()
+
+
+def runs_of(tracker: Tracker, kind: str) -> list[RunRecord]:
+    return sorted(tracker.runs("s", kind=kind), key=lambda record: int(record.tags.get("asc.trial", 0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"name": "grid"},
+        {"name": "nsga2", "population_size": 3},
+        {"name": "cmaes", "n_startup_trials": 2},
+    ],
+    ids=lambda sampler: sampler["name"],
+)
+def test_every_sampler_proposes_points_of_the_space(simulated: Path, sampler: dict):
+    space = {
+        ALPHA: {"type": "float", "low": 0.1, "high": 1.0, "step": 0.1},
+        "training.epochs": {"type": "int", "low": 1, "high": 2},
+    }
+    result = search(simulated, 5, sampler=sampler | {"seed": 0}, space=space)
+    points = [(round(trial.params[ALPHA], 6), trial.params["training.epochs"]) for trial in trials_of()]
+    assert result.counts["complete"] == len(points) == 5
+    assert all(alpha in np.arange(1, 11).round(6) / 10 and epochs in (1, 2) for alpha, epochs in points)
+    if sampler["name"] == "grid":
+        assert len(set(points)) == 5
+    best = min(points, key=lambda point: abs(point[0] - 0.5))
+    assert result.best[0].point[ALPHA] == best[0]
+
+
+@pytest.mark.slow
+def test_trials_are_runs_under_a_search_run_and_the_best_is_a_study(simulated: Path):
+    result = search(simulated, 4, final={"seeds": [3, 4]})
+    tracker = Tracker()
+    (parent,) = runs_of(tracker, "search")
+    children = runs_of(tracker, "trial")
+    trials = trials_of()
+    assert result.counts["complete"] == len(children) == len(trials) == 4
+    assert parent.status == "FINISHED"
+    for trial, run in zip(trials, children, strict=True):
+        value = 1 - abs(trial.params[ALPHA] - 0.5)
+        assert trial.value == pytest.approx(value)
+        assert trial.intermediate_values == pytest.approx({0: value, 1: value})
+        assert run.status == "FINISHED"
+        assert run.tags["mlflow.parentRunId"] == parent.run_id
+        assert run.tags["asc.trial"] == str(trial.number)
+        assert run.tags["asc.state"] == "complete"
+        assert run.tags["asc.optuna_study"] == "s"
+        assert run.tags["asc.optuna_storage"] == storage_url()
+        assert float(run.params["batch_augmentation.mixup.alpha"]) == pytest.approx(trial.params[ALPHA])
+        assert run.metrics["holdout/acc"] == run.metrics["holdout/acc_s3"] == pytest.approx(value)
+        assert run.metrics["validation/acc_avg"] == pytest.approx(value / 2)
+        assert (run.metrics["cost/trained_epochs"], run.metrics["cost/clips_seen"]) == (2, 20)
+        assert 0 < run.metrics["cost/trial_seconds"] < 60
+        assert not any(name.startswith("test/") for name in run.metrics)
+    best = min(trials, key=lambda trial: abs(trial.params[ALPHA] - 0.5))
+    assert result.best[0].number == best.number
+    assert parent.metrics["holdout/acc"] == pytest.approx(best.value)
+    path = tracker.artifact(parent.run_id, "best.yaml")
+    assert path.read_text() == result.study
+    study = load_study(path)
+    assert [row.name for row in study.rows] == [f"best-trial-{best.number}", "base"]
+    assert study.rows[0].config.batch_augmentation["mixup"]["alpha"] == best.params[ALPHA]
+    assert study.rows[1].config.batch_augmentation == {}
+    assert study.seeds == (3, 4)
+    assert study.name == "s-final"
+    page = tracker.artifact(parent.run_id, "figures/search.html").read_text()
+    assert page.count("Plotly.newPlot") >= 4
+    assert 'src="https://' not in page
+
+
+@pytest.mark.slow
+def test_running_again_goes_on_to_the_total(simulated: Path):
+    search(simulated, 2)
+    said: list[str] = []
+    assert search(simulated, 5, said=said).counts["complete"] == 5
+    clips = split_clips(identify(simulated).dataset, load().config({}))
+    count = len(clips.query("split == 'validation' and device == 's3'"))
+    assert said[0] == (
+        f"search s: 5 trials wanted, 2 complete; {count} held-out clips (s3) decide: differences below about "
+        f"{1 / count**0.5:.2f} are noise"
+    )
+    assert said[-1].startswith("[5/5] trial 4 (alpha=")
+    assert len({trial.params[ALPHA] for trial in trials_of()}) == 5  # the second launch draws other points
+    said = []
+    assert search(simulated, 5, said=said).counts["complete"] == 5
+    assert len(said) == 1
+    assert len(runs_of(Tracker(), "search")) == 2  # nothing to do is no launch
+
+
+@pytest.mark.slow
+def test_a_seeded_search_proposes_the_same_trials(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+    for repeat in ("first", "second"):
+        folder = Path.cwd() / repeat
+        folder.mkdir()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        search(simulated, 6, sampler={"name": "tpe", "seed": 1, "n_startup_trials": 3})
+        drawn.append([trial.params[ALPHA] for trial in trials_of()])
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 6
+
+
+@pytest.mark.slow
+def test_a_failed_trial_counts_and_says_why(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE", "fail 1")
+    said: list[str] = []
+    result = search(simulated, 3, said=said)
+    assert (result.counts["complete"], result.counts["failed"]) == (2, 1)
+    failed = runs_of(Tracker(), "trial")[1]
+    assert (failed.status, failed.tags["asc.state"]) == ("FAILED", "failed")
+    assert failed.failure.startswith("the loss became nan in epoch 1")
+    assert trials_of()[1].user_attrs["asc.failure"] == failed.failure
+    assert any("trial 1" in line and "failed: the loss became nan" in line for line in said)
+
+
+@pytest.mark.slow
+def test_what_fails_all_trials_ends_the_search(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE", "fail")
+    with pytest.raises(InputError, match="5 trials failed one after the other, the last: the loss became nan"):
+        search(simulated, 9)
+    assert len(trials_of()) == 5
+
+
+class OddSampler(optuna.samplers.RandomSampler):
+    def sample_independent(self, *arguments):
+        raise RuntimeError("no idea")
+
+
+@pytest.mark.slow
+def test_a_point_that_cannot_be_drawn_is_told(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("asc_study.search.worker.make_sampler", lambda *arguments: OddSampler())
+    said: list[str] = []
+    result = search(simulated, 1, said=said)
+    assert result.counts["failed"] == 1
+    assert said[-1] == "[1/1] trial 0 (base): failed: RuntimeError: no idea"
+
+
+@pytest.mark.slow
+def test_a_trial_that_other_tools_added_is_not_the_best(simulated: Path):
+    search(simulated, 1)
+    study = optuna.load_study(storage=open_storage(storage_url()), study_name="s")
+    distributions = {"zzz": optuna.distributions.FloatDistribution(0, 1)}
+    study.add_trial(optuna.create_trial(params={"zzz": 0.5}, distributions=distributions, value=2.0))
+    result = search(simulated, 3)
+    assert result.counts["complete"] == 3
+    assert set(result.best[0].point) == {ALPHA}
+    assert result.best[0].values["holdout"] <= 1
+
+
+@pytest.mark.slow
+def test_bad_trials_are_pruned_and_marked(simulated: Path):
+    result = search(simulated, 8, pruner={"name": "median", "n_startup_trials": 2})
+    pruned = [trial for trial in trials_of() if trial.state.name == "PRUNED"]
+    assert 0 < len(pruned) == result.counts["pruned"]
+    runs = runs_of(Tracker(), "trial")
+    for trial in pruned:
+        run = runs[trial.number]
+        assert (run.status, run.tags["asc.state"]) == ("KILLED", "pruned")
+        assert (run.metrics["cost/trained_epochs"], run.metrics["cost/clips_seen"]) == (1, 10)
+        assert trial.intermediate_values.keys() == {0}
+
+
+@pytest.mark.slow
+def test_folds_train_side_by_side_and_what_counts_is_their_mean(simulated: Path):
+    search(simulated, 1, holdout={"devices": ["s3", "b"]}, base=CONTENT["base"] | {"validation": {"share": 0.6}})
+    (trial,) = trials_of()
+    value = 1 - abs(trial.params[ALPHA] - 0.5)
+    assert trial.value == pytest.approx(0.75 * value)
+    assert trial.intermediate_values == pytest.approx({0: 0.75 * value, 1: 0.75 * value})
+    (run,) = runs_of(Tracker(), "trial")
+    assert run.metrics["holdout/acc_s3"] == pytest.approx(value)
+    assert run.metrics["holdout/acc_b"] == pytest.approx(value / 2)
+    assert run.metrics["holdout/acc"] == pytest.approx(0.75 * value)
+    assert (run.metrics["cost/trained_epochs"], run.metrics["cost/clips_seen"]) == (4, 40)
+
+
+class TwoFaces(FakeTraining):
+    """The trial 3 is the worst on s3 and the best on the whole; those after it are the best on s3 and the worst."""
+
+    def measured(self) -> dict[str, float]:
+        number = int(self.spec.row.split()[1])
+        on_s3, on_b = (0.4, 0.5) if number < 3 else (0.3, 0.7) if number == 3 else (0.8, 0.0)
+        return {"validation/device_acc_s3": on_s3, "validation/device_acc_b": on_b}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pruner",
+    [{"name": "median", "n_startup_trials": 2}, {"name": "hyperband", "reduction_factor": 2}],
+    ids=lambda pruner: pruner["name"],
+)
+def test_a_trial_is_pruned_by_the_mean_over_the_folds(simulated: Path, pruner: dict):
+    """Trial 3 is worse than the others on s3 but better on the whole, trial 4 the other way round."""
+    base = CONTENT["base"] | {"validation": {"share": 0.6}}
+    content = load(pruner=pruner, base=base, holdout={"devices": ["s3", "b"]})
+    run_search(content, identify(simulated), url=storage_url(), trials=9, train=TwoFaces)
+    states = [trial.state.name for trial in trials_of()]
+    assert states[3] == "COMPLETE"
+    assert trials_of()[3].value == pytest.approx(0.5)
+    if pruner["name"] == "median":
+        assert states[4:] == ["PRUNED"] * 5
+    else:
+        assert "PRUNED" in states[4:]
+    run = runs_of(Tracker(), "trial")[states.index("PRUNED")]
+    assert not any(name.startswith(("holdout/", "validation/")) for name in run.metrics)  # of half a training
+    assert run.metrics["epoch/objective"] == pytest.approx(0.4)
+
+
+@pytest.mark.slow
+def test_two_objectives_have_a_front(simulated: Path):
+    result = search(simulated, 1, objectives=["holdout", "cost/model_kb"], search="s")
+    (trial,) = trials_of()
+    alpha = trial.params[ALPHA]
+    assert trial.values == pytest.approx([1 - abs(alpha - 0.5), 100 * alpha])
+    assert result.best[0].values == pytest.approx({"holdout": 1 - abs(alpha - 0.5), "cost/model_kb": 100 * alpha})
+    assert [row["name"] for row in yaml.safe_load(result.study)["rows"]] == ["best-trial-0", "base"]
+
+
+@pytest.mark.slow
+def test_a_grid_is_tried_point_by_point(simulated: Path):
+    space = {ALPHA: {"type": "float", "low": 0.2, "high": 0.8, "step": 0.2}}
+    result = search(simulated, 100, space=space, sampler={"name": "grid"})
+    assert result.counts["complete"] == 4
+    assert sorted(trial.params[ALPHA] for trial in trials_of()) == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
+@pytest.mark.slow
+def test_time_is_an_end_too(simulated: Path):
+    data = identify(simulated)
+    started = time.monotonic()
+    result = run_search(load(), data, url=storage_url(), timeout_seconds=3, train=FakeTraining)
+    assert result.counts["complete"] >= 1
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.slow
+def test_objectives_in_another_order_are_another_search(simulated: Path):
+    search(simulated, 1, objectives=["holdout", "cost/model_kb"])
+    with pytest.raises(InputError, match="begun with other objectives: objectives was"):
+        search(simulated, 2, objectives=["cost/model_kb", "holdout"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_storage_that_is_lost_in_the_middle_is_one_line(simulated: Path, jobs: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE", "lose")
+    with pytest.raises(InputError, match=r"the Optuna storage sqlite:.* cannot be used: "):
+        search(simulated, 2, jobs=jobs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"holdout": {"devices": ["s4"]}}, r"row 'trial without s4': a held-out device must be one of the training"),
+        (
+            {"objectives": ["validation/acc_s4-s6"]},
+            r"validation clips do not have the objective .validation/acc_s4-s6.: they are of the devices a, ",
+        ),
+        (
+            {"space": {"batch_augmentation.random_crop.frames": {"type": "int", "low": 10, "high": 4000}}},
+            r"row 'trial with frames=10': fcnn needs at least 15 mel bands and 15 frames, got 32 and 10",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_data_is_found_before_anything_is_made(simulated: Path, changes: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        search(simulated, 1, **changes)
+    assert not Path("optuna.db").exists()
+
+
+def test_a_search_needs_an_end(simulated: Path):
+    with pytest.raises(InputError, match="a search needs an end, got neither --trials nor --timeout nor a `budget`"):
+        run_search(load(), identify(simulated), url=storage_url(), train=FakeTraining)
+
+
+@pytest.mark.slow
+def test_another_space_under_the_same_name_is_refused(simulated: Path):
+    search(simulated, 1)
+    with pytest.raises(
+        InputError,
+        match=r"begun with other parameters: space\.batch_augmentation\.mixup\.alpha\.high was 1\.0, is 2\.0",
+    ):
+        search(simulated, 2, space={ALPHA: {"type": "float", "low": 0.1, "high": 2.0}})
+    with pytest.raises(
+        InputError, match=r"begun with other objectives: objectives was \[\['holdout', 'maximize'\]\], is "
+    ):
+        search(simulated, 2, objectives=["validation/log_loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
+def test_a_killed_worker_loses_no_trial(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FAKE", "die-once")
+    said: list[str] = []
+    result = search(simulated, 6, jobs=2, said=said)
+    assert any("a worker was ended by signal 9: the trial that it had is tried once more" in line for line in said)
+    assert (result.counts["complete"], result.counts["cut_off"]) == (6, 1)
+    trials = trials_of()
+    assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 6, "FAIL": 1}
+    (dead,) = (trial for trial in trials if trial.state.name == "FAIL")
+    assert dead.params in [trial.params for trial in trials if trial.state.name == "COMPLETE"]
+    tracker = Tracker()
+    assert Counter(run.status for run in runs_of(tracker, "trial")) == {"FINISHED": 6, "KILLED": 1}
+    assert [run.status for run in runs_of(tracker, "search")] == ["FINISHED"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
+def test_a_point_that_kills_its_worker_is_given_up_after_the_second_time(
+    simulated: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FAKE", "die")
+    with pytest.raises(InputError, match=r"4 workers died \(signal 9\) and ended no trial: --jobs 1 shows the reason"):
+        search(simulated, 6, jobs=2)
+    trials = trials_of()
+    assert {trial.state.name for trial in trials} <= {"FAIL", "WAITING"}
+    assert {run.status for run in Tracker().runs("s")} == {"KILLED"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before a report", "at its end"])
+def test_a_trial_that_others_took_for_dead_is_theirs(simulated: Path, when: str):
+    taken: list[int] = []
+
+    class Sleeper(FakeTraining):
+        """Is taken for dead before an epoch that reports, or at its end."""
+
+        def take(self) -> None:
+            if not taken:
+                taken.append(0)
+                study = optuna.load_study(storage=open_storage(storage_url()), study_name="s")
+                assert fail_trial(study, 0)
+
+        def train_epoch(self) -> dict[str, float]:
+            if when == "before a report":
+                self.take()
+            return super().train_epoch()
+
+        def result(self) -> Fold:
+            self.take()
+            return super().result()
+
+    said: list[str] = []
+    data = identify(simulated)
+    result = run_search(load(), data, url=storage_url(), trials=3, say=said.append, train=Sleeper)
+    assert (result.counts["complete"], result.counts["failed"]) == (2, 1)
+    assert any("trial 0" in line and "taken for dead" in line for line in said)
+    assert [run.status for run in runs_of(Tracker(), "trial")] == ["FAILED", "FINISHED", "FINISHED"]
+
+
+def _main(simulated: str, trials: str, jobs: str) -> None:
+    """What the subprocesses of the tests below run."""
+    search(Path(simulated), int(trials), jobs=int(jobs))
+
+
+def launch(simulated: Path, trials: int, jobs: int, fake: str, **environment: str) -> subprocess.Popen[str]:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_search; test_search._main(*sys.argv[2:])"
+    arguments = [str(Path(__file__).parents[1]), str(simulated), str(trials), str(jobs)]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "FAKE": fake, **environment},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
+def test_two_launches_share_a_search(simulated: Path):
+    processes = [launch(simulated, 10, 1, "slow") for _ in range(2)]
+    for process in processes:
+        _, stderr = process.communicate(timeout=200)
+        assert process.returncode == 0, stderr
+    trials = trials_of()
+    assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 10}
+    assert len({trial.user_attrs["asc.worker"][0] for trial in trials}) == 2
+    assert len({trial.params[ALPHA] for trial in trials}) == 10
+    tracker = Tracker()
+    assert sorted(int(run.tags["asc.trial"]) for run in runs_of(tracker, "trial")) == list(range(10))
+    assert {run.status for run in tracker.runs("s")} == {"FINISHED"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_finishes_cleanly_and_the_search_goes_on(simulated: Path, jobs: int):
+    process = launch(simulated, 4, jobs, "wait")
+    deadline = time.monotonic() + 100
+    while len(list(Path.cwd().glob("waiting-*"))) < jobs and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert stderr.count("Traceback") == 1  # of the launch alone, which `main` turns into a line
+    trials = trials_of()
+    assert Counter(trial.state.name for trial in trials) == {"FAIL": jobs, "WAITING": jobs}
+    tracker = Tracker()
+    assert {run.status for run in tracker.runs("s")} == {"KILLED"}
+    assert {run.tags["asc.state"] for run in runs_of(tracker, "trial")} == {"interrupted"}
+
+    points = {trial.params[ALPHA] for trial in trials}
+    result = search(simulated, 4)
+    assert (result.counts["complete"], result.counts["cut_off"]) == (4, jobs)
+    assert points <= {trial.params[ALPHA] for trial in trials_of() if trial.state.name == "COMPLETE"}

@@ -1,0 +1,199 @@
+"""Search files: what is read, what a point and a fold of it are, what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from asc_study.base.errors import InputError
+from asc_study.evaluation.metrics import direction
+from asc_study.search.file import load_search
+from asc_study.search.objective import METRICS
+from asc_study.search.sampler import make_pruner, make_sampler
+
+ALPHA = "batch_augmentation.mixup.alpha"
+CROP = "batch_augmentation.random_crop"
+SPACE = {ALPHA: {"type": "float", "low": 0.1, "high": 1.0}}
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+def load(profile: str | None = None, overrides: tuple[str, ...] = (), **content):
+    path = Path("s.yaml")
+    path.write_text(yaml.safe_dump({"search": "s", "space": SPACE} | content))
+    return load_search(path, profile=profile, overrides=overrides)
+
+
+@pytest.mark.parametrize("name", ["search_mixup_masks", "search_augmentation_set", "search_small_model"])
+@pytest.mark.parametrize("profile", [None, "small"])
+def test_shipped_searches_resolve(name: str, profile: str | None):
+    search = load_search(STUDIES / f"{name}.yaml", profile=profile)
+    assert search.holds_out
+    assert search.corners()
+
+
+def test_defaults():
+    search = load()
+    assert [(t.name, t.metric, t.direction) for t in search.targets] == [("holdout", "holdout/acc", "maximize")]
+    assert search.holdout.model_dump() == {"devices": ["s3", "b"], "mode": "in_turn"}
+    assert search.final_seeds == (0, 1, 2)
+    assert (search.sampler.name, search.sampler.seed, search.pruner.name) == ("tpe", 0, "none")
+
+
+def test_folds_leave_one_device_out_in_turn_or_all_together():
+    search = load()
+    folds = search.folds(search.config({ALPHA: 0.2}))
+    assert {name: fold.validation.holdout_devices for name, fold in folds.items()} == {"s3": ["s3"], "b": ["b"]}
+    assert all(fold.batch_augmentation["mixup"]["alpha"] == 0.2 for fold in folds.values())
+    together = load(holdout={"devices": ["s3", "b"], "mode": "together"})
+    (fold,) = together.folds(together.config({})).values()
+    assert fold.validation.holdout_devices == ["b", "s3"]
+    other = load(objectives=["validation/log_loss"])
+    assert other.folds(other.config({})) == {"": other.config({})}
+
+
+def test_fidelity_is_for_trials_and_profile_and_set_win_over_it():
+    content = {
+        "base": {"training": {"epochs": 30}},
+        "fidelity": {"epochs": 6, "clip_fraction": 0.5, "width": 0.25},
+        "profiles": {"small": {"training": {"epochs": 2}}},
+    }
+    search = load(**content)
+    trial, full = search.config({}), search.config({}, full=True)
+    assert (trial.training.epochs, trial.training.clip_fraction, trial.model["width"]) == (6, 0.5, 0.25)
+    assert (full.training.epochs, full.training.clip_fraction, full.model["width"]) == (30, 1, 1)
+    assert load("small", **content).config({}).training.epochs == 2
+    assert load("small", ("training.epochs=3",), **content).config({}).training.epochs == 3
+
+
+def test_a_profile_changes_augmentations_that_the_point_uses_and_no_drawn_value():
+    content = {
+        "space": SPACE | {CROP: {"type": "categorical", "choices": [None, {}]}},
+        "profiles": {"small": {"batch_augmentation": {"random_crop": {"frames": 50}, "mixup": {"alpha": 9.0}}}},
+    }
+    search = load("small", **content)
+    switched_on = search.config({ALPHA: 0.2, CROP: "on"})
+    assert switched_on.batch_augmentation == {"mixup": {"alpha": 0.2}, "random_crop": {"frames": 50}}
+    assert search.config({ALPHA: 0.2, CROP: "off"}).batch_augmentation == {"mixup": {"alpha": 0.2}}
+
+
+def test_identity_names_what_must_not_change():
+    identity = load().identity("d1")
+    assert identity["objectives"] == [["holdout", "maximize"]]
+    assert identity["settings"]["training.epochs"] == 254
+    assert load(sampler={"name": "random", "seed": 7}).identity("d1") == identity
+    assert load(base={"training": {"epochs": 3}}).identity("d1") != identity
+    assert load().identity("d2") != identity
+
+
+def test_every_objective_has_a_direction_of_its_own():
+    assert {direction(metric) for metric in METRICS if "acc" in metric} == {"maximize"}
+    assert {direction(metric) for metric in METRICS if "acc" not in metric} == {"minimize"}
+    (target,) = load(objectives=["validation/log_loss"]).targets
+    assert target.direction == "minimize"
+
+
+@pytest.mark.parametrize("name", ["random", "tpe", "nsga2", "cmaes"])
+def test_a_trial_is_drawn_from_a_seed_of_its_own(name: str):
+    """Whether one process draws all trials or each is drawn by another makes no difference."""
+    import optuna
+
+    def drawn(seed: int, *, processes: bool) -> list[float]:
+        search = load(sampler={"name": name, "seed": seed})
+        study = optuna.create_study(sampler=make_sampler(search.sampler, search.space))
+        values = []
+        for _ in range(4):
+            trial = study.ask()
+            values.append(trial.suggest_float(ALPHA, 0.1, 1.0))
+            study.tell(trial, values[-1])
+            if processes:
+                study.sampler = make_sampler(search.sampler, search.space)
+        return values
+
+    values = drawn(3, processes=False)
+    assert values == drawn(3, processes=True)
+    assert values != drawn(4, processes=False)
+    assert len(set(values)) == 4
+
+
+def test_all_processes_shuffle_a_grid_alike():
+    search = load(sampler={"name": "grid", "seed": 3}, space={ALPHA: SPACE[ALPHA] | {"step": 0.1}})
+    first, second = (make_sampler(search.sampler, search.space) for _ in range(2))
+    assert first._all_grids == second._all_grids
+
+
+def test_hyperband_knows_the_longest_trial():
+    search = load(pruner={"name": "hyperband", "min_resource": 2})
+    assert make_pruner(search.pruner, 28)._max_resource == 28
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"sampler": {"name": "cmaes"}, "objectives": ["holdout", "cost/macs"]},
+            "'cmaes' knows one objective only, got",
+        ),
+        (
+            {"objectives": ["cost/macs"], "fidelity": {"width": 0.5}},
+            "`fidelity.width` would make 'cost/macs' that of a th",
+        ),
+        (
+            {"pruner": {"name": "hyperband", "max_resource": 2, "min_resource": 4}},
+            "must be at least min_resource, got 2",
+        ),
+        ({"pruner": {"name": "hyperband", "max_resource": 0}}, "must be at least 1, got 0"),
+        ({"pruner": {"name": "hyperband", "min_resource": 999}}, r"at most the epochs of a trial \(254\), got 999"),
+        ({"holdout": {"devices": ["s3", "s3"]}}, "holdout.devices must be different"),
+        ({"search": "a b"}, r"`search` must be at most 100 letters"),
+        ({"objectiv": []}, r"unknown key 'objectiv': did you mean 'objectives'"),
+        ({"space": {}}, r"`space` must name at least one parameter"),
+        ({"objectives": ["holdoutt"]}, r"unknown objective 'holdoutt': did you mean 'holdout'"),
+        ({"objectives": ["test/acc_avg"]}, r"nothing is chosen on the test split, got the objective 'test/acc_avg'"),
+        ({"objectives": ["device/acc_s4"]}, r"nothing is chosen on the test split"),
+        ({"objectives": ["gap/A_to_unseen"]}, r"nothing is chosen on the test split"),
+        ({"objectives": ["holdout", "holdout/acc"]}, r"'holdout/acc' is given twice"),
+        ({"objectives": []}, r"objectives"),
+        ({"sampler": {"name": "tpee"}}, r"unknown `sampler\.name`, got 'tpee': did you mean 'tpe'"),
+        ({"sampler": {"name": "tpe", "n_startup": 3}}, r"unknown key 'sampler\.n_startup'.*'n_startup_trials'"),
+        ({"sampler": {"name": "grid"}}, r"the sampler 'grid' needs a `step`"),
+        ({"pruner": {"name": "median", "warmup": 3}}, r"unknown key 'pruner\.warmup'"),
+        (
+            {"pruner": {"name": "median"}, "objectives": ["holdout", "cost/model_kb"]},
+            r"pruned by one objective only, got the pruner 'median' with 2 objectives",
+        ),
+        ({"fidelity": {"clip_fraction": 0}}, r"`fidelity\.clip_fraction` must be above 0\.0, got 0"),
+        (
+            {"fidelity": {"width": 0.5}, "space": {"model.width": {"type": "float", "low": 0.1, "high": 1}}},
+            r"`fidelity` sets 'model\.width', which is searched",
+        ),
+        ({"holdout": {"devices": ["s33"]}}, r"unknown validation\.holdout_devices 's33': did you mean 's3'"),
+        ({"base": {"validation": {"holdout_devices": ["b"]}}}, r"validation\.holdout_devices is set by `holdout`"),
+        ({"base": {"training": {"data": "development"}}}, r"a search needs a validation split"),
+        ({"base": {"validation": {"share": 0}}}, r"a search needs a validation split"),
+        ({"base": {"training": {"epoch": 3}}}, r"base: unknown key 'training\.epoch'"),
+        (
+            {"space": {ALPHA: {"type": "float", "low": -0.5, "high": 1.0}}},
+            r"s\.yaml: alpha=-0\.5: `batch_augmentation\.mixup\.alpha` must be above 0\.0, got -0\.5",
+        ),
+        ({"space": {"training.epoch": {"type": "int", "low": 1, "high": 3}}}, r"unknown key 'training\.epoch'"),
+        ({"budget": {"trials": 0}}, r"`budget\.trials` must be at least 1, got 0"),
+        ({"final": {"seeds": [0, 0]}}, r"final\.seeds must be different"),
+    ],
+)
+def test_bad_searches_are_one_line(content, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load(**content)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_profile_and_a_setting_that_is_searched_are_refused():
+    with pytest.raises(InputError, match=r"has no profile 'big': the file has none"):
+        load("big")
+    with pytest.raises(InputError, match=r"--set sets 'batch_augmentation\.mixup\.alpha', which is searched"):
+        load(overrides=(f"{ALPHA}=0.3",))
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("asc_study.search.sampler.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"'gp' needs the package torch, which is not installed: pip install torch"):
+        load(sampler={"name": "gp"})

@@ -1,0 +1,124 @@
+"""Two worker processes on a real PostgreSQL, for Optuna's storage and for MLflow's own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from test_search import ALPHA, FakeTraining, launch, light_workers, load
+
+from asc_study.base.errors import InputError
+from asc_study.search.run_search import run_search
+from asc_study.search.storage import open_storage, storage_url
+from asc_study.store.tracking import Tracker
+from asc_study.study.launch import identify
+
+__all__ = ["light_workers"]  # a fixture
+
+pytest.importorskip("psycopg", reason="psycopg is not installed: pip install asc-study[postgresql]")
+
+
+def _program(name: str) -> str | None:
+    """A program of PostgreSQL; Debian keeps them out of the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return shutil.which(name) or (str(found[-1]) if found else None)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A cluster of its own; gives the start of its URLs."""
+    initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="asc-study-postgresql-"))  # pytest's folders are closed to other users
+    as_user = []
+    if os.geteuid() == 0:  # PostgreSQL does not run as root
+        if shutil.which("runuser") is None:
+            pytest.skip("PostgreSQL does not run as root, and runuser is not installed")
+        as_user = ["runuser", "-u", "postgres", "--"]
+        shutil.chown(folder, "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = folder / "data"
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_user, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    run(initdb, "--pgdata", str(data), "--username", "asc", "--auth", "trust", "--encoding", "UTF8", "--no-sync")
+    run(pg_ctl, "--pgdata", str(data), "--options", options, "--log", str(folder / "log"), "--wait", "start")
+    try:
+        yield f"postgresql+psycopg://asc:secret@127.0.0.1:{port}"
+    finally:
+        run(pg_ctl, "--pgdata", str(data), "--mode", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def _create(server: str, name: str) -> str:
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{server}/{name}"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
+def test_twenty_trials_on_two_workers(server: str, simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow"))
+    url = storage_url(_create(server, "optuna"))
+    data = identify(simulated)
+    result = run_search(load(), data, url=url, trials=20, jobs=2, train=FakeTraining)
+    assert result.counts == {"complete": 20, "pruned": 0, "failed": 0, "running": 0, "waiting": 0, "cut_off": 0}
+
+    trials = optuna.load_study(storage=open_storage(url), study_name="s").get_trials()
+    assert [trial.number for trial in trials] == list(range(20))
+    assert len({trial.params[ALPHA] for trial in trials}) == 20
+    assert len({trial.user_attrs["asc.worker"][0] for trial in trials}) == 2
+    for trial in trials:
+        value = 1 - abs(trial.params[ALPHA] - 0.5)
+        assert trial.value == pytest.approx(value)
+        assert trial.intermediate_values == pytest.approx({0: value, 1: value})
+
+    runs = Tracker().runs("s", kind="trial")
+    assert sorted(int(run.tags["asc.trial"]) for run in runs) == list(range(20))
+    assert {run.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        assert run.metrics["holdout/acc"] == pytest.approx(trials[int(run.tags["asc.trial"])].value)
+        assert "secret" not in str(run.tags)
+        assert ":***@" in run.tags["asc.optuna_storage"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("light_workers")
+def test_two_machines_share_a_search(server: str, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Launches that share no lock, as on two machines: only the databases are common."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow2"))
+    url = storage_url(_create(server, "optuna2"))
+    Tracker(), open_storage(url)  # MLflow's tables cannot be created by two at once
+    processes = [
+        launch(simulated, 10, 1, "slow", TEST_STORAGE=url, ASC_STUDY_CACHE=str(tmp_path / name)) for name in ("a", "b")
+    ]
+    for process in processes:
+        _, stderr = process.communicate(timeout=200)
+        assert process.returncode == 0, stderr
+    trials = optuna.load_study(storage=open_storage(url), study_name="s").get_trials()
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    assert len(trials) in (10, 11)  # both may begin the last one
+    assert len({tuple(trial.user_attrs["asc.worker"]) for trial in trials}) == 2
+    assert len({trial.params[ALPHA] for trial in trials}) == len(trials)
+    assert {run.status for run in Tracker().runs("s")} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_a_database_that_is_not_there_is_one_line(server: str):
+    with pytest.raises(InputError, match=r'/nowhere cannot be used: .*database "nowhere" does not exist.*--storage'):
+        open_storage(storage_url(f"{server}/nowhere"))

@@ -1,0 +1,102 @@
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asc_study.base.errors import InputError
+from asc_study.store.addresses import tracking_uri
+from asc_study.store.tracking import Tracker
+
+
+def test_default_store_is_beside_the_work_and_wal(isolated: Path):
+    tracker = Tracker()
+    assert tracker.uri == tracking_uri() == f"sqlite:///{isolated}/mlflow.db"
+    with sqlite3.connect(isolated / "mlflow.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_environment_variable_wins(isolated: Path, monkeypatch: pytest.MonkeyPatch):
+    (isolated / "elsewhere").mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{isolated}/elsewhere/x.db")
+    tracker = Tracker()
+    run_id = tracker.create_run("s", "r", {"asc.kind": "train"}, {})
+    with tracker.artifacts(run_id) as folder:
+        (folder / "note.txt").write_text("hello")
+    assert not (isolated / "mlflow.db").exists()
+    assert [path.name for path in (isolated / "elsewhere" / "mlruns").rglob("*.txt")] == ["note.txt"]
+    assert tracker.artifact(run_id, "note.txt").read_text() == "hello"
+
+
+def test_run_round_trip(tracker: Tracker):
+    run_id = tracker.create_run("s", "r", {"asc.kind": "train", "asc.signature": "f00"}, {"a.b": 1, "c": [1, 2]})
+    tracker.log_metrics(run_id, {"test/acc_s1-s3": 0.5, "gap/A_to_unseen": 0.25}, 3)
+    (record,) = tracker.runs("s", kind="train")
+    assert (record.status, record.signature, record.identity) == ("RUNNING", "f00", "f00")
+    assert record.params == {"a.b": "1", "c": "[1, 2]"}
+    assert record.metrics == {"test/acc_s1-s3": 0.5, "gap/A_to_unseen": 0.25}
+    tracker.finish(run_id, "FAILED", failure="the loss became nan")
+    (record,) = tracker.runs("s")
+    assert (record.status, record.failure) == ("FAILED", "the loss became nan")
+    tracker.reopen(run_id)
+    assert tracker.runs("s")[0].status == "RUNNING"
+    assert tracker.runs("s", kind="study") == []
+
+
+def test_unknown_study_has_no_runs_and_creates_nothing(tracker: Tracker):
+    assert tracker.runs("nothing") == []
+    assert tracker.client.get_experiment_by_name("nothing") is None
+
+
+def test_many_runs_are_read_in_pages(tracker: Tracker, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("asc_study.store.tracking._PAGE", 2)
+    for i in range(3):
+        tracker.create_run("s", f"r{i}", {"asc.kind": "train"}, {})
+    assert len(tracker.runs("s")) == 3
+
+
+def test_mlflow_project_run_is_not_adopted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    tracker = Tracker()
+    assert tracker.create_run("s", "r", {}, {}) != "0" * 32
+
+
+def test_deleted_experiment_is_named(tracker: Tracker):
+    experiment_id = tracker.experiment_id("s", create=True)
+    tracker.client.delete_experiment(experiment_id)
+    with pytest.raises(InputError, match="experiment 's' was deleted.*mlflow experiments restore"):
+        tracker.runs("s")
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////nowhere/at/all/x.db", "sqlite:////", "bogus://x", "http://127.0.0.1:9/"])
+def test_store_that_cannot_be_opened(uri):
+    with pytest.raises(InputError, match="the tracking store .* cannot be opened: .*: check MLFLOW_TRACKING_URI"):
+        Tracker(uri)
+
+
+def test_file_that_is_no_store_is_left_alone():
+    Path("noise.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(InputError, match="file is not a database"):
+        Tracker(f"sqlite:///{Path('noise.db').resolve()}")
+    with sqlite3.connect("other.db") as connection:
+        connection.execute("CREATE TABLE experiments (x INTEGER)")
+    with pytest.raises(InputError, match="it is a database of something else"):
+        Tracker(f"sqlite:///{Path('other.db').resolve()}")
+    with sqlite3.connect("other.db") as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("experiments",)]
+
+
+def test_missing_artifact(tracker: Tracker):
+    run_id = tracker.create_run("s", "r", {}, {})
+    with pytest.raises(InputError, match="has no artifact predictions/test.parquet"):
+        tracker.artifact(run_id, "predictions/test.parquet")
+
+
+@pytest.mark.slow
+def test_two_processes_create_one_fresh_store():
+    code = "from asc_study.store.tracking import Tracker; Tracker().create_run('s', 'r', {'asc.kind': 'train'}, {})"
+    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert len(Tracker().runs("s")) == 2

@@ -1,0 +1,85 @@
+import json
+import math
+
+import pytest
+
+from asc_study.settings.published import parse_published
+from asc_study.store.tracking import Tracker
+from asc_study.study.leaderboard import leaderboard, render, to_json
+
+
+def log(tracker: Tracker, row: str, seed: int, accuracy: float, *, combination: str, status: str = "FINISHED", **tags):
+    shared = {"asc.kind": "train", "asc.task": "ten_class", "asc.dataset": "sim", "asc.dataset_digest": "d" * 64}
+    run_tags = shared | {"asc.row": row, "asc.seed": str(seed), "asc.combination": combination} | tags
+    params = {"architecture": "fcnn", "batch_augmentation.mixup.alpha": 0.4, "batch_augmentation.random_crop.frames": 9}
+    run_id = tracker.create_run("s", f"{row} {seed}", run_tags, params)
+    metrics = {"test/acc_A": accuracy, "test/acc_avg": accuracy - 0.1, "test/acc_s4-s6": 0.5, "test/log_loss": 1.25}
+    tracker.log_metrics(run_id, metrics)
+    tracker.finish(run_id, status)
+
+
+@pytest.fixture
+def tracker(tracker: Tracker) -> Tracker:
+    log(tracker, "two", 0, 0.70, combination="c2")
+    log(tracker, "one", 0, 0.80, combination="c1")
+    log(tracker, "one", 1, 0.84, combination="c1")
+    log(tracker, "one", 2, 0.10, combination="c1", status="FAILED")
+    return tracker
+
+
+def test_repeats_are_averaged_with_their_sample_deviation(tracker):
+    board = leaderboard(tracker, "s", order=["one", "two", "three"]).set_index("row")
+    assert list(board.index) == ["one", "two", "three"]
+    assert board.loc["one", "seeds"] == 2
+    assert board.loc["one", "acc_A"] == pytest.approx(82.0)
+    assert board.loc["one", "acc_A_sd"] == pytest.approx(math.sqrt(8))  # 80 and 84: variance (4 + 4) / 1
+    assert math.isnan(board.loc["two", "acc_A_sd"])
+    assert board.loc["one", "augmentation"] == "mixup + random_crop"
+    assert board.loc["three", "seeds"] == 0
+
+
+def test_text_has_the_columns_of_table_1(tracker):
+    text = render(leaderboard(tracker, "s", order=["one", "two", "three"]), "s")
+    header, line, *_ = text.splitlines()[1:]
+    assert header.split()[:4] == ["Row", "System", "Augmentation", "Seeds"]
+    assert header.split()[4:] == ["A", "s4-s6", "log", "loss", "Avg", "acc."]  # what no run has is left out
+    assert set(line) == {"-", " "}
+    one = text.splitlines()[3]
+    assert "82.0 ± 2.8" in one
+    assert "72.0 ± 2.8" in one
+    assert text.splitlines()[5].split() == ["three", "-", "-", "0", "-", "-", "-", "-"]
+
+
+def test_another_data_set_is_told_apart(tracker):
+    log(tracker, "one", 0, 0.60, combination="c9", **{"asc.dataset": "real", "asc.dataset_digest": "e" * 64})
+    text = render(leaderboard(tracker, "s"), "s")
+    assert "real eeeeee" in text
+    assert "sim dddddd" in text
+
+
+def test_a_repeat_of_one_seed_counts_once(tracker):
+    log(tracker, "two", 0, 0.90, combination="c2")
+    board = leaderboard(tracker, "s").set_index("row")
+    assert board.loc["two", "seeds"] == 1
+    assert board.loc["two", "acc_A"] == pytest.approx(90.0)
+
+
+def test_json_has_null_for_what_is_unknown(tracker):
+    rows = json.loads(to_json(leaderboard(tracker, "s", order=["three"]), "s"))["rows"]
+    assert rows[0] == {"row": "three", "seeds": 0} | {key: None for key in rows[0] if key not in ("row", "seeds")}
+    assert {row["row"]: row["acc_BC"] for row in rows}["one"] is None
+
+
+def test_unknown_study_is_empty(tracker):
+    assert leaderboard(tracker, "nothing").empty
+
+
+def test_published_figures_stand_beside_ours_and_alone(tracker):
+    text = "row,source,acc_A,acc_avg\nzero,Paper 1,50,40\none,Paper 1,81.5,\n"
+    published = parse_published(text, "p")
+    board = leaderboard(tracker, "s", order=["one", "two"], published=published)
+    assert list(board["row"]) == ["zero", "one", "two"]
+    lines = render(board, "s").splitlines()
+    assert lines[3].split() == ["zero", "-", "0", "-", "[50.0]", "-", "-", "-", "[40.0]"]
+    assert "82.0 ± 2.8 [81.5]" in lines[4]
+    assert lines[-1] == "[ ]: published: Paper 1"

@@ -1,0 +1,320 @@
+"""Studies end to end on a tiny simulated data set: plan, run, repeat, fail, kill, resume, share."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from asc_study.base.cache import cache_dir
+from asc_study.base.errors import InputError
+from asc_study.evaluation.metrics import evaluate
+from asc_study.evaluation.predictions import read_predictions
+from asc_study.settings.study_file import Study, load_study
+from asc_study.store.claims import settle_abandoned
+from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.study.launch import IdentifiedDataset, identify
+from asc_study.study.plan import make_plan
+from asc_study.study.preflight import check_fit
+from asc_study.study.run_study import run_study
+from asc_study.study.train_run import Outcome
+
+BASE = {
+    "architecture": "tiny_network:TINY",
+    "features": {"n_mels": 32},
+    "training": {"epochs": 1, "batch_size": 10, "threads": 2},
+}
+
+
+def write_study(rows: list[dict], name: str = "tiny", **more) -> Path:
+    path = Path(f"{name}.yaml")
+    path.write_text(yaml.safe_dump({"study": name, "base": BASE, "rows": rows} | more))
+    return path
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "asc_study", *arguments]
+
+
+def predictions(tracker: Tracker, record: RunRecord) -> pd.DataFrame:
+    return read_predictions(tracker.artifact(record.run_id, "predictions/test.parquet"))
+
+
+ROWS = [
+    {"name": "plain", "architecture": "fcnn", "model.width": 0.03},
+    {"name": "mixed", "batch_augmentation": {"mixup": {"alpha": 0.4}}},
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_network_in_other_processes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        yield
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A study that was launched once in this process, and its store."""
+
+    study: Study
+    data: IdentifiedDataset
+    tracker: Tracker
+    outcomes: Sequence[Outcome]
+    said: Sequence[str]
+
+
+def move_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder that tests share: with its study file, store and cache."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ASC_STUDY_CACHE", str(folder / "cache"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="module")
+def launched_folder(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    folder = tmp_path_factory.mktemp("launched")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def launched_once(simulated: Path, launched_folder: Path) -> Launched:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        move_to(launched_folder, monkeypatch)
+        data = identify(simulated)
+        broken = {"name": "broken", "training.lr_max": 1e38}
+        study = load_study(write_study([broken, *ROWS]), default_task=data.dataset.task)
+        tracker = Tracker()
+        assert make_plan(study, data.digest, tracker).counts["new"] == 3
+        said: list[str] = []
+        return Launched(study, data, tracker, run_study(study, data, say=said.append), said)
+
+
+@pytest.fixture
+def launched(launched_once: Launched, launched_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Launched:
+    move_to(launched_folder, monkeypatch)
+    return launched_once
+
+
+def finished(tracker: Tracker) -> list[RunRecord]:
+    return [record for record in tracker.runs("tiny", kind="train") if record.status == "FINISHED"]
+
+
+@pytest.mark.slow
+def test_run_logs_the_contract(launched: Launched):
+    tracker, data = launched.tracker, launched.data
+    outcomes = [(outcome.spec.row, outcome.status) for outcome in launched.outcomes]
+    assert outcomes == [("broken", "failed"), ("plain", "done"), ("mixed", "done")]
+    assert launched.said[0] == "study tiny: 3 rows: 3 new"
+
+    children = finished(tracker)
+    parent = next(
+        run for run in tracker.runs("tiny", kind="study") if run.run_id == children[0].tags["mlflow.parentRunId"]
+    )
+    assert parent.status == "FAILED"  # as one of its rows
+    assert "plain" in tracker.artifact(parent.run_id, "leaderboard.txt").read_text()
+    assert "Plotly.newPlot" in tracker.artifact(parent.run_id, "figures/summary.html").read_text()
+    for record in children:
+        assert record.tags["mlflow.parentRunId"] == parent.run_id
+        assert record.tags["asc.study"] == "tiny"
+        assert record.tags["asc.task"] == "ten_class"
+        assert record.tags["asc.dataset_digest"] == data.digest
+        assert len(record.signature) == 64
+        assert record.tags["asc.signature_short"] == record.signature[:10]
+        assert record.tags["asc.git_commit"]
+        assert {"test/acc_A", "test/acc_BC", "test/acc_s1-s3", "test/acc_s4-s6", "test/acc_avg"} <= set(record.metrics)
+        assert {"validation/acc_avg", "gap/A_to_unseen", "device/acc_s6", "scene/acc_bus"} <= set(record.metrics)
+        assert {"cost/parameters", "cost/macs", "cost/model_kb", "cost/nonzero_kb"} <= set(record.metrics)
+        assert record.metrics["cost/latency_ms"] > 0
+        assert {"epoch/train_loss", "epoch/validation_acc", "epoch/learning_rate"} <= set(record.metrics)
+        table = predictions(tracker, record)
+        measured = evaluate(table)
+        assert record.metrics["test/acc_s4-s6"] == pytest.approx(measured["test/acc_s4-s6"])
+        assert set(table["device"]) == {"a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"}
+        assert "Plotly.newPlot" in tracker.artifact(record.run_id, "figures/summary.html").read_text()
+        environment = json.loads(tracker.artifact(record.run_id, "environment.json").read_text())
+        assert environment["versions"]["keras"]
+    by_row = {record.tags["asc.row"]: record for record in children}
+    assert by_row["mixed"].params["batch_augmentation.mixup.alpha"] == "0.4"
+    assert by_row["plain"].params["training.threads"] == "2"
+    config = yaml.safe_load(tracker.artifact(by_row["plain"].run_id, "config.yaml").read_text())
+    assert (config["architecture"], config["model"]["width"]) == ("fcnn", 0.03)
+
+
+@pytest.mark.slow
+def test_a_second_launch_does_nothing_and_a_changed_study_is_new(launched: Launched):
+    study, data, tracker = launched.study, launched.data, launched.tracker
+    counts = make_plan(study, data.digest, tracker).counts
+    assert (counts["new"], counts["done"], counts["failed"]) == (0, 2, 1)
+    runs = len(tracker.runs("tiny"))
+    assert run_study(study, data) == []
+    assert len(tracker.runs("tiny")) == runs
+
+    changed = load_study(Path("tiny.yaml"), overrides=["training.momentum=0.8"])
+    counts = make_plan(changed, data.digest, tracker).counts
+    assert (counts["new"], counts["orphaned"]) == (3, 3)
+
+
+@pytest.mark.slow
+def test_two_jobs_give_the_predictions_of_one(simulated: Path, launched_once: Launched):
+    arguments = ("run", str(write_study(ROWS)), "--data", str(simulated), "--jobs", "2")
+    subprocess.run(command(*arguments), check=True, timeout=280)
+    found = [
+        {record.tags["asc.row"]: predictions(tracker, record) for record in finished(tracker)}
+        for tracker in (launched_once.tracker, Tracker())
+    ]
+    assert set(found[0]) == set(found[1]) == {"plain", "mixed"}
+    assert [record.status for record in Tracker().runs("tiny", kind="study")] == ["FINISHED"]
+    for row in found[0]:
+        pd.testing.assert_frame_equal(found[0][row], found[1][row], check_exact=True)
+
+
+@pytest.mark.slow
+def test_failed_row_leaves_the_others_and_is_retried_on_demand(launched: Launched):
+    study, data, tracker = launched.study, launched.data, launched.tracker
+    assert "the loss became" in launched.outcomes[0].reason
+    failed = next(record for record in tracker.runs("tiny", kind="train") if record.tags["asc.row"] == "broken")
+    assert failed.status == "FAILED"
+    assert "the loss became" in failed.failure
+    assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["failed", "done", "done"]
+    said: list[str] = []
+    (again,) = run_study(study, data, retry_failed=True, say=said.append)
+    assert (again.spec.row, again.status) == ("broken", "failed")
+    assert said[-1].startswith("[1/1] broken seed 0: FAILED: the loss became")
+
+
+JOBS = ("1", "2")
+
+
+@pytest.fixture(scope="module")
+def killed_folders(simulated: Path, tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, Path]:
+    """Launch with one job and with two, at the same time; kill each launch after a checkpoint of its run."""
+    folders = {jobs: tmp_path_factory.mktemp(f"killed-{jobs}") for jobs in JOBS}
+    launches = {}
+    for jobs, folder in folders.items():
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            move_to(folder, monkeypatch)
+            shutil.copy(empty_store, "mlflow.db")
+            path = write_study([{"name": "long", "training.epochs": 400}])
+            arguments = ("run", str(path), "--data", str(simulated), "--jobs", jobs)
+            launches[jobs] = subprocess.Popen(command(*arguments), start_new_session=True)
+    deadline = time.monotonic() + 200
+    for jobs, launch in launches.items():
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            move_to(folders[jobs], monkeypatch)
+            tracker = Tracker()
+            while not ((run := long_run(tracker)) and "epoch/train_loss" in run.metrics):
+                assert time.monotonic() < deadline, "the run never finished an epoch"
+                assert launch.poll() is None
+                time.sleep(0.2)
+            while not (cache_dir() / "checkpoints" / f"{run.run_id}.npz").exists():  # it follows its epoch's metrics
+                assert time.monotonic() < deadline, "the run never wrote a checkpoint"
+                time.sleep(0.05)
+        os.kill(launch.pid, signal.SIGKILL)
+        launch.wait()
+    return folders
+
+
+def long_run(tracker: Tracker) -> RunRecord | None:
+    return next((r for r in tracker.runs("tiny", kind="train") if r.tags["asc.row"] == "long"), None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", JOBS)
+def test_killed_run_goes_on_from_its_checkpoint(
+    simulated: Path, killed_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, jobs: str
+):
+    move_to(killed_folders[jobs], monkeypatch)
+    tracker = Tracker()
+    run = long_run(tracker)
+    assert run is not None
+    deadline = time.monotonic() + 30  # the worker notices that its parent is gone
+    data = identify(simulated)
+    study = load_study(Path("tiny.yaml"))
+    while make_plan(study, data.digest, tracker).runs[0].status != "interrupted":
+        assert time.monotonic() < deadline, "the worker of a killed launch went on"
+        time.sleep(0.5)
+    reached = len(tracker.client.get_metric_history(run.run_id, "epoch/train_loss"))
+    assert 1 <= reached < 400
+    settle_abandoned(tracker, "tiny")
+    assert {record.status for record in tracker.runs("tiny")} <= {"FINISHED", "KILLED"}
+    # The rest of 400 epochs would take too long here: a checkpoint that says 399 epochs are done leaves one.
+    shorten_to_last_epoch(run.run_id)
+    assert [outcome.status for outcome in run_study(study, data)] == ["done"]
+    final = long_run(tracker)
+    assert final is not None
+    assert (final.run_id, final.status) == (run.run_id, "FINISHED")
+    assert {record.status for record in tracker.runs("tiny", kind="train")} == {"FINISHED"}
+    assert final.metrics["epoch/chosen"] <= 400
+
+
+def shorten_to_last_epoch(run_id: str) -> None:
+    file = cache_dir() / "checkpoints" / f"{run_id}.npz"
+    with np.load(file) as saved:
+        arrays = dict(saved)
+    state = json.loads(str(arrays.pop("state")))
+    state["history"] += [state["history"][-1]] * (399 - len(state["history"]))
+    with file.open("wb") as out:
+        np.savez(out, state=np.asarray(json.dumps(state)), **arrays)
+
+
+@pytest.mark.slow
+def test_two_launches_at_the_same_moment_share_the_work(simulated: Path):
+    path = write_study(ROWS)
+    launches = [
+        subprocess.Popen(
+            command("run", str(path), "--data", str(simulated), "--json"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    ended = [launch.communicate(timeout=280) for launch in launches]
+    assert [launch.returncode for launch in launches] == [0, 0], ended
+    runs = [run for out, _ in ended for run in json.loads(out)["runs"]]
+    assert sorted(run["row"] for run in runs if run["status"] == "done") == ["mixed", "plain"]
+    records = Tracker().runs("tiny", kind="train")
+    assert sorted((record.tags["asc.row"], record.status) for record in records) == [
+        ("mixed", "FINISHED"),
+        ("plain", "FINISHED"),
+    ]
+
+
+def test_rows_that_do_not_fit_the_data_are_found_before_anything_runs(simulated: Path):
+    data = identify(simulated)
+    crop = load_study(write_study([{"name": "x", "batch_augmentation": {"random_crop": {"frames": 400}}}]))
+    with pytest.raises(InputError, match=r"row 'x': .*random_crop.frames.*must be at most the \d+ frames.*got 400"):
+        check_fit(crop, data.dataset)
+    swap = load_study(write_study([{"name": "x", "batch_augmentation": {"channel_confusion": {}}}]))
+    with pytest.raises(InputError, match="row 'x': .*channel"):
+        check_fit(swap, data.dataset)
+    for setting, limit in (("frequency_mask_bands", "32 bands"), ("time_mask_frames", "36 frames")):
+        mask = load_study(write_study([{"name": "x", "batch_augmentation": {"spec_augment": {setting: 37}}}]))
+        line = f"row 'x': spec_augment.{setting} must be at most the {limit} of a clip, got 37: lower it"
+        with pytest.raises(InputError, match=line):
+            check_fit(mask, data.dataset)
+    with pytest.raises(InputError, match="--jobs must be at least 1, got 0"):
+        run_study(load_study(write_study(ROWS)), data, jobs=0)
+    assert not Path("mlflow.db").exists()
+
+
+def test_changed_sound_changes_the_digest(simulated: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(simulated, copy)
+    assert identify(copy).digest == identify(simulated).digest
+    wav = next((copy / "audio").glob("*.wav"))
+    content = bytearray(wav.read_bytes())
+    content[-1] ^= 1
+    wav.write_bytes(content)
+    assert identify(copy).digest != identify(simulated).digest

@@ -1,0 +1,86 @@
+import os
+
+import numpy as np
+import pytest
+import yaml
+
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import SCENES
+from asc_study.settings.run_config import resolve
+from asc_study.store.references import find_runs
+from asc_study.systems.exchange import export_predictions
+from asc_study.systems.fusions import fuse_runs, log_fusion, render
+from asc_study.systems.score import predict_runs
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "architecture": "fcnn",
+    "model": {"width": 0.0625},
+    "features": {"n_mels": 16, "hop_length": 512},
+    "training": {"data": "development"},
+}
+
+
+@pytest.fixture
+def unlabelled(simulated, isolated):
+    """A folder like that of the evaluation set: audio/0.wav, audio/1.wav ... and no list."""
+    (isolated / "eval" / "audio").mkdir(parents=True)
+    for number, path in enumerate(sorted((simulated / "audio").glob("*.wav"))[:11]):
+        os.symlink(path, isolated / "eval" / "audio" / f"{number}.wav")
+    return isolated / "eval"
+
+
+@pytest.fixture
+def trained(tracker, log_run):
+    """Two untrained models of different seeds, logged as runs on all development data are."""
+    from asc_study.training.runtime import start_keras
+
+    start_keras(2)
+    import keras
+
+    from asc_study.models import build_model
+
+    config = resolve(SETTINGS)
+    for row, seed in (("x", 1), ("y", 2)):
+        keras.utils.set_random_seed(seed)
+        model = build_model("fcnn", input_shape=(16, None, 3), num_classes=10, **config.model)
+        run_id = log_run(row, {})
+        tracker.log_keras_model(run_id, model)
+        with tracker.artifacts(run_id) as folder:
+            (folder / "config.yaml").write_text(yaml.safe_dump({"row": row, "seed": 0, **config.model_dump()}))
+        tracker.finish(run_id)
+
+
+def test_models_trained_on_all_development_data_become_a_submission(tracker, trained, unlabelled, isolated):
+    said = []
+    predict_runs(tracker, ["s/x", "s/y"], unlabelled, jobs=1, say=said.append)
+    assert said == ["x seed 0: 11 clips predicted", "y seed 0: 11 clips predicted"]
+    tables = [tracker.predictions(find_runs(tracker, f"s/{row}")[0].run_id)["evaluation"] for row in "xy"]
+    assert list(tables[0]["clip_id"]) == [str(number) for number in range(11)]  # 2 before 10
+    assert set(tables[0]["scene"]) == {""}
+    fusion = fuse_runs(tracker, ["s/*"], [], fusion="average", join="product", exponent="1")
+    log_fusion(tracker, "s", "submission", fusion)
+    assert "11 evaluation clips fused" in render(fusion, "submission")
+    out = isolated / "submission.tsv"
+    assert export_predictions(tracker, "s/submission", out, "dcase2020") == ("evaluation", 11)
+    lines = [line.split("\t") for line in out.read_text().splitlines()]
+    assert lines[0] == ["filename", "scene_label", *SCENES]
+    written = {line[0]: np.array(line[2:], float) for line in lines[1:]}
+    mean = np.mean([table.set_index("clip_id").loc["10", list(SCENES)].to_numpy(float) for table in tables], axis=0)
+    np.testing.assert_allclose(written["audio/10.wav"], mean, atol=1e-6)
+    predict_runs(tracker, ["s/x"], unlabelled, jobs=1, say=said.append)
+    assert said[-1] == "x seed 0: has predicted these 11 clips before"
+
+
+def test_what_cannot_be_predicted(tracker, trained, isolated, log_run, make_table):
+    with pytest.raises(InputError, match=r"must hold audio/\*.wav, found none under"):
+        predict_runs(tracker, ["s/x"], isolated, jobs=1, say=print)
+    log_run("a", {"test": make_table(0)}, study="t")
+    log_run("b", {"test": make_table(1)}, study="t")
+    fusion = fuse_runs(tracker, ["t/a", "t/b"], [], fusion="average", join="product", exponent="1")
+    log_fusion(tracker, "t", "mean", fusion)
+    with pytest.raises(
+        InputError, match="only trained runs have a model to predict with, 'mean seed 0' is of kind fusion"
+    ):
+        predict_runs(tracker, ["t/mean"], isolated, jobs=1, say=print)
