@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from asc_study.augmentation import compose
+from asc_study.augmentation import batch_augmentations, compose
 from asc_study.features.logmel import with_deltas
 from asc_study.features.store import FeatureStore
 from asc_study.training.batches import TrainingBatches
@@ -89,7 +89,7 @@ def main() -> None:
     stored = rng.random((CLIPS, 128, 431, 1)).astype(np.float16)
     store = FeatureStore([stored], [(0, index) for index in range(CLIPS)])
     labels = np.eye(10, dtype=np.float32)[rng.integers(0, 10, CLIPS)]
-    options = {"batch_size": BATCH, "augmentation": compose(PIPELINE)}
+    options = {"batch_size": BATCH, "augmentation": compose(batch_augmentations(PIPELINE))}
     batches = TrainingBatches(store, range(CLIPS), labels, **options)
     with_our_deltas = np.stack([with_deltas(clip) for clip in stored])
     from_memory = FromMemory(with_our_deltas, store, range(CLIPS), labels, **options)

@@ -4,6 +4,7 @@ Conventions: an impulse response is a float32 array of the shape ``(samples,)``;
 or ``(samples, channels)``.
 """
 
+import hashlib
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -25,11 +26,8 @@ def load_impulse_responses(folder: Path, sample_rate: int) -> tuple[NDArray[np.f
     InputError
         If the folder holds no WAV file, or one that cannot be read or is silent; the message names all of these.
     """
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".wav") if folder.is_dir() else []
-    if not paths:
-        raise InputError(f"impulse responses must be a folder with WAV files, got {folder} without any: add some")
     responses, bad = [], []
-    for path in paths:
+    for path in _response_files(folder):
         try:
             response, own_rate = soundfile.read(path, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, OSError):
@@ -44,6 +42,31 @@ def load_impulse_responses(folder: Path, sample_rate: int) -> tuple[NDArray[np.f
         names = ", ".join(bad)
         raise InputError(f"impulse responses must be readable and not silent, got {names}: remove or replace these")
     return tuple(responses)
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 of the WAV files of a folder in the order of their names, wherever the folder lies.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no WAV file, or one that cannot be read.
+    """
+    whole = hashlib.sha256()
+    for path in _response_files(folder):
+        try:
+            with path.open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise InputError(f"impulse responses must be readable, got {path}: {error.strerror}") from None
+    return whole.hexdigest()
+
+
+def _response_files(folder: Path) -> list[Path]:
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".wav") if folder.is_dir() else []
+    if not paths:
+        raise InputError(f"impulse responses must be a folder with WAV files, got {folder} without any: add some")
+    return paths
 
 
 def convolve(signal: NDArray[np.floating], impulse_response: NDArray[np.floating]) -> NDArray[np.float32]:

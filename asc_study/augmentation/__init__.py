@@ -1,10 +1,10 @@
 """The registries of augmentations, and the one place that fixes the order in which those of a batch are applied."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -12,8 +12,11 @@ from asc_study.augmentation.batch import BatchAugmentation, ChannelConfusion, Fl
 from asc_study.augmentation.reverb_drc import ReverbDRC
 from asc_study.augmentation.spectrum_correction import SpectrumCorrection
 from asc_study.augmentation.waveform import Mix, Noise, PitchShift, SpeedChange, WaveformAugmentation
+from asc_study.base.errors import InputError
 from asc_study.base.plugins import find
-from asc_study.base.schema import validate
+from asc_study.base.schema import Strict, label, validate
+
+Part = TypeVar("Part", bound=Strict)
 
 #: Name -> batch augmentation (a model whose fields are its settings and whose call applies it), in the order of
 #: application whatever the order in a study file: masks on the whole clip, the channel swap, the crop, mixup (the
@@ -61,29 +64,52 @@ class Pipeline:
         return features, one_hot
 
 
-def compose(settings: Mapping[str, Mapping[str, Any] | None]) -> Pipeline:
-    """Make the pipeline of a run, in the order of `AUGMENTATIONS`.
+def compose(augmentations: Mapping[str, BatchAugmentation]) -> Pipeline:
+    """Make the pipeline of a run from its augmentations by name, in the order of `AUGMENTATIONS`."""
+    own = sorted(set(augmentations).difference(AUGMENTATIONS))
+    order = [name for name in AUGMENTATIONS if name != "mixup"] + own + ["mixup"]
+    return Pipeline(tuple(augmentations[name] for name in order if name in augmentations))
+
+
+def batch_augmentations(
+    settings: Mapping[str, Mapping[str, Any] | None], *, where: str = "", path: str = ""
+) -> dict[str, BatchAugmentation]:
+    """The batch augmentations that settings name; what is left out of them has its default, None switches one off.
 
     Parameters
     ----------
     settings
-        Augmentation name -> its settings; what is left out of them has its default, None switches one off.
+        Augmentation name -> its settings.
+    where, path
+        What to call the file, and the section of the settings, in an error.
 
     Raises
     ------
     InputError
         On an unknown name or setting, or a value out of range.
     """
-    own = sorted(set(settings).difference(AUGMENTATIONS))
-    order = [name for name in AUGMENTATIONS if name != "mixup"] + own + ["mixup"]
-    steps = []
-    for name in order:
-        chosen = settings.get(name)
+    return _read(settings, batch_settings, where, path)
+
+
+def waveform_augmentations(
+    settings: Mapping[str, Mapping[str, Any] | None], *, where: str = "", path: str = ""
+) -> dict[str, WaveformAugmentation]:
+    """The waveform augmentations that settings name; see `batch_augmentations`."""
+    return _read(settings, waveform_settings, where, path)
+
+
+def _read(
+    settings: Mapping[str, Mapping[str, Any] | None], settings_of: Callable[[str], type[Part]], where: str, path: str
+) -> dict[str, Part]:
+    read = {}
+    for name, chosen in settings.items():
+        try:
+            model = settings_of(name)  # an unknown name is an error even if it is switched off
+        except InputError as error:
+            raise InputError(f"{label(where)}{error}") from None
         if chosen is not None:
-            steps.append(validate(batch_settings(name), dict(chosen), path=name))
-        elif name in own:
-            batch_settings(name)  # an unknown name is an error even if it is switched off
-    return Pipeline(tuple(steps))
+            read[name] = validate(model, dict(chosen), where=where, path=f"{path}.{name}" if path else name)
+    return read
 
 
 def batch_settings(name: str) -> type[BatchAugmentation]:

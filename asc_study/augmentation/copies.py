@@ -5,16 +5,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from asc_study.augmentation import WAVEFORM_AUGMENTATIONS, waveform_settings
 from asc_study.augmentation.waveform import Ingredients, TrainingSound, WaveformAugmentation
 from asc_study.base.errors import InputError
-from asc_study.base.plugins import source_digest
-from asc_study.base.schema import validate
+from asc_study.base.source import source_digest
 from asc_study.features.audio import read_audio
 
 #: Part of the identity of every copy: raise it when the code of an augmentation changes what it returns.
@@ -68,7 +66,7 @@ _PARTNER, _SOUND = 0, 1
 
 
 def plan_copies(
-    settings: Mapping[str, Mapping[str, Any] | None], sound: TrainingSound
+    augmentations: Mapping[str, WaveformAugmentation], sound: TrainingSound
 ) -> Iterator[tuple[str, list[AugmentedCopy]]]:
     """Yield the name of each waveform augmentation with the copies that it makes, in the order of the names.
 
@@ -77,8 +75,8 @@ def plan_copies(
 
     Parameters
     ----------
-    settings
-        Augmentation name -> its settings, as a resolved config holds them.
+    augmentations
+        By name, as a resolved config holds them.
     sound
         The training clips.
 
@@ -87,17 +85,13 @@ def plan_copies(
     InputError
         If the clips do not have what an augmentation needs.
     """
-    for name in sorted(settings):
-        chosen = settings[name]
-        if chosen is None:
-            continue
-        augmentation = validate(waveform_settings(name), dict(chosen), path=name)
+    for name, augmentation in sorted(augmentations.items()):
         ingredients = augmentation.prepare(sound)
         identity = {
             "version": WAVEFORM_VERSION,
             "augmentation": name,
-            "settings": augmentation.model_dump(exclude={"copies"}),
-            "code": source_digest("waveform_augmentation", name, WAVEFORM_AUGMENTATIONS),
+            "settings": {key: value for key, value in augmentation.identity().items() if key != "copies"},
+            "code": source_digest(type(augmentation)),
             "ingredients": ingredients.digest if ingredients else None,
         }
         paths = [Path(path) for path in sound.clips["path"]]

@@ -26,6 +26,16 @@ class ReverbDRC(ReferenceDeviceAugmentation):
     impulse_responses: str | None = Field(None, min_length=1)
     rooms: int = Field(20, ge=1, le=1000)
 
+    def identity(self) -> dict[str, Any]:
+        """With the content of the impulse responses in place of their folder; the rooms count if they are used."""
+        settings = super().identity()
+        if self.impulse_responses is not None:
+            from asc_study.acoustics.impulse_responses import content_digest
+
+            settings["impulse_responses"] = content_digest(Path(self.impulse_responses))
+            del settings["rooms"]
+        return settings
+
     def prepare(self, sound: TrainingSound) -> Ingredients:
         """Load or simulate the impulse responses, a tuple of (samples,) float32.
 

@@ -51,6 +51,10 @@ class SpectrumCorrection(ReferenceDeviceAugmentation):
 
     pairs: int = Field(150, ge=1)
 
+    def identity(self) -> dict[str, Any]:
+        """With the version of the curve."""
+        return super().identity() | {"curve_version": CURVE_VERSION}
+
     def prepare(self, sound: TrainingSound) -> Ingredients:
         """Measure the gain of each bin, (1025,) float32, or read it from the cache.
 

@@ -4,9 +4,7 @@ A name is looked up among the built-in ones, then among the entry points of inst
 dotted path, ``my_package.my_module.MyObject``, which is imported; the working directory is searched too.
 """
 
-import hashlib
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -53,18 +51,6 @@ def find(kind: str, name: str, builtin: Mapping[str, Any], expected: type) -> An
             "'Your own parts' in the README"
         )
     return found
-
-
-def source_digest(kind: str, name: str, builtin: Mapping[str, Any]) -> str | None:
-    """SHA-256 of the source file of something that is not built in: when it changes, so do the results. Else None."""
-    if name in builtin:
-        return None
-    found = _load(kind, name, builtin)
-    owner = found if isinstance(found, type) else getattr(found, "build", found)
-    try:
-        return hashlib.sha256(inspect.getsource(inspect.getmodule(owner)).encode()).hexdigest()  # type: ignore[arg-type]
-    except (OSError, TypeError):  # no source at hand, as in a compiled module
-        return ""
 
 
 def _load(kind: str, name: str, builtin: Mapping[str, Any]) -> Any:

@@ -21,6 +21,14 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    def identity(self) -> dict[str, Any]:
+        """What of the settings decides a result, in the types of JSON: part of the signature of a run.
+
+        All of them by default. A group leaves out what has no effect beside its other settings, and gives the digest of
+        a file's content in place of its path.
+        """
+        return self.model_dump(mode="json")
+
 
 def validate(model: type[ModelT], data: Any, *, where: str = "", path: str = "") -> ModelT:
     """Validate ``data`` by a pydantic model; the first problem becomes an `InputError` of one line."""

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from asc_study.base.errors import InputError
-from asc_study.cli.options import FILE, FOLDER, data_option, jobs_option, json_option, profile_option, set_option
+from asc_study.cli.options import (
+    FILE,
+    FOLDER,
+    data_option,
+    fingerprint_option,
+    jobs_option,
+    json_option,
+    profile_option,
+    set_option,
+)
 
 if TYPE_CHECKING:
     from asc_study.search.run_search import SearchResult
@@ -19,19 +28,30 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("study_file", type=FILE, metavar="STUDY.yaml")
 @data_option
+@click.option("--explain", is_flag=True, help="Say which settings, code or data an orphaned run differs in.")
+@fingerprint_option
 @profile_option
 @set_option
 @json_option
-def plan(study_file: Path, data_dir: Path, profile: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def plan(
+    study_file: Path,
+    data_dir: Path,
+    explain: bool,
+    fingerprint: str,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Show which runs of a study are new, done, failed, running, interrupted or orphaned; runs nothing.
 
     \b
     Example:
-      asc-study plan studies/demo.yaml --data DIR
+      asc-study plan studies/demo.yaml --data DIR --explain
     """
     from asc_study.settings.study_file import load_study
     from asc_study.store.tracking import open_existing
     from asc_study.study.launch import identify
+    from asc_study.study.plan import explain as explain_orphans
     from asc_study.study.plan import make_plan, render_plan
     from asc_study.study.preflight import check_fit
 
@@ -39,11 +59,14 @@ def plan(study_file: Path, data_dir: Path, profile: str | None, overrides: tuple
     identified = identify(data_dir)
     study = load_study(study_file, overrides=overrides, profile=profile, default_task=identified.dataset.task)
     check_fit(study, identified.dataset)
-    made = make_plan(study, identified.digest, open_existing())
+    tracker = open_existing()
+    made = make_plan(study, identified.digest, tracker, same_fingerprint=fingerprint == "same")
     if as_json:
         click.echo(json.dumps({"study": study.name, "counts": made.counts, "runs": made.to_rows()}, indent=2))
         return
     click.echo(render_plan(study, made))
+    if explain:
+        click.echo(explain_orphans(study, made, tracker))
 
 
 @click.command()
@@ -52,6 +75,7 @@ def plan(study_file: Path, data_dir: Path, profile: str | None, overrides: tuple
 @jobs_option
 @click.option("--only", multiple=True, metavar="ROW", help="Run this row or ensemble only; repeatable.")
 @click.option("--retry-failed", is_flag=True, help="Try runs that failed again.")
+@fingerprint_option
 @profile_option
 @set_option
 @json_option
@@ -61,6 +85,7 @@ def run(
     jobs: int,
     only: tuple[str, ...],
     retry_failed: bool,
+    fingerprint: str,
     profile: str | None,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -79,6 +104,7 @@ def run(
         jobs,
         only=only,
         retry_failed=retry_failed,
+        same_fingerprint=fingerprint == "same",
         profile=profile,
         overrides=overrides,
         say=lambda line: click.echo(line, err=as_json),
@@ -98,6 +124,7 @@ def _run(
     say: Callable[[str], None],
     only: tuple[str, ...] = (),
     retry_failed: bool = False,
+    same_fingerprint: bool = False,
     profile: str | None = None,
     overrides: tuple[str, ...] = (),
 ) -> "list[Outcome | EnsembleOutcome]":
@@ -109,7 +136,15 @@ def _run(
     load_study(study_file, overrides=overrides, profile=profile).only(only)
     identified = identify(data_dir)
     study = load_study(study_file, overrides=overrides, profile=profile, default_task=identified.dataset.task)
-    return run_study(study, identified, jobs=jobs, only=only, retry_failed=retry_failed, say=say)
+    return run_study(
+        study,
+        identified,
+        jobs=jobs,
+        only=only,
+        retry_failed=retry_failed,
+        same_fingerprint=same_fingerprint,
+        say=say,
+    )
 
 
 def _exit_status(outcomes: "list[Outcome | EnsembleOutcome]") -> int:

@@ -17,6 +17,7 @@ from asc_study.search.objective import HOLDOUT, Target, parse_targets
 from asc_study.search.points import corners, grid_size
 from asc_study.search.sampler import PrunerOptions, SamplerOptions, pruner_options, sampler_options
 from asc_study.search.space import Point, Space, describe, parse_space, settings_of
+from asc_study.settings.identity import run_identity
 from asc_study.settings.run_config import RunConfig, flatten, resolve
 from asc_study.settings.study_file import apply_profile, choose_profile, merge, parse_override, read_yaml, require_name
 
@@ -145,12 +146,22 @@ class Search:
         return max(config.training.epochs for _, config in self.corners())
 
     def identity(self, dataset_digest: str) -> dict[str, Any]:
-        """What must not change while trials are added, in the types of JSON."""
+        """What must not change while trials are added, in the types of JSON: the code of every part at any end too."""
+        base = run_identity(self.config({}), dataset_digest)
+        code, versions = dict(base["code"]), dict(base["versions"])
+        for _, config in self.corners():
+            own = run_identity(config, dataset_digest)
+            code |= own["code"]
+            versions |= own["versions"]
         return {
             "space": describe(self.space),
             "objectives": [[target.name, target.direction] for target in self.targets],
             "holdout": self.holdout.model_dump() if self.holds_out else {},
-            "settings": flatten(self.config({}).model_dump()),
+            "settings": flatten(base["config"]),
+            "profile": flatten(self.profile),
+            "schema": base["schema"],
+            "versions": dict(sorted(versions.items())),
+            "code": dict(sorted(code.items())),
             "seed": self.seed,
             "data": dataset_digest,
         }

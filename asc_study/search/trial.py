@@ -4,13 +4,10 @@ A trial never looks at the test split. It logs metrics and predictions of valida
 trained again, on full data and several seeds.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
-
-import yaml
 
 from asc_study.base.errors import TrainingFailure
 from asc_study.base.progress import EpochProgress
@@ -18,11 +15,13 @@ from asc_study.search.claims import claim_trial
 from asc_study.search.file import Search
 from asc_study.search.objective import HOLDOUT_METRIC, device_metric, mean_metrics
 from asc_study.search.space import suggest
-from asc_study.settings.run_config import RunConfig, flatten, signature
+from asc_study.settings.identity import run_identity, signature
+from asc_study.settings.migrations import written_config
+from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.claims import signs_of_life, whereabouts
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
-from asc_study.study.train_run import RunSpec, environment, failure_reason, metrics_of
+from asc_study.study.train_run import RunSpec, failure_reason, log_environment, metrics_of
 from asc_study.training.run_data import run_data
 from asc_study.training.runtime import start_keras
 
@@ -145,6 +144,7 @@ class TrialRun:
             config = search.config(self.point, where=name)
             self._run_id = tracker.create_run(search.name, name, self._tags(config), self._params(config))
             with signs_of_life(tracker, self._run_id, launch.process_id):
+                log_environment(tracker, self._run_id)
                 self._folds = self._train(config)
                 metrics = self._metrics()
                 values = self._values(metrics)
@@ -253,9 +253,8 @@ class TrialRun:
             for name, fold in self._folds.items():
                 path = f"holdout/{name}.parquet" if name else "predictions/validation.parquet"
                 write_predictions(fold.predictions, folder / path)
-            settings = {"trial": self._trial.number, "point": self.point, **config.model_dump()}
-            (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-            (folder / "environment.json").write_text(json.dumps(environment(), indent=2), encoding="utf-8")
+            text = written_config(config, trial=self._trial.number, point=self.point)
+            (folder / "config.yaml").write_text(text, encoding="utf-8")
 
     def _end(self, status: str, state: str, failure: str = "") -> None:
         if not self._run_id:  # the run itself could not be created
@@ -275,7 +274,7 @@ class TrialRun:
             "asc.optuna_study": setting.search.name,
             "asc.optuna_storage": setting.storage,
             "asc.seed": str(setting.search.seed),
-            "asc.combination": signature(config, launch.data.digest, None),
+            "asc.combination": signature(run_identity(config, launch.data.digest)),
             "asc.task": config.task,
             "asc.dataset": launch.data.dataset.root.name,
             "asc.dataset_digest": launch.data.digest,

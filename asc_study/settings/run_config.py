@@ -1,27 +1,23 @@
-"""The settings of a run, their canonical JSON and the signatures made from it.
+"""The settings of a run.
 
 A run is one architecture x augmentation combination with one seed. `resolve` turns the plain mapping that a study file
-gives into a `RunConfig` in which every default is written out; the run's identity is a digest of that.
+gives into a `RunConfig`, in which every default is written out and augmentations and options are objects; they become
+plain again (``model_dump``) where they are written to a file or a store. `identity` says when two runs are the same.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, model_validator
 
-from asc_study.augmentation import AUGMENTATIONS, WAVEFORM_AUGMENTATIONS, batch_settings, waveform_settings
+from asc_study.augmentation import batch_augmentations, waveform_augmentations
+from asc_study.augmentation.batch import BatchAugmentation
+from asc_study.augmentation.waveform import WaveformAugmentation
 from asc_study.base.errors import InputError
-from asc_study.base.plugins import source_digest
 from asc_study.base.schema import Strict, did_you_mean, label, validate
 from asc_study.base.taxonomy import CLASSES, DEVICES
-from asc_study.models import ARCHITECTURES, find_architecture
-
-#: Part of every signature: raise it when the meaning of a setting, or the code behind it, changes the results.
-SCHEMA_VERSION: Final = 1
-
-Found = TypeVar("Found")
+from asc_study.models import find_architecture
 
 Task = Literal["ten_class", "three_class"]
 
@@ -66,14 +62,6 @@ class TrainingConfig(Strict):
     xla: bool | Literal["auto"] = "auto"
     threads: int = Field(2, ge=1, le=1024)
 
-    @model_serializer(mode="wrap")
-    def _without_default_fraction(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Younger than the runs that are in the stores: without it the signatures of whole data stay as they are.
-        settings: dict[str, Any] = serialize(self)
-        if self.clip_fraction == 1:
-            settings.pop("clip_fraction", None)
-        return settings
-
     @model_validator(mode="after")
     def _check_learning_rate(self) -> Self:
         if self.lr_min >= self.lr_max:
@@ -88,6 +76,15 @@ class TrainingConfig(Strict):
             )
         return self
 
+    def identity(self) -> dict[str, Any]:
+        """Without the number of snapshots where none are kept, and the growth of cycles that never come."""
+        settings = super().identity()
+        if self.select_epoch != "snapshots":
+            del settings["snapshots"]
+        if self.first_cycle_epochs >= self.epochs:
+            del settings["cycle_multiplier"]
+        return settings
+
 
 class ValidationConfig(Strict):
     """How validation is cut from train: a share of the locations, and devices that training never hears.
@@ -100,22 +97,67 @@ class ValidationConfig(Strict):
     holdout_devices: list[str] = []
 
 
-class RunConfig(Strict):
-    """Everything that decides the result of one run, except the seed and the data."""
+class _Plain(Strict):
+    """The settings of a run whose form depends on nothing else."""
 
     task: Task = "ten_class"
     architecture: str = "fcnn"
-    model: dict[str, Any] = {}
     features: FeatureConfig = FeatureConfig()
-    waveform_augmentation: dict[str, dict[str, Any] | None] = {}
-    batch_augmentation: dict[str, dict[str, Any] | None] = {}
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()
+
+
+class _Written(_Plain):
+    """The settings of a run as a study file has them; what `model` and the augmentations may hold depends on names."""
+
+    model: dict[str, Any] = {}
+    waveform_augmentation: dict[str, dict[str, Any] | None] = {}
+    batch_augmentation: dict[str, dict[str, Any] | None] = {}
+
+
+class RunConfig(_Plain):
+    """Everything that decides the result of one run, except the seed and the data; made by `resolve`.
+
+    Attributes
+    ----------
+    model
+        Options of the architecture.
+    waveform_augmentation, batch_augmentation
+        Name -> the augmentation itself; one that is switched off is not there.
+    """
+
+    model: SerializeAsAny[BaseModel]
+    waveform_augmentation: dict[str, SerializeAsAny[WaveformAugmentation]]
+    batch_augmentation: dict[str, SerializeAsAny[BatchAugmentation]]
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the task in column order."""
         return CLASSES[self.task]
+
+    @property
+    def cuts_validation(self) -> bool:
+        """Whether locations are cut from train for validation."""
+        return self.training.data == "train" and self.validation.share > 0
+
+    def identity(self) -> dict[str, Any]:
+        """What of the settings decides the result; see `Strict.identity`."""
+        training, validation = self.training.identity(), self.validation.identity()
+        if not self.cuts_validation:
+            if self.training.select_epoch == "best":  # nothing to choose by: the last is kept
+                training["select_epoch"] = "last"
+            validation = {"seed": self.validation.seed} if self.training.clip_fraction < 1 else {}
+        model = self.model.identity() if isinstance(self.model, Strict) else self.model.model_dump(mode="json")
+        return {
+            "task": self.task,
+            "architecture": self.architecture,
+            "model": model,
+            "features": self.features.identity(),
+            "waveform_augmentation": {name: part.identity() for name, part in self.waveform_augmentation.items()},
+            "batch_augmentation": {name: part.identity() for name, part in self.batch_augmentation.items()},
+            "training": training,
+            "validation": validation,
+        }
 
 
 def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
@@ -133,55 +175,40 @@ def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
     InputError
         One line: the first broken rule, the value received, what to do.
     """
-    config = validate(RunConfig, dict(raw), where=where)
-    architecture = _located(where, find_architecture, config.architecture)
-    options = validate(architecture.options_model, config.model, where=where, path="model")
-    for device in config.validation.holdout_devices:
+    written = validate(_Written, dict(raw), where=where)
+    try:
+        architecture = find_architecture(written.architecture)
+    except InputError as error:
+        raise InputError(f"{label(where)}{error}") from None
+    held_out = written.validation.holdout_devices
+    for device in held_out:
         if device not in DEVICES:
             known = did_you_mean(device, list(DEVICES))
             raise InputError(f"{label(where)}unknown validation.holdout_devices {device!r}: {known}")
-    if config.validation.holdout_devices and (config.training.data == "development" or config.validation.share == 0):
+    if held_out and (written.training.data == "development" or written.validation.share == 0):
         raise InputError(
             f"{label(where)}validation.holdout_devices needs a validation split, got "
-            f"{config.validation.holdout_devices} with training.data {config.training.data!r} and validation.share "
-            f"{config.validation.share}: hold no device out, or cut validation from the train split"
+            f"{held_out} with training.data {written.training.data!r} and validation.share "
+            f"{written.validation.share}: hold no device out, or cut validation from the train split"
         )
-    # The order in which devices are held out means nothing.
-    devices = sorted(set(config.validation.holdout_devices))
-    resolved = {
-        "model": options.model_dump(),
-        "waveform_augmentation": _resolve_augmentations(config, "waveform_augmentation", waveform_settings, where),
-        "batch_augmentation": _resolve_augmentations(config, "batch_augmentation", batch_settings, where),
-        "validation": config.validation.model_copy(update={"holdout_devices": devices}),
-    }
-    return config.model_copy(update=resolved)
+    return RunConfig(
+        task=written.task,
+        architecture=written.architecture,
+        model=validate(architecture.options_model, written.model, where=where, path="model"),
+        features=written.features,
+        waveform_augmentation=waveform_augmentations(
+            written.waveform_augmentation, where=where, path="waveform_augmentation"
+        ),
+        batch_augmentation=batch_augmentations(written.batch_augmentation, where=where, path="batch_augmentation"),
+        training=written.training,
+        # The order in which devices are held out means nothing.
+        validation=written.validation.model_copy(update={"holdout_devices": sorted(set(held_out))}),
+    )
 
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces; equal settings give equal text. Raises ValueError on NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def signature(config: RunConfig, dataset_digest: str, seed: int | None) -> str:
-    """SHA-256 (64 hex digits) of the resolved config, the schema version, the data and the seed.
-
-    The source files of parts that are not built in count too. Without a seed (None) it is the *combination signature*,
-    by which the repeats of one row are grouped.
-    """
-    identity: dict[str, Any] = {"schema": SCHEMA_VERSION, "config": config.model_dump(), "dataset": dataset_digest}
-    if code := _code_of_plugins(config):
-        identity["code"] = code
-    if seed is not None:
-        identity["seed"] = seed
-    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
-
-
-def _code_of_plugins(config: RunConfig) -> dict[str, str]:
-    used: list[tuple[str, str, Mapping[str, Any]]] = [("architecture", config.architecture, ARCHITECTURES)]
-    used += [("waveform_augmentation", name, WAVEFORM_AUGMENTATIONS) for name in config.waveform_augmentation]
-    used += [("batch_augmentation", name, AUGMENTATIONS) for name in config.batch_augmentation]
-    digests = {name: source_digest(kind, name, builtin) for kind, name, builtin in used}
-    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -193,21 +220,3 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _resolve_augmentations(
-    config: RunConfig, key: str, settings_of: Callable[[str], type[BaseModel]], where: str
-) -> dict[str, dict[str, Any]]:
-    resolved = {}
-    for name, settings in getattr(config, key).items():
-        model = _located(where, settings_of, name)
-        if settings is not None:  # null switches off what the base switched on
-            resolved[name] = validate(model, settings, where=where, path=f"{key}.{name}").model_dump()
-    return resolved
-
-
-def _located(where: str, find: Callable[[str], Found], name: str) -> Found:
-    try:
-        return find(name)
-    except InputError as error:
-        raise InputError(f"{label(where)}{error}") from None

@@ -6,12 +6,13 @@ Experiment = study name; a parent run per launch (kind ``study``), one child run
 """
 
 import importlib.metadata
+import json
 import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -325,6 +326,16 @@ class Tracker:
             return Path(self.client.download_artifacts(run_id, path))
         except (MlflowException, OSError) as error:
             raise InputError(f"run {run_id} has no artifact {path} ({error}): was it deleted?") from None
+
+    def json_artifact(self, run_id: str, path: str) -> dict[str, Any]:
+        """A small JSON artifact; empty if the run has none, or one that is no JSON object."""
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException, OSError, ValueError), tempfile.TemporaryDirectory(prefix="asc-study-") as folder:
+            file = Path(self.client.download_artifacts(run_id, path, folder))
+            read = json.loads(file.read_text(encoding="utf-8"))
+            return read if isinstance(read, dict) else {}
+        return {}
 
 
 def _record(run: "Run") -> RunRecord:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from asc_study.settings.study_file import load_study
 from asc_study.store.addresses import tracking_uri
 from asc_study.store.references import finished_systems
 from asc_study.store.tracking import RunRecord, Tracker, open_existing
+
+#: Marks a row whose seeds have several execution fingerprints.
+_MIXED: Final = "*"
 
 
 def study_leaderboard(study: str) -> tuple[str, pd.DataFrame]:
@@ -78,7 +81,7 @@ def leaderboard(
     -------
     DataFrame
         ``row, architecture, augmentation, task, dataset, dataset_digest, combination, basis`` (of ensembles: what they
-        were fitted on), ``seeds`` (how many), then for each
+        were fitted on), ``seeds`` (how many), ``fingerprints`` (how many computed them), then for each
         of `COLUMNS` the mean over seeds and its sample standard deviation ``<column>_sd`` (NaN for a single seed). With
         published figures also ``source`` and ``published_<column>``.
     """
@@ -133,7 +136,7 @@ def render(board: pd.DataFrame, study: str) -> str:
         if "dataset_digest" in several:
             known = isinstance(row.get("dataset"), str)
             cells.append(f"{row['dataset']} {row['dataset_digest'][:6]}" if known else "-")
-        cells.append(str(row["seeds"]))
+        cells.append(f"{row['seeds']}{_MIXED if row.get('fingerprints', 1) > 1 else ''}")
         for name in shown:
             factor = COLUMNS[name][2]
             ours = cell(row.get(name), factor, row.get(f"{name}_sd"))
@@ -142,7 +145,10 @@ def render(board: pd.DataFrame, study: str) -> str:
             cells.append(f"{ours} {bracket:>6}" if beside else ours)
         lines.append(cells)
     table = text_table(lines, left=range(header.index("Seeds")))
-    notes = ["accuracy in %; ± is the standard deviation over seeds; log loss in nats"]
+    notes = []
+    if "fingerprints" in board and (board["fingerprints"] > 1).any():
+        notes.append(f"{_MIXED} its seeds were computed by different back ends, devices or library versions")
+    notes += ["accuracy in %; ± is the standard deviation over seeds; log loss in nats"]
     if beside:
         notes.append(f"[ ]: published: {'; '.join(board['source'].dropna().unique())}")
     return "\n".join([f"Study {study} (test split)", table, *notes])
@@ -182,6 +188,7 @@ def _summary(records: Sequence[RunRecord]) -> dict[str, Any]:
         "combination": newest.tags["asc.combination"],
         "basis": newest.tags.get("asc.basis", ""),
         "seeds": len(by_seed),
+        "fingerprints": len({record.tags.get("asc.fingerprint", "") for record in by_seed.values()}),
         "first_start": min(record.start_seconds for record in records),
     }
     for name, (_, metric, factor) in COLUMNS.items():

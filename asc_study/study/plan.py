@@ -1,11 +1,13 @@
 """Plans: which runs a study asks for, and what the store knows of each. Changes nothing."""
 
+import ast
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from asc_study.settings.run_config import signature
+from asc_study.base.provenance import fingerprint, other_facts, short_digest
+from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import is_alive
 from asc_study.store.tracking import RunRecord, Tracker
@@ -33,6 +35,7 @@ class PlannedRun:
     run_id: str = ""
     reason: str = ""
     recorded_row: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Plan:
         counted["orphaned"] = len(self.orphans)
         return {status: counted[status] for status in STATUSES}
 
+    @property
+    def done_elsewhere(self) -> int:
+        """How many runs are done, but computed by something else than what computes here."""
+        return sum(run.status == "done" and bool(run.fingerprint) for run in self.runs)
+
     def to_rows(self) -> list[dict[str, Any]]:
         """One mapping a run, for tables and JSON."""
         rows = [
@@ -60,6 +68,7 @@ class Plan:
                 "combination": run.spec.combination[:10],
                 "run_id": run.run_id,
                 "reason": run.reason,
+                "other_fingerprint": run.fingerprint,
             }
             for run in self.runs
         ]
@@ -72,6 +81,7 @@ class Plan:
                 "combination": record.tags.get("asc.combination", "")[:10],
                 "run_id": record.run_id,
                 "reason": record.failure,
+                "other_fingerprint": "",
             }
             for record in self.orphans
         ]
@@ -79,30 +89,49 @@ class Plan:
 
 def specs(study: Study, digest: str) -> list[RunSpec]:
     """Every run of the study: rows x seeds, in the study's order."""
+    identities = {row.name: run_identity(row.config, digest) for row in study.rows}
     return [
         RunSpec(
             study=study.name,
             row=row.name,
             seed=seed,
             config=row.config,
-            signature=signature(row.config, digest, seed),
-            combination=signature(row.config, digest, None),
+            signature=signature(identities[row.name], seed),
+            combination=signature(identities[row.name]),
+            identity=identities[row.name],
         )
         for row in study.rows
         for seed in study.seeds
     ]
 
 
-def make_plan(study: Study, digest: str, tracker: Tracker | None) -> Plan:
-    """Compare the study with the store (None: there is no store yet). Changes nothing."""
+def make_plan(study: Study, digest: str, tracker: Tracker | None, *, same_fingerprint: bool = False) -> Plan:
+    """Compare the study with the store (None: there is no store yet). Changes nothing.
+
+    With ``same_fingerprint`` only what the same back end, device and versions computed counts as done.
+    """
+    here = fingerprint()
     by_signature: dict[str, list[RunRecord]] = {}
     for record in tracker.runs(study.name, kind="train") if tracker else ():
         by_signature.setdefault(record.signature, []).append(record)
     runs = []
     for spec in specs(study, digest):
-        status, found = _status(tracker, by_signature.pop(spec.signature, []))
-        known = (found.run_id, found.failure, found.tags.get("asc.row", "")) if found else ()
-        runs.append(PlannedRun(spec, status, *known))
+        records = by_signature.pop(spec.signature, [])
+        ours = [record for record in records if record.tags.get("asc.fingerprint") == short_digest(here)]
+        # What was finished here comes first; without, what was finished elsewhere will do, unless it must be the same.
+        status, found = _status(tracker, ours)
+        if status != "done":
+            considered = [r for r in records if r in ours or r.status != "FINISHED"] if same_fingerprint else records
+            status, found = _status(tracker, considered)
+        if found is None:
+            runs.append(PlannedRun(spec, status))
+            continue
+        other = ""
+        if status == "done" and found not in ours:
+            other = other_facts(found.tags.get("asc.fingerprint_facts", ""), here)
+        runs.append(
+            PlannedRun(spec, status, found.run_id, found.failure, found.tags.get("asc.row", ""), fingerprint=other)
+        )
     orphans = [record for records in by_signature.values() for record in records]
     return Plan(tuple(runs), tuple(orphans))
 
@@ -126,6 +155,8 @@ def describe_plan(study: Study, plan: Plan) -> str:
     """One line: the study and how many of its runs have which status."""
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items() if count)
     size = f"{len(study.rows)} rows x {len(study.seeds)} seeds" if len(study.seeds) > 1 else f"{len(study.rows)} rows"
+    if plan.done_elsewhere:
+        counts += f" ({plan.done_elsewhere} of those done under another fingerprint)"
     return f"study {study.name}: {size}: {counts}"
 
 
@@ -136,7 +167,46 @@ def render_plan(study: Study, plan: Plan) -> str:
     lines = [describe_plan(study, plan)]
     for row in rows:
         cells = [f"{row['row']:<{width}}", f"seed {row['seed']}", f"{row['status']:<11}", row["signature"]]
-        lines.append("  " + "  ".join([*cells, row["reason"]]).rstrip())
+        said = row["reason"] or (row["other_fingerprint"] and f"other fingerprint: {row['other_fingerprint']}")
+        lines.append("  " + "  ".join([*cells, said]).rstrip())
     if study.ensembles:
         lines.append(f"then ensembles: {', '.join(row.name for row in study.ensembles)}")
     return "\n".join(lines + [f"{status}: {STATUSES[status]}" for status, count in plan.counts.items() if count])
+
+
+def explain(study: Study, plan: Plan, tracker: Tracker | None) -> str:
+    """What tells each orphaned run from the row of the study that is nearest to it: a line a difference.
+
+    The nearest row is that of the same name, else the one with the fewest differences.
+    """
+    if not plan.orphans or tracker is None:
+        return "no run of the store is orphaned"
+    identities = {run.spec.row: run.spec.identity for run in plan.runs}
+    seeds = {run.spec.seed for run in plan.runs}
+    lines = []
+    for record in plan.orphans:
+        old = tracker.json_artifact(record.run_id, "identity.json") or _known_identity(record)
+        found = {name: differences(old, identity) for name, identity in identities.items()}
+        row = record.tags.get("asc.row", "")
+        nearest = row if row in found else min(found, key=lambda name: len(found[name]))
+        why = list(found[nearest])
+        if record.seed.isdecimal() and int(record.seed) not in seeds:
+            why.append(f"seed {record.seed} -> {sorted(seeds)}")
+        lines.append(f"  {record.label} {record.signature[:10]}, against row {nearest!r}:")
+        lines += [f"    {line}" for line in why or ["nothing that was recorded: it was made by an earlier version"]]
+    return "\n".join(["orphaned runs, and what differs (theirs -> the study's now):", *lines])
+
+
+def _known_identity(record: RunRecord) -> dict[str, Any]:
+    """What a run of schema 1 says of its identity: its settings, flat and as text, and its data set."""
+    config: dict[str, Any] = {}
+    for key, text in record.params.items():
+        if key != "seed":
+            try:
+                config[key] = ast.literal_eval(text)
+            except (ValueError, SyntaxError):
+                config[key] = text
+    known: dict[str, Any] = {"schema": 1, "config": config}
+    if digest := record.tags.get("asc.dataset_digest"):
+        known["dataset"] = digest
+    return known

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from asc_study.base.errors import InputError
+from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
@@ -25,6 +27,7 @@ def run_study(
     jobs: int = 1,
     only: Sequence[str] = (),
     retry_failed: bool = False,
+    same_fingerprint: bool = False,
     say: Say = lambda line: None,
 ) -> list[Outcome | EnsembleOutcome]:
     """Run what is new or was cut off, each as an MLflow run under one parent run; then make the ensembles.
@@ -39,6 +42,8 @@ def run_study(
         Names of the rows to run; all by default.
     retry_failed
         Whether runs that failed are tried again.
+    same_fingerprint
+        Whether what another back end, device or version computed is trained anew.
     say
         Told one line for people at a time.
 
@@ -57,7 +62,7 @@ def run_study(
     check_fit(study, data.dataset, say)
     tracker = Tracker()
     settle_abandoned(tracker, study.name)
-    plan = make_plan(study, data.digest, tracker)
+    plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
     say(describe_plan(study, plan))
     for run in plan.runs:
         if run.status == "done" and run.recorded_row != run.spec.row:  # the row was renamed in the study file
@@ -71,12 +76,14 @@ def run_study(
             return []
         finished = {
             (run.spec.row, run.spec.seed): run.run_id
-            for run in make_plan(study, data.digest, tracker).runs
+            for run in make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint).runs
             if run.status == "done"
         }
         return make_ensembles(tracker, study.name, study.ensembles, rows, study.seeds, finished, say)
 
     pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
+    if same_fingerprint:
+        pending = [replace(spec, fingerprint=short_digest(fingerprint())) for spec in pending]
     if not pending:
         return list(combine())
     prepare_features((spec.config for spec in pending), data, jobs, say)

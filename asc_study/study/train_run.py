@@ -1,25 +1,23 @@
 """One run from start to end, in whatever process it is given: claim, train, evaluate, log."""
 
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import filelock
-import yaml
 
 from asc_study.base.cache import cache_dir
 from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.base.progress import EpochProgress
+from asc_study.base.provenance import MIXED, environment, fact_tags
+from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life, whereabouts
-from asc_study.store.tracking import Tracker
+from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.study.launch import Launch
 from asc_study.training.run_data import RunData, run_data
 from asc_study.training.runtime import start_keras
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     import keras
 
     from asc_study.training.fit import TrainingResult
-
-_LIBRARIES: Final = ("asc-study", "keras", "tensorflow", "jax", "numpy", "scipy", "librosa", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,9 @@ class RunSpec:
     config: RunConfig
     signature: str
     combination: str
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    #: If set, a finished run of another fingerprint does not count as this one.
+    fingerprint: str = ""
 
     @property
     def label(self) -> str:
@@ -86,7 +85,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
     try:
         tracker = Tracker(launch.tracking_uri)
         earlier = [record for record in tracker.runs(spec.study, kind="train") if record.signature == spec.signature]
-        if any(record.status == "FINISHED" for record in earlier):  # finished elsewhere since the plan was made
+        if any(_counts_as_done(record, spec) for record in earlier):  # finished elsewhere since the plan was made
             return Outcome(spec, "elsewhere")
         cut = next((record for record in earlier if record.status in ("RUNNING", "KILLED")), None)
         if cut and cut.status == "RUNNING" and not shares_locks(cut) and heard_of_lately(cut):
@@ -94,7 +93,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
         if cut:
             run_id = cut.run_id
             tracker.reopen(run_id)
-            tracker.set_tags(run_id, _tags(spec, launch))
+            tracker.set_tags(run_id, {key: tag for key, tag in _tags(spec, launch).items() if key != "asc.git_commit"})
         else:
             run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
         checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
@@ -120,6 +119,11 @@ def failure_reason(error: Exception) -> str:
     return reason if isinstance(error, TrainingFailure | InputError) else f"{type(error).__name__}: {reason}"
 
 
+def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:
+    same = not spec.fingerprint or record.tags.get("asc.fingerprint") == spec.fingerprint
+    return record.status == "FINISHED" and same
+
+
 def _train_and_log(
     spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, checkpoint: Path
 ) -> Mapping[str, float]:
@@ -128,12 +132,23 @@ def _train_and_log(
     start_keras(config.training.threads)
     from asc_study.training.fit import train
 
+    def on_start(finished_epochs: int) -> None:
+        log_environment(tracker, run_id, finished_epochs + 1)
+
     def on_epoch(epoch: int, measured: dict[str, float]) -> None:
         tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
         progress(epoch, measured)
 
     with EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1) as progress:
-        result = train(config, data.clips, data.store, spec.seed, checkpoint=checkpoint, on_epoch=on_epoch)
+        result = train(
+            config,
+            data.clips,
+            data.store,
+            spec.seed,
+            checkpoint=checkpoint,
+            on_start=on_start,
+            on_epoch=on_epoch,
+        )
     return _log_result(spec, launch, tracker, run_id, result, data)
 
 
@@ -158,14 +173,14 @@ def _log_result(
         page = summary_page(spec.label, result.predictions, metrics, result.history, plotlyjs=launch.figures)
         (folder / "figures").mkdir()
         (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
-        settings = {"row": spec.row, "seed": spec.seed, **spec.config.model_dump()}
-        (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        (folder / "config.yaml").write_text(written_config(spec.config, row=spec.row, seed=spec.seed), encoding="utf-8")
+        (folder / "identity.json").write_text(json.dumps(spec.identity, indent=2), encoding="utf-8")
         facts = {
             "clips": data.clips["split"].value_counts().to_dict(),
             "augmented_copies_left_out": data.left_out,
             "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
         }
-        (folder / "environment.json").write_text(json.dumps(environment() | facts, indent=2))
+        (folder / "training.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
     model_id = tracker.log_keras_model(run_id, result.model)
     tracker.log_metrics(run_id, metrics, len(result.history), model_id=model_id)
     tracker.finish(run_id)
@@ -197,30 +212,22 @@ def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dic
     }
 
 
-def environment() -> dict[str, Any]:
-    """What besides the config can change a result: versions, processor, switches of the libraries."""
-    versions = {}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    switches = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "versions": versions,
-        "backend": _backend(),
-        "switches": {name: os.environ[name] for name in switches if name in os.environ},
-    }
+def log_environment(tracker: Tracker, run_id: str, first_epoch: int = 1) -> None:
+    """Say what computes a run from an epoch on: ``environment.json`` lists every stretch of it, tags the key facts.
 
-
-def _backend() -> str:
-    import keras
-
-    return str(keras.backend.backend())
+    A run that goes on under another fingerprint than it began with has the fingerprint ``mixed``; its tags and its
+    commit stay those of the beginning.
+    """
+    stretches = tracker.json_artifact(run_id, "environment.json").get("stretches", [])
+    here = {"first_epoch": first_epoch, "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **environment()}
+    tags = fact_tags(here["fingerprint"]) if not stretches else {}
+    if any(stretch.get("fingerprint") != here["fingerprint"] for stretch in stretches):
+        tags["asc.fingerprint"] = MIXED
+    stretches.append(here)
+    with tracker.artifacts(run_id) as folder:
+        (folder / "environment.json").write_text(json.dumps({"stretches": stretches}, indent=2), encoding="utf-8")
+    short = [{"epoch": one["first_epoch"], "commit": one["commit"]} for one in stretches]
+    tracker.set_tags(run_id, tags | {"asc.stretches": json.dumps(short)[:5000]})
 
 
 def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
@@ -236,6 +243,8 @@ def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
         "asc.task": spec.config.task,
         "asc.dataset": launch.data.dataset.root.name,
         "asc.dataset_digest": launch.data.digest,
+        "asc.sample_rate": str(launch.data.dataset.sample_rate),
+        "asc.channels": str(launch.data.dataset.channels),
         "asc.git_commit": launch.git_commit,
         **whereabouts(),
         "mlflow.parentRunId": launch.parent_run_id,

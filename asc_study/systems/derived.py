@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from asc_study.base.errors import InputError
-from asc_study.base.provenance import git_commit
+from asc_study.base.provenance import environment, fact_tags, fingerprint, git_commit
 from asc_study.base.schema import require_row_name
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.predictions import check_predictions, write_predictions
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 #: Part of every identity: raise it when the code behind derived runs changes their results.
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Identity:
 
     def signature(self, *, with_seeds: bool = True) -> str:
         """SHA-256 (64 hex digits) of it all; without seeds, what repeats are grouped by."""
-        sources = [record.tags.get("asc.signature" if with_seeds else "asc.combination", "") for record in self.sources]
+        sources = [_source(record) if with_seeds else record.tags.get("asc.combination", "") for record in self.sources]
         identity = {
             "version": _VERSION,
             "kind": self.kind,
@@ -73,6 +73,11 @@ class Identity:
         if with_seeds and self.evaluated:
             identity["evaluation"] = self.evaluated  # sources that have predicted more make another result
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+
+def _source(record: RunRecord) -> str:
+    """What a source is: its signature, and what computed it, for the same signature may give other predictions."""
+    return " ".join(filter(None, (record.signature, record.tags.get("asc.fingerprint", ""))))
 
 
 def find_derived(tracker: Tracker, study: str, identity: Identity) -> RunRecord | None:
@@ -179,6 +184,8 @@ def _log(tracker: Tracker, run: Derived) -> Logged:
         with tracker.artifacts(run_id) as folder:
             for split, table in run.tables.items():
                 write_predictions(table, folder / "predictions" / f"{split}.parquet")
+            about = {"stretches": [environment()]}
+            (folder / "environment.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
             (folder / "config.yaml").write_text(
                 yaml.safe_dump(dict(run.identity.settings), sort_keys=False), encoding="utf-8"
             )
@@ -209,6 +216,7 @@ def _tags(run: Derived) -> dict[str, str]:
         "asc.combination_short": combination[:10],
         "asc.task": run.task,
         "asc.git_commit": git_commit(),
+        **fact_tags(fingerprint()),
         **whereabouts(),
     }
     if identity.seed:

@@ -4,9 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from asc_study.base.cache import cache_dir
 from asc_study.base.errors import InputError
@@ -16,7 +14,8 @@ from asc_study.evaluation.predictions import predictions_table, write_prediction
 from asc_study.features.audio import Recording
 from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
-from asc_study.settings.run_config import RunConfig, resolve
+from asc_study.settings.migrations import read_config
+from asc_study.settings.run_config import RunConfig
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.training.runtime import start_keras
@@ -71,9 +70,11 @@ def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, j
         if not stores:  # one process has one number of threads; between runs it moves the last bits only
             start_keras(config.training.threads)
         model = tracker.load_keras_model(record.run_id)
-        key = f"{config.features.model_dump_json()} {model.input_shape[-1]}"
+        rate = _sample_rate(record, model)
+        key = f"{config.features.model_dump_json()} {rate} {model.input_shape[-1]}"
         if key not in stores:
-            settings = LogMelSettings(sample_rate=_sample_rate(model), **config.features.model_dump())
+            _require_rate(record, paths, rate)
+            settings = LogMelSettings(sample_rate=rate, **config.features.model_dump())
             stores[key] = extract(recordings, settings, cache_dir() / "features", jobs=jobs, progress=True)
         _predict(tracker, record, config, model, clips, stores[key])
         tracker.set_tags(record.run_id, {"asc.evaluation_digest": digest, "asc.evaluation": folder.resolve().name})
@@ -96,14 +97,35 @@ def _clips(folder: Path) -> "pd.DataFrame":
 
 
 def _config(tracker: Tracker, record: RunRecord) -> RunConfig:
-    settings: dict[str, Any] = yaml.safe_load(tracker.artifact(record.run_id, "config.yaml").read_text("utf-8"))
-    return resolve({key: settings[key] for key in settings if key not in ("row", "seed")}, where=record.label)
+    text = tracker.artifact(record.run_id, "config.yaml").read_text("utf-8", errors="replace")
+    return read_config(text, where=record.label)
 
 
-def _sample_rate(model: "keras.Model") -> int:
-    """In Hz: that of the data set whose channels the model takes, three feature maps (static, two deltas) each."""
-    channels = model.input_shape[-1] // 3
-    return next(rate for rate, count in AUDIO_FORMAT.values() if count == channels)
+def _sample_rate(record: RunRecord, model: "keras.Model") -> int:
+    """In Hz, as recorded with the run; runs of schema 1 did not, and knew the formats of the two TAU data sets only."""
+    recorded = record.tags.get("asc.sample_rate", "")
+    if recorded.isdecimal():
+        return int(recorded)
+    channels = model.input_shape[-1] // 3  # three feature maps (static, two deltas) each
+    for rate, count in AUDIO_FORMAT.values():
+        if count == channels:
+            return rate
+    raise InputError(f"{record.label!r} does not say what sample rate it was trained at: train it again")
+
+
+def _require_rate(record: RunRecord, paths: Sequence[Path], rate: int) -> None:
+    """Raise `InputError` if a recording has another sample rate than the run was trained at."""
+    import soundfile
+
+    for path in paths:
+        try:
+            found = soundfile.info(path).samplerate
+        except (soundfile.LibsndfileError, OSError):
+            continue  # the features say what is wrong with it
+        if found != rate:
+            raise InputError(
+                f"{record.label!r} takes recordings of {rate:,} Hz, got {found:,} Hz in {path}: resample the clips"
+            )
 
 
 def _predict(

@@ -17,7 +17,7 @@ from asc_study.base.errors import TrainingFailure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
-from asc_study.models import build_model
+from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
@@ -52,6 +52,7 @@ def train(
     seed: int,
     *,
     checkpoint: Path,
+    on_start: Callable[[int], None] = lambda finished_epochs: None,
     on_epoch: EpochReport = lambda epoch, metrics: None,
 ) -> TrainingResult:
     """Train one model, or go on from its checkpoint, and predict validation and test as far as there are any.
@@ -62,6 +63,8 @@ def train(
         See `Training`.
     checkpoint
         File of the unfinished training; read if it exists, rewritten after every epoch.
+    on_start
+        Told how many epochs are finished already, before the first batch.
     on_epoch
         Told the metrics of every finished epoch.
 
@@ -72,6 +75,7 @@ def train(
     """
     training = Training(config, clips, store, seed)
     training.load(checkpoint)
+    on_start(training.finished_epochs)
     for epoch in range(training.finished_epochs, config.training.epochs):
         on_epoch(epoch, training.train_epoch())  # first: an epoch that a checkpoint counts has been told
         training.save(checkpoint)
@@ -206,12 +210,8 @@ def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: i
 
 def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
     frequencies, _, channels = clip_shape
-    return build_model(
-        config.architecture,
-        input_shape=(frequencies, None, channels),  # trained on crops, evaluated on whole clips
-        num_classes=len(config.classes),
-        **config.model,
-    )
+    shape = (frequencies, None, channels)  # trained on crops, evaluated on whole clips
+    return find_architecture(config.architecture).build(shape, len(config.classes), config.model)
 
 
 def _train_epoch(training: _Parts, epoch: int) -> dict[str, float]:

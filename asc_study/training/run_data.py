@@ -154,7 +154,7 @@ def _with_copies(
 def data_key(config: RunConfig) -> str:
     """Equal for runs that are trained on the same data, so that these are made once for all of them."""
     keys: dict[str, Any] = config.model_dump(include={"features", "waveform_augmentation", "validation"})
-    return canonical_json(keys | {"data": config.training.data, "clip_fraction": config.training.clip_fraction})
+    return canonical_json(keys | config.training.model_dump(include={"data", "clip_fraction"}))
 
 
 def describe_left_out(left_out: Sequence[str]) -> str:

@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from asc_study.augmentation import AUGMENTATIONS, Pipeline, compose
+from asc_study.augmentation import AUGMENTATIONS, Pipeline, batch_augmentations, compose
 from asc_study.augmentation.batch import ChannelConfusion, Mixup, RandomCrop, SpecAugment
 from asc_study.base.errors import InputError
+
+
+def pipeline_of(settings):
+    return compose(batch_augmentations(settings))
 
 
 def ones(clips: int = 40, bands: int = 20, frames: int = 30, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -108,11 +112,11 @@ class TestSpecAugment:
     )
     def test_widths_that_contradict_are_refused(self, settings: dict, line: str) -> None:
         with pytest.raises(InputError, match=line):
-            compose({"spec_augment": settings})
+            pipeline_of({"spec_augment": settings})
 
     def test_settings_with_all_defaults_written_out_mean_the_same(self) -> None:
         for settings in (SpecAugment(), SpecAugment(frequency_mask_bands=12, time_mask_frames=39)):
-            assert compose({"spec_augment": settings.model_dump()}).steps == (settings,)
+            assert pipeline_of({"spec_augment": settings.model_dump()}).steps == (settings,)
         assert SpecAugment(time_mask_frames=39).time_mask_ratio is None
 
     def test_it_works_in_place(self) -> None:
@@ -217,19 +221,19 @@ class TestChannelConfusion:
 
 class TestCompose:
     def test_the_order_is_that_of_the_registry_whatever_the_order_of_the_settings(self) -> None:
-        pipeline = compose({"mixup": {}, "random_crop": {"frames": 10}, "spec_augment": {}})
+        pipeline = pipeline_of({"mixup": {}, "random_crop": {"frames": 10}, "spec_augment": {}})
         assert [type(step) for step in pipeline.steps] == [SpecAugment, RandomCrop, Mixup]
         assert list(AUGMENTATIONS) == ["spec_augment", "channel_confusion", "random_crop", "mixup"]
 
     def test_none_switches_an_augmentation_off(self) -> None:
-        assert compose({"mixup": None, "random_crop": {"frames": 10}}).steps == (RandomCrop(frames=10),)
+        assert pipeline_of({"mixup": None, "random_crop": {"frames": 10}}).steps == (RandomCrop(frames=10),)
 
     def test_clips_per_sample_is_two_with_mixup(self) -> None:
-        assert compose({}).clips_per_sample == 1
-        assert compose({"spec_augment": {}, "mixup": {}}).clips_per_sample == 2
+        assert pipeline_of({}).clips_per_sample == 1
+        assert pipeline_of({"spec_augment": {}, "mixup": {}}).clips_per_sample == 2
 
     def test_a_pipeline_does_what_its_steps_do(self) -> None:
-        pipeline = compose({"mixup": {"alpha": 1}, "random_crop": {"frames": 10}, "spec_augment": {}})
+        pipeline = pipeline_of({"mixup": {"alpha": 1}, "random_crop": {"frames": 10}, "spec_augment": {}})
         by_pipeline = pipeline(*ones(), np.random.default_rng(5))
         rng = np.random.default_rng(5)
         by_hand = Mixup(alpha=1)(*RandomCrop(frames=10)(*SpecAugment()(*ones(), rng), rng), rng)
@@ -259,7 +263,7 @@ class TestCompose:
     )
     def test_bad_settings_give_one_line(self, settings: dict, line: str) -> None:
         with pytest.raises(InputError, match=line) as caught:
-            compose(settings)
+            pipeline_of(settings)
         assert "\n" not in str(caught.value)
 
 

@@ -7,7 +7,7 @@ from subprocess import run
 import numpy as np
 import pytest
 
-from asc_study.augmentation import AUGMENTATIONS, compose
+from asc_study.augmentation import AUGMENTATIONS, batch_augmentations, compose
 
 CLIPS, BANDS, FRAMES, CHANNELS, CLASSES = 8, 16, 24, 6, 5
 
@@ -23,7 +23,7 @@ def batch(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(params=AUGMENTATIONS)
 def augment(request: pytest.FixtureRequest):
-    return compose({request.param: SETTINGS.get(request.param, {})}).steps[0]
+    return compose(batch_augmentations({request.param: SETTINGS.get(request.param, {})})).steps[0]
 
 
 def test_shapes_and_types(augment) -> None:

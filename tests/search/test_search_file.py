@@ -43,7 +43,7 @@ def test_folds_leave_one_device_out_in_turn_or_all_together():
     search = load()
     folds = search.folds(search.config({ALPHA: 0.2}))
     assert {name: fold.validation.holdout_devices for name, fold in folds.items()} == {"s3": ["s3"], "b": ["b"]}
-    assert all(fold.batch_augmentation["mixup"]["alpha"] == 0.2 for fold in folds.values())
+    assert all(fold.batch_augmentation["mixup"].alpha == 0.2 for fold in folds.values())
     together = load(holdout={"devices": ["s3", "b"], "mode": "together"})
     (fold,) = together.folds(together.config({})).values()
     assert fold.validation.holdout_devices == ["b", "s3"]
@@ -59,8 +59,8 @@ def test_fidelity_is_for_trials_and_profile_and_set_win_over_it():
     }
     search = load(**content)
     trial, full = search.config({}), search.config({}, full=True)
-    assert (trial.training.epochs, trial.training.clip_fraction, trial.model["width"]) == (6, 0.5, 0.25)
-    assert (full.training.epochs, full.training.clip_fraction, full.model["width"]) == (30, 1, 1)
+    assert (trial.training.epochs, trial.training.clip_fraction, trial.model.width) == (6, 0.5, 0.25)
+    assert (full.training.epochs, full.training.clip_fraction, full.model.width) == (30, 1, 1)
     assert load("small", **content).config({}).training.epochs == 2
     assert load("small", ("training.epochs=3",), **content).config({}).training.epochs == 3
 
@@ -72,8 +72,8 @@ def test_a_profile_changes_augmentations_that_the_point_uses_and_no_drawn_value(
     }
     search = load("small", **content)
     switched_on = search.config({ALPHA: 0.2, CROP: "on"})
-    assert switched_on.batch_augmentation == {"mixup": {"alpha": 0.2}, "random_crop": {"frames": 50}}
-    assert search.config({ALPHA: 0.2, CROP: "off"}).batch_augmentation == {"mixup": {"alpha": 0.2}}
+    assert switched_on.model_dump()["batch_augmentation"] == {"mixup": {"alpha": 0.2}, "random_crop": {"frames": 50}}
+    assert search.config({ALPHA: 0.2, CROP: "off"}).model_dump()["batch_augmentation"] == {"mixup": {"alpha": 0.2}}
 
 
 def test_identity_names_what_must_not_change():

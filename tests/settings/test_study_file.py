@@ -26,9 +26,9 @@ def test_rows_are_merged_into_the_base():
     )
     one, two = study.rows
     assert (one.name, one.config.architecture, one.config.training.epochs) == ("one", "resnet", 6)
-    assert one.config.batch_augmentation == {"mixup": {"alpha": 0.2}}
+    assert one.config.model_dump()["batch_augmentation"] == {"mixup": {"alpha": 0.2}}
     assert (two.config.architecture, two.config.training.epochs) == ("resnet", 2)
-    assert two.config.batch_augmentation == {"random_crop": {"frames": 100}}
+    assert two.config.model_dump()["batch_augmentation"] == {"random_crop": {"frames": 100}}
     assert study.seeds == (0, 5)
 
 
@@ -51,8 +51,8 @@ def test_grid_is_the_product_of_its_axes_after_the_rows():
         "resnet-mixed-width=0.5",
     ]
     last = study.rows[-1].config
-    assert (last.architecture, last.model["width"]) == ("resnet", 0.5)
-    assert last.batch_augmentation == {"mixup": {"alpha": 0.3}}
+    assert (last.architecture, last.model.width) == ("resnet", 0.5)
+    assert last.model_dump()["batch_augmentation"] == {"mixup": {"alpha": 0.3}}
 
 
 def test_overrides_win_over_rows():
@@ -156,8 +156,8 @@ def test_a_profile_overrides_rows_but_adds_no_augmentation(tmp_path):
         "- {name: plain}\nprofiles:\n  small: {training.epochs: 2, batch_augmentation: {random_crop: {frames: 5}}}\n"
     )
     crop, plain = load_study(file, profile="small").rows
-    assert crop.config.batch_augmentation == {"random_crop": {"frames": 5}}
-    assert plain.config.batch_augmentation == {}
+    assert crop.config.model_dump()["batch_augmentation"] == {"random_crop": {"frames": 5}}
+    assert plain.config.model_dump()["batch_augmentation"] == {}
     assert crop.config.training.epochs == plain.config.training.epochs == 2
     assert load_study(file).rows[0].config.training.epochs == 9
     with pytest.raises(InputError, match="has no profile 'smal': did you mean 'small'"):

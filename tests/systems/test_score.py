@@ -2,10 +2,10 @@ import os
 
 import numpy as np
 import pytest
-import yaml
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
+from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import resolve
 from asc_study.store.references import find_runs
 from asc_study.systems.exchange import export_predictions
@@ -44,11 +44,11 @@ def trained(tracker, log_run):
     config = resolve(SETTINGS)
     for row, seed in (("x", 1), ("y", 2)):
         keras.utils.set_random_seed(seed)
-        model = build_model("fcnn", input_shape=(16, None, 3), num_classes=10, **config.model)
+        model = build_model("fcnn", input_shape=(16, None, 3), num_classes=10, **config.model.model_dump())
         run_id = log_run(row, {})
         tracker.log_keras_model(run_id, model)
         with tracker.artifacts(run_id) as folder:
-            (folder / "config.yaml").write_text(yaml.safe_dump({"row": row, "seed": 0, **config.model_dump()}))
+            (folder / "config.yaml").write_text(written_config(config, row=row, seed=0))
         tracker.finish(run_id)
 
 

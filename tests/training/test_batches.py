@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from asc_study.augmentation import Pipeline, compose
+from asc_study.augmentation import Pipeline, batch_augmentations, compose
 from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.base.errors import InputError
 from asc_study.features.logmel import with_deltas
@@ -17,6 +17,10 @@ from asc_study.training.batches import EvaluationBatches, TrainingBatches
 
 CLIPS, BANDS, FRAMES, CLASSES = 20, 4, 12, 3
 FULL = {"spec_augment": {}, "random_crop": {"frames": 3}, "mixup": {}}
+
+
+def pipeline_of(settings):
+    return compose(batch_augmentations(settings))
 
 
 def make_store() -> FeatureStore:
@@ -38,7 +42,7 @@ def make(
     augmentation: dict | None = None, steps: tuple[BatchAugmentation, ...] = (), **options: object
 ) -> TrainingBatches:
     options = {"batch_size": 6, "seed": 1, **options}
-    pipeline = Pipeline(steps) if steps else compose(augmentation or {})
+    pipeline = Pipeline(steps) if steps else pipeline_of(augmentation or {})
     return TrainingBatches(make_store(), range(CLIPS), labels(), augmentation=pipeline, **options)  # type: ignore[arg-type]
 
 
@@ -77,7 +81,7 @@ class TestTrainingBatches:
 
     @pytest.mark.parametrize("augmentation", [{"spec_augment": {"mask_value": -1.0}}, FULL])
     def test_a_batch_is_what_its_pipeline_makes_of_two_samples_at_a_time(self, augmentation: dict) -> None:
-        store, pipeline = make_store(), compose(augmentation)
+        store, pipeline = make_store(), pipeline_of(augmentation)
         passes = pipeline.clips_per_sample
         batches = TrainingBatches(store, range(CLIPS), labels(), batch_size=5, augmentation=pipeline, seed=8)
         batches.set_epoch(3)
@@ -173,7 +177,7 @@ class TestTrainingBatches:
 
     def test_the_stored_features_are_left_as_they_are(self) -> None:
         store = make_store()
-        batches = TrainingBatches(store, range(CLIPS), labels(), batch_size=6, augmentation=compose(FULL))
+        batches = TrainingBatches(store, range(CLIPS), labels(), batch_size=6, augmentation=pipeline_of(FULL))
         before = [store[index].copy() for index in range(CLIPS)]
         for step in range(3):
             batches[step]
@@ -183,7 +187,12 @@ class TestTrainingBatches:
     def test_mixup_passes_twice_over_the_data(self) -> None:
         one_hot = np.eye(CLIPS, dtype=np.float32)
         batches = TrainingBatches(
-            make_store(), range(CLIPS), one_hot, batch_size=5, augmentation=compose({"mixup": {"alpha": 5}}), seed=3
+            make_store(),
+            range(CLIPS),
+            one_hot,
+            batch_size=5,
+            augmentation=pipeline_of({"mixup": {"alpha": 5}}),
+            seed=3,
         )
         assert len(batches) == 4
         mixed = np.concatenate([batches[step][1] for step in range(4)])
@@ -197,7 +206,9 @@ class TestTrainingBatches:
         assert (np.count_nonzero(mixed, axis=0) >= 1).all()
 
     def test_fewer_clips_than_a_batch_still_give_one(self) -> None:
-        batches = TrainingBatches(make_store(), [4, 7], labels(2), batch_size=32, augmentation=compose({"mixup": {}}))
+        batches = TrainingBatches(
+            make_store(), [4, 7], labels(2), batch_size=32, augmentation=pipeline_of({"mixup": {}})
+        )
         assert len(batches) == 1
         features, one_hot = batches[0]
         assert (len(features), len(one_hot)) == (2, 2)
@@ -284,7 +295,7 @@ class TestBalancedClasses:
         assert clips_in(batches[0][0]) != clips
 
     def test_a_resumed_run_gets_the_same_batches(self) -> None:
-        augmentation = compose(FULL)
+        augmentation = pipeline_of(FULL)
         uninterrupted = balanced(augmentation=augmentation)
         epochs = []
         for epoch in range(4):

@@ -93,11 +93,11 @@ def test_holding_out_needs_validation():
 
 def test_the_treatment_tells_all_that_decides_a_copy(data):
     from asc_study.augmentation.copies import plan_copies
-    from asc_study.augmentation.waveform import TrainingSound
+    from asc_study.augmentation.waveform import Mix, TrainingSound
     from asc_study.base.cache import cache_dir
 
     sound = TrainingSound(data.dataset.clips, data.audio_digests, data.dataset.sample_rate, cache_dir())
-    ((name, copies),) = plan_copies({"mix": {"low_weight": 0.7}}, sound)
+    ((name, copies),) = plan_copies({"mix": Mix(low_weight=0.7)}, sound)
     assert name == "mix"
     told = json.loads(copies[0].treatment)
     assert told["settings"] == {"seed": 0, "low_weight": 0.7, "high_weight": 1.0}

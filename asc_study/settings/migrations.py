@@ -1,0 +1,65 @@
+"""Settings of earlier versions: what a run wrote is read by today's code, whenever it was made.
+
+A run's ``config.yaml`` names the schema that it was written with (1 if it names none). A change of a key's name or
+meaning adds one function here, which turns a mapping of the schema before into one of the next.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import yaml
+
+from asc_study.base.errors import InputError
+from asc_study.settings.identity import SCHEMA_VERSION
+from asc_study.settings.run_config import RunConfig, resolve
+
+#: Keys of ``config.yaml`` that are not settings.
+_ABOUT: Final = ("schema", "row", "seed", "trial", "point")
+
+
+def _from_1(settings: dict[str, Any]) -> dict[str, Any]:
+    """Parts of one's own are named ``module:object`` since schema 2; ``module.object`` was allowed before."""
+
+    def renamed(name: str) -> str:
+        module, _, attribute = name.rpartition(".")
+        return f"{module}:{attribute}" if module and ":" not in name else name
+
+    for key in ("waveform_augmentation", "batch_augmentation"):
+        settings[key] = {renamed(name): value for name, value in (settings.get(key) or {}).items()}
+    if "architecture" in settings:
+        settings["architecture"] = renamed(settings["architecture"])
+    return settings
+
+
+#: Schema -> what makes its settings those of the next one.
+MIGRATIONS: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = MappingProxyType({1: _from_1})
+
+
+def written_config(config: RunConfig, **about: Any) -> str:
+    """The text of ``config.yaml``: the schema, what the run is called, and its settings."""
+    return yaml.safe_dump({"schema": SCHEMA_VERSION, **about, **config.model_dump(mode="json")}, sort_keys=False)
+
+
+def read_config(text: str, *, where: str) -> RunConfig:
+    """The settings of a run from its ``config.yaml``, whichever version wrote it.
+
+    Raises
+    ------
+    InputError
+        If it is not YAML of settings, or was written by a newer version than this.
+    """
+    try:
+        read = yaml.safe_load(text)
+        schema = read.get("schema", 1)
+        settings = {key: read[key] for key in read if key not in _ABOUT}
+    except (yaml.YAMLError, AttributeError, ValueError, TypeError, RecursionError):
+        raise InputError(f"{where}: its config.yaml is not a mapping of settings: was it changed by hand?") from None
+    if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
+        raise InputError(
+            f"{where}: its settings must be of schema 1 to {SCHEMA_VERSION}, got {schema!r:.40}: use the version of "
+            "asc-study that made the run"
+        )
+    for version in range(schema, SCHEMA_VERSION):
+        settings = MIGRATIONS[version](settings)
+    return resolve(settings, where=where)

@@ -1,0 +1,147 @@
+"""Faults A1 to A3: what makes a run another run, and what does not."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import asc_study.augmentation.copies as copies
+import asc_study.augmentation.spectrum_correction as spectrum_correction
+import asc_study.features.store as feature_store
+from asc_study.settings import identity
+from asc_study.settings.identity import differences, run_identity, signature
+from asc_study.settings.run_config import resolve
+
+COPIES = {"waveform_augmentation": {"noise": {}, "spectrum_correction": {}}}
+
+
+def sign(raw: dict, data: str = "d", seed: int | None = 0) -> str:
+    return signature(run_identity(resolve(raw), data), seed)
+
+
+def test_equal_settings_written_differently_have_one_signature():
+    one = {"batch_augmentation": {"mixup": {"alpha": 1}}, "model": {"width": 1}}
+    other = {"model": {"width": 1.0}, "batch_augmentation": {"mixup": {"alpha": 1.0}}, "architecture": "fcnn"}
+    assert sign(one) == sign(other)
+
+
+def test_seed_data_and_settings_change_the_signature_and_the_seed_leaves_the_combination():
+    assert len({sign({}), sign({}, seed=1), sign({}, "e"), sign({"training": {"epochs": 3}}), sign({}, seed=None)}) == 5
+
+
+def test_order_of_held_out_devices_means_nothing():
+    one, other = ({"validation": {"holdout_devices": devices}} for devices in (["s3", "b", "s3"], ["b", "s3"]))
+    assert sign(one) == sign(other)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (identity, "SCHEMA_VERSION"),
+        (feature_store, "FEATURE_VERSION"),
+        (copies, "WAVEFORM_VERSION"),
+        (spectrum_correction, "CURVE_VERSION"),
+    ],
+)
+def test_every_version_is_in_the_signature(monkeypatch, module, name):
+    before = sign(COPIES)
+    monkeypatch.setattr(module, name, 99)
+    assert sign(COPIES) != before
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        {"training": {"select_epoch": "best", "snapshots": 5}},
+        {"training": {"select_epoch": "last", "snapshots": 5}},
+        {"training": {"epochs": 2, "first_cycle_epochs": 2, "cycle_multiplier": 3}},
+        {"training": {"data": "development"}, "validation": {"seed": 7}},
+        {"validation": {"share": 0, "seed": 7}},
+    ],
+)
+def test_a_setting_without_effect_makes_no_new_run(idle):
+    without = {section: dict(settings) for section, settings in idle.items()}
+    for section, key in (("training", "snapshots"), ("training", "cycle_multiplier"), ("validation", "seed")):
+        without.get(section, {}).pop(key, None)
+    assert without != idle
+    assert sign(idle) == sign(without)
+
+
+def test_without_validation_the_best_epoch_is_the_last():
+    best, last = ({"training": {"select_epoch": kind}, "validation": {"share": 0}} for kind in ("best", "last"))
+    assert sign(best) == sign(last)
+    assert sign({"training": {"select_epoch": "last"}}) != sign({})
+
+
+def responses(folder: Path, peak: float) -> Path:
+    folder.mkdir(parents=True)
+    soundfile.write(folder / "room.wav", np.float32([peak, 0.2, 0.1]), 44_100, subtype="PCM_16")
+    return folder
+
+
+def test_the_content_of_impulse_responses_counts_and_not_their_place(tmp_path):
+    def reverb(folder: Path) -> dict:
+        return {"waveform_augmentation": {"reverb_drc": {"impulse_responses": str(folder)}}}
+
+    one, same, other = responses(tmp_path / "a", 0.9), tmp_path / "b" / "c", responses(tmp_path / "d", 0.8)
+    shutil.copytree(one, same)
+    before = sign(reverb(one))
+    assert sign(reverb(same)) == before
+    assert sign(reverb(other)) != before
+    shutil.copy(other / "room.wav", one / "room.wav")
+    assert sign(reverb(one)) != before
+    with_rooms = reverb(one)
+    with_rooms["waveform_augmentation"]["reverb_drc"]["rooms"] = 3  # they are used without a folder only
+    assert sign(with_rooms) == sign(reverb(one))
+
+
+def codes(package: Path) -> dict[str, str]:
+    """The code digests of all parts by a copy of the package, in a process of its own."""
+    code = """
+import json
+from asc_study.settings.identity import code_of_parts
+from asc_study.settings.run_config import resolve
+names = {"waveform_augmentation": ["noise", "reverb_drc"], "batch_augmentation": ["mixup", "random_crop"]}
+raw = {kind: {name: {} for name in some} for kind, some in names.items()}
+print(json.dumps(code_of_parts(resolve(raw))))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=package.parent, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_an_edited_built_in_part_is_another_part_and_no_other_is(tmp_path):
+    import asc_study
+
+    package = tmp_path / "asc_study"
+    shutil.copytree(Path(asc_study.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = codes(package)
+    edit(package / "augmentation" / "batch.py", "(first[index] - second[index]) * share", "(first[index]) * share")
+    edit(package / "augmentation" / "waveform.py", '"""Add the noise."""', '"""Add it."""  # and a comment')
+    after = codes(package)
+    assert {name for name in before if before[name] != after[name]} == {"batch_augmentation mixup"}
+    edit(package / "acoustics" / "impulse_responses.py", "samples = len(signal)", "samples = len(signal) + 0")
+    last = codes(package)
+    assert {name for name in after if after[name] != last[name]} == {"waveform_augmentation reverb_drc"}
+
+
+def test_differences_name_what_changed():
+    old = run_identity(resolve({"training": {"epochs": 6}, "batch_augmentation": {"mixup": {}}}), "a" * 64)
+    new = run_identity(resolve({"training": {"epochs": 8}, "model": {"batch_norm_momentum": 0.9}}), "b" * 64)
+    lines = differences(old, new)
+    assert "training.epochs 6 -> 8" in lines
+    assert "model.batch_norm_momentum 0.99 -> 0.9" in lines
+    assert "batch_augmentation.mixup.alpha 0.4 -> -" in lines
+    assert f"data set {'a' * 10} -> {'b' * 10}" in lines
+    assert differences(old, old) == []
