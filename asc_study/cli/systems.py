@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import DEFAULT_OBJECTIVE
 from asc_study.cli.options import FILE, FOLDER, jobs_option, json_option
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
 @click.option(
     "--objective",
     "metric",
-    default="acc_device_macro",
+    default=DEFAULT_OBJECTIVE,
     show_default=True,
     metavar="METRIC",
     help="What is optimised, never on test: acc_device_macro, acc_avg, log_loss, acc_s4-s6, acc_macro ...",

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.schema import did_you_mean
 from asc_study.ensemble.crossfit import Fitted, Rule
 from asc_study.ensemble.fuse import weighted_mean
 from asc_study.ensemble.stack import Probabilities, Stack
-from asc_study.evaluation.objective import Objective, objective, require_objective
+from asc_study.evaluation.objective import Objective, objective
 from asc_study.evaluation.overlap import overlap
 
 #: More candidates have too many subsets to try.
@@ -226,7 +227,7 @@ def select(
     sample: Stack,
     *,
     method: str = "greedy",
-    metric: str = "acc_device_macro",
+    metric: str = DEFAULT_OBJECTIVE,
     max_members: int = 5,
     max_overlap: float = 0.8,
 ) -> Selection:
@@ -242,7 +243,7 @@ def select(
         next best whose overlap with every member stays under ``max_overlap``; ``exhaustive`` tries all subsets of up to
         16 candidates; ``caruana`` draws with replacement.
     metric
-        The objective, see `asc_study.evaluation.metrics.objective`.
+        The objective, see `asc_study.evaluation.objective.objective`.
     max_members
         At least 1, different systems.
     max_overlap

@@ -7,37 +7,28 @@ the accuracies of the devices, so that validation, three quarters of which are d
 ``log_loss`` is the mean of -ln p(true class) in nats, with p clipped at 1e-7 ("val loss" of Table 1). The four device
 subsets are those of section 5.3. A metric without clips (a subset that the data lacks) is left out, never NaN.
 
-Names: MLflow groups charts by the part before the slash. For the test split: ``test/...``, ``device/...``,
-``scene/...``, ``gap/...``; for validation everything stands under ``validation/``. ``<metric>_lo`` and ``<metric>_hi``
-are the ends of a 95 % bootstrap interval that resamples locations, because clips of one location are not independent.
+Names, directions and headings are those of `asc_study.base.metric_table`. ``<metric>_lo`` and ``<metric>_hi`` are the
+ends of a 95 % interval, see `asc_study.evaluation.bootstrap`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES
+from asc_study.base.metric_table import ALL_CLIPS, METRICS, SUBSETS, full_name
+from asc_study.base.taxonomy import DEVICES
+from asc_study.evaluation.bootstrap import LocationDraws, interval
 from asc_study.evaluation.predictions import classes_of
 
-Direction = Literal["maximize", "minimize"]
 Weights = npt.NDArray[np.float64]
 
 #: Probabilities below this count as this in the log loss.
 LOG_LOSS_FLOOR: Final = 1e-7
-
-#: The first of these words in a metric's name tells which way is better.
-_DIRECTIONS: Final[dict[str, Direction]] = {
-    "acc": "maximize",
-    "log": "minimize",
-    "ece": "minimize",
-    "gap": "minimize",
-    "cost": "minimize",
-}
 
 
 @dataclass(frozen=True)
@@ -48,23 +39,9 @@ class _Clips:
     loss: Weights
     label: npt.NDArray[np.int_]
     device: npt.NDArray[np.str_]
-    location: npt.NDArray[np.int_]
+    place: npt.NDArray[np.int_]
     classes: tuple[str, ...]
     groups: dict[str, npt.NDArray[np.bool_]]
-
-
-def direction(metric: str) -> Direction:
-    """Whether a higher or a lower value of ``metric`` is better: the one place where that is said.
-
-    Raises
-    ------
-    InputError
-        If the metric is unknown.
-    """
-    for word in metric.replace("/", "_").split("_"):
-        if word in _DIRECTIONS:
-            return _DIRECTIONS[word]
-    raise InputError(f"metric {metric!r} has no declared direction: use a test/, validation/, gap/ or cost/ metric")
 
 
 def evaluate(predictions: pd.DataFrame, *, intervals: bool = True) -> dict[str, float]:
@@ -91,13 +68,10 @@ def evaluate(predictions: pd.DataFrame, *, intervals: bool = True) -> dict[str, 
     if splits not in (["test"], ["validation"]):
         raise InputError(f"metrics take the predictions of one split, test or validation, got {splits}: filter them")
     clips = _arrays(predictions)
-    locations = int(clips.location.max()) + 1
-    each_once = np.ones((1, locations))
-    values = {
-        name: float(value[0]) for name, value in (_averages(clips, each_once) | _details(clips, each_once)).items()
-    }
-    if intervals and locations > 1:
-        values |= _intervals(clips, locations)
+    once = LocationDraws.each_once(clips.place)
+    values = {name: float(value[0]) for name, value in (_averages(clips, once) | _details(clips, once)).items()}
+    if intervals and once.locations > 1:
+        values |= _intervals(clips)
     return {full_name(name, splits[0]): value for name, value in values.items() if np.isfinite(value)}
 
 
@@ -123,8 +97,8 @@ def groups(context: pd.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
         Name of the accuracy -> (n,) bool, ``acc_avg`` first, the subsets in the order of Table 1.
     """
     device = context["device"].to_numpy(str)
-    found = {"acc_avg": np.ones(len(context), bool)}
-    found |= {f"acc_{subset}": np.isin(device, devices) for subset, devices in DEVICE_SUBSETS.items()}
+    found = {ALL_CLIPS.metric: np.ones(len(context), bool)}
+    found |= {subset.metric: np.isin(device, subset.devices) for subset in SUBSETS}
     return {name: mask for name, mask in found.items() if mask.any()}
 
 
@@ -169,65 +143,45 @@ def _arrays(predictions: pd.DataFrame) -> _Clips:
         loss=losses(probabilities, label),
         label=label,
         device=predictions["device"].to_numpy(str),
-        location=places_of(predictions),
+        place=places_of(predictions),
         classes=classes,
         groups=groups(predictions),
     )
 
 
-def _mean(clips: _Clips, values: Weights, chosen: npt.NDArray[np.bool_], draws: Weights) -> Weights:
-    """Mean of ``values`` over the chosen clips for each draw of locations; NaN where a draw has no such clip.
-
-    ``draws`` (resamples, locations) counts how often each location is drawn.
-    """
-    size = draws.shape[1]
-    total = draws @ np.bincount(clips.location[chosen], values[chosen], minlength=size)
-    count = draws @ np.bincount(clips.location[chosen], minlength=size).astype(np.float64)
-    mean: Weights = np.divide(total, count, out=np.full(len(draws), np.nan), where=count > 0)
-    return mean
-
-
-def _averages(clips: _Clips, draws: Weights) -> dict[str, Weights]:
+def _averages(clips: _Clips, draws: LocationDraws) -> dict[str, Weights]:
     """The metrics that get an interval, one value a draw."""
-    values = {name: _mean(clips, clips.correct, mask, draws) for name, mask in clips.groups.items()}
-    values["log_loss"] = _mean(clips, clips.loss, clips.groups["acc_avg"], draws)
-    values["acc_macro"] = _macro(clips, [clips.label == k for k in range(len(clips.classes))], draws)
-    values["acc_device_macro"] = _macro(clips, [clips.device == name for name in DEVICES], draws)
-    if {"acc_A", "acc_s4-s6"} <= values.keys():
-        values["gap/A_to_unseen"] = values["acc_A"] - values["acc_s4-s6"]
+    values = {name: draws.mean(clips.correct, mask) for name, mask in clips.groups.items()}
+    values["log_loss"] = draws.mean(clips.loss, clips.groups[ALL_CLIPS.metric])
+    details = _details(clips, draws)
+    for metric in METRICS:
+        if metric.mean_of:
+            values[metric.name] = _mean([value for name, value in details.items() if name.startswith(metric.mean_of)])
+        elif metric.difference_of and set(metric.difference_of) <= values.keys():
+            first, second = metric.difference_of
+            values[metric.name] = values[first] - values[second]
     return values
 
 
-def _macro(clips: _Clips, masks: Sequence[npt.NDArray[np.bool_]], draws: Weights) -> Weights:
-    """Mean of the accuracies of several groups of clips; a group without clips does not count."""
-    shares = np.stack([_mean(clips, clips.correct, mask, draws) for mask in masks])
+def _mean(shares: Sequence[Weights]) -> Weights:
+    """Mean over several groups of clips; where a draw has no clip of a group, the group does not count."""
     known = np.isfinite(shares)
     mean: Weights = np.where(known, shares, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return mean
 
 
-def _details(clips: _Clips, draws: Weights) -> dict[str, Weights]:
-    """Accuracy of every device and every class."""
-    values = {f"device/acc_{name}": _mean(clips, clips.correct, clips.device == name, draws) for name in DEVICES}
+def _details(clips: _Clips, draws: LocationDraws) -> dict[str, Weights]:
+    """Accuracy of every device and every class, one value a draw."""
+    values = {f"device/acc_{name}": draws.mean(clips.correct, clips.device == name) for name in DEVICES}
     for k, name in enumerate(clips.classes):
-        values[f"scene/acc_{name}"] = _mean(clips, clips.correct, clips.label == k, draws)
+        values[f"scene/acc_{name}"] = draws.mean(clips.correct, clips.label == k)
     return values
 
 
-def _intervals(clips: _Clips, locations: int, resamples: int = 1000) -> dict[str, float]:
-    """Percentile intervals; the seed is fixed, so that the same table gives the same ends."""
-    even = np.full(locations, 1 / locations)
-    draws = np.random.default_rng(0).multinomial(locations, even, size=resamples).astype(np.float64)
+def _intervals(clips: _Clips, resamples: int = 1000) -> dict[str, float]:
+    """The ends of the interval of every average; the seed is fixed, so that the same table gives the same ends."""
     ends: dict[str, float] = {}
-    for name, drawn in _averages(clips, draws).items():
-        known = drawn[np.isfinite(drawn)]
-        if known.size:
-            ends[f"{name}_lo"], ends[f"{name}_hi"] = (float(end) for end in np.percentile(known, [2.5, 97.5]))
+    for name, drawn in _averages(clips, LocationDraws.resampled(clips.place, resamples, seed=0)).items():
+        if found := interval(drawn):
+            ends[f"{name}_lo"], ends[f"{name}_hi"] = found
     return ends
-
-
-def full_name(name: str, split: str) -> str:
-    """The name that MLflow has for a metric of a split: ``validation/device_acc_s3`` for ``device/acc_s3``."""
-    if split == "test":
-        return name if "/" in name else f"test/{name}"
-    return f"{split}/{name.replace('/', '_')}"

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.schema import did_you_mean
-from asc_study.base.taxonomy import CLASSES, DEVICE_SUBSETS, DEVICES
-from asc_study.evaluation.metrics import Direction, Weights, direction, full_name, groups, losses
+from asc_study.base.metric_table import BY_NAME, METRICS, Metric, require_objective
+from asc_study.base.taxonomy import DEVICES
+from asc_study.evaluation.metrics import Weights, groups, losses
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,14 @@ class Objective:
     Every metric of one split but the calibration error has this form, so one product scores many systems at once.
     """
 
-    metric: str
+    metric: Metric
     of_loss: bool
     weights: Weights
-    direction: Direction
 
     @property
     def sign(self) -> int:
         """1 if a higher value is better, else -1."""
-        return 1 if self.direction == "maximize" else -1
+        return 1 if self.metric.direction == "maximize" else -1
 
     def __call__(self, probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:
         """The metric of each system.
@@ -73,33 +72,16 @@ def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Obj
     masks |= {f"device/acc_{known}": device == known for known in DEVICES}
     masks |= {f"scene/acc_{known}": scene == known for known in classes}
     weights = {known: mask / max(mask.sum(), 1) for known, mask in masks.items() if mask.any()}
-    for macro, parts in (("acc_device_macro", "device/acc_"), ("acc_macro", "scene/acc_")):
-        weights[macro] = np.mean([part for known, part in weights.items() if known.startswith(parts)], axis=0)
-    if {"acc_A", "acc_s4-s6"} <= weights.keys():
-        weights["gap/A_to_unseen"] = weights["acc_A"] - weights["acc_s4-s6"]
+    for entry in METRICS:
+        if entry.mean_of:
+            parts = [part for known, part in weights.items() if known.startswith(entry.mean_of)]
+            weights[entry.name] = np.mean(parts, axis=0)
+        elif entry.difference_of and set(entry.difference_of) <= weights.keys():
+            first, second = entry.difference_of
+            weights[entry.name] = weights[first] - weights[second]
     if name == "log_loss":
-        return Objective(name, of_loss=True, weights=everything, direction="minimize")
+        return Objective(BY_NAME[name], of_loss=True, weights=everything)
     if name not in weights:
         possible = f"use one of {', '.join([*weights, 'log_loss'])}"
         raise InputError(f"the clips that decide do not have the objective {metric!r}: {possible}")
-    return Objective(name, of_loss=False, weights=weights[name], direction=direction(name))
-
-
-def require_objective(metric: str) -> str:
-    """The name without its split of a metric that can be an objective, whatever clips there are.
-
-    Raises
-    ------
-    InputError
-        If the metric is unknown, or one of the test split.
-    """
-    known = ["acc_avg", "acc_device_macro", "acc_macro", "log_loss", "gap/A_to_unseen"]
-    known += [f"acc_{subset}" for subset in DEVICE_SUBSETS] + [f"device/acc_{device}" for device in DEVICES]
-    known += [f"scene/acc_{scene}" for classes in CLASSES.values() for scene in classes]
-    named = {full_name(name, "validation"): name for name in known}
-    name = named.get(metric, metric.removeprefix("validation/"))
-    if name.startswith("test/"):
-        raise InputError(f"nothing is chosen on the test split, got the objective {metric!r}: use {name[5:]!r}")
-    if name not in known:
-        raise InputError(f"the objective must be a known metric, got {metric!r}: {did_you_mean(name, known)}")
-    return name
+    return Objective(BY_NAME[name], of_loss=False, weights=weights[name])

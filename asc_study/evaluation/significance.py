@@ -5,8 +5,7 @@ clip counts with the share of seeds that decide it right, and with its mean loss
 taken, because that would compare two ensembles. A difference is second minus first, as a share in [0, 1], or in nats
 for the log loss, where lower is better.
 
-The interval (``low``, ``high``) holds 95 % of a bootstrap that draws locations with replacement, both systems on the
-same draw (percentile method, Efron and Tibshirani 1993, chapter 13; of clusters, Field and Welsh 2007); from few
+The interval (``low``, ``high``) is that of `asc_study.evaluation.bootstrap`, both systems on the same draw; from few
 locations it is too narrow (of 10, it covers about 90 %). McNemar's test (McNemar 1947; Dietterich 1998) asks on how
 many clips only one side is right, and takes the clips for independent. The clips of one location are not: its segments
 sound alike and each is heard through up to nine devices, so that one hard location may make dozens of such clips.
@@ -24,17 +23,17 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
 from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
+from asc_study.evaluation.bootstrap import LocationDraws, interval
 from asc_study.evaluation.metrics import groups, labels_of, losses, places_of
 from asc_study.evaluation.predictions import check_predictions, classes_of
-
-Values = npt.NDArray[np.float64]
 
 #: What must be the same for a clip in all tables, with its name in a message.
 _SHARED: Final = {"scene": "true label", "device": "device", "city": "city", "location": "location"}
 
-_HEADINGS: Final = {"acc_avg": "all clips", "acc_BC": "B&C"}
+_HEADINGS: Final = {subset.metric: subset.heading for subset in (ALL_CLIPS, *SUBSETS)}
 
 
 @dataclass(frozen=True)
@@ -90,29 +89,6 @@ class _Right:
     seeds_second: int
 
 
-@dataclass(frozen=True)
-class _Bootstrap:
-    """Draws of locations, (resamples, locations) counts, and the number of each clip's location, (n,)."""
-
-    draws: Values
-    place: npt.NDArray[np.int_]
-
-    def interval(self, values: Values, chosen: npt.NDArray[np.bool_]) -> tuple[float, float] | None:
-        """Percentile interval of the mean of ``values`` over the chosen clips; None if they are of one location.
-
-        A draw without any of the chosen clips has no mean and is left out.
-        """
-        size = self.draws.shape[1]
-        clips = np.bincount(self.place[chosen], minlength=size).astype(np.float64)
-        total = self.draws @ np.bincount(self.place[chosen], values[chosen], minlength=size)
-        count = self.draws @ clips
-        drawn = total[count > 0] / count[count > 0]
-        if np.count_nonzero(clips) < 2 or not drawn.size:
-            return None
-        low, high = np.percentile(drawn, [2.5, 97.5])
-        return float(low), float(high)
-
-
 def compare(
     first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame], *, resamples: int = 2000, seed: int = 0
 ) -> Comparison:
@@ -145,18 +121,18 @@ def compare(
     probabilities = np.stack([table[list(classes)].to_numpy(np.float64) for table in aligned])
     right = probabilities.argmax(axis=2) == label
     loss = losses(probabilities, label)
-    bootstrap = _bootstrap(context, resamples, seed)
+    draws = LocationDraws.resampled(places_of(context), resamples, seed)
     here, there = slice(None, len(first)), slice(len(first), None)
     right_seeds = _Right(right[here].sum(axis=0), right[there].sum(axis=0), len(first), len(second))
     loss_first, loss_second = loss[here].mean(axis=0), loss[there].mean(axis=0)
     masks = groups(context)
-    low, high = bootstrap.interval(loss_second - loss_first, masks["acc_avg"]) or (None, None)
+    low, high = _interval(draws, loss_second - loss_first, masks[ALL_CLIPS.metric]) or (None, None)
     return Comparison(
         clips=len(context),
         seeds_first=len(first),
         seeds_second=len(second),
         split=str(context["split"].iloc[0]),
-        subsets=tuple(_subset(name, mask, right_seeds, bootstrap) for name, mask in masks.items()),
+        subsets=tuple(_subset(name, mask, right_seeds, draws) for name, mask in masks.items()),
         log_loss_first=float(loss_first.mean()),
         log_loss_second=float(loss_second.mean()),
         log_loss_difference=float((loss_second - loss_first).mean()),
@@ -190,7 +166,7 @@ def render(comparison: Comparison, first_name: str, second_name: str) -> str:
         change = _change(100 * subset.difference, _scaled(subset.low), _scaled(subset.high), 1)
         lines.append(
             [
-                _HEADINGS.get(subset.name, subset.name.removeprefix("acc_")),
+                _HEADINGS[subset.name],
                 str(subset.clips),
                 str(subset.locations),
                 f"{100 * subset.accuracy_first:.1f}",
@@ -276,29 +252,28 @@ def _aligned(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     return indexed
 
 
-def _bootstrap(context: pd.DataFrame, resamples: int, seed: int) -> _Bootstrap:
-    place = places_of(context)
-    locations = int(place.max()) + 1
-    even = np.full(locations, 1 / locations)
-    draws = np.random.default_rng(seed).multinomial(locations, even, size=resamples).astype(np.float64)
-    return _Bootstrap(draws, place)
+def _interval(
+    draws: LocationDraws, values: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    """Interval of the mean of ``values`` over the chosen clips; None if they are of one location."""
+    return interval(draws.mean(values, chosen)) if len(np.unique(draws.place[chosen])) > 1 else None
 
 
-def _subset(name: str, mask: npt.NDArray[np.bool_], right: _Right, bootstrap: _Bootstrap) -> SubsetComparison:
+def _subset(name: str, mask: npt.NDArray[np.bool_], right: _Right, draws: LocationDraws) -> SubsetComparison:
     # In whole numbers: differences of thirds do not add up to exactly 0, and the interval would seem to exclude it.
     lead = right.second * right.seeds_first - right.first * right.seeds_second
     scale = right.seeds_first * right.seeds_second
-    interval = bootstrap.interval(lead.astype(np.float64), mask)
+    ends = _interval(draws, lead.astype(np.float64), mask)
     b, c = int((lead[mask] < 0).sum()), int((lead[mask] > 0).sum())
     return SubsetComparison(
         name=name,
         clips=int(mask.sum()),
-        locations=len(np.unique(bootstrap.place[mask])),
+        locations=len(np.unique(draws.place[mask])),
         accuracy_first=float(right.first[mask].mean() / right.seeds_first),
         accuracy_second=float(right.second[mask].mean() / right.seeds_second),
         difference=float(lead[mask].mean() / scale),
-        low=None if interval is None else interval[0] / scale,
-        high=None if interval is None else interval[1] / scale,
+        low=None if ends is None else ends[0] / scale,
+        high=None if ends is None else ends[1] / scale,
         b=b,
         c=c,
         p_value=mcnemar(b, c),

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from asc_study.base.metric_table import SUBSETS
 from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES
 from asc_study.evaluation.calibration import (
     expected_calibration_error,
@@ -19,8 +20,8 @@ from asc_study.evaluation.calibration import (
 from asc_study.evaluation.metrics import confusion
 
 #: One colour a device subset: seen (blue, green, amber), unseen (red); told apart by lightness as well as by hue.
-SUBSET_COLOURS = {"A": "#1f4e79", "BC": "#2a9d8f", "s1-s3": "#e9a23b", "s4-s6": "#c8443c"}
-SUBSET_NAMES = {"A": "A", "BC": "B&C", "s1-s3": "s1-s3 (seen)", "s4-s6": "s4-s6 (unseen)"}
+SUBSET_COLOURS = dict(zip(DEVICE_SUBSETS, ("#1f4e79", "#2a9d8f", "#e9a23b", "#c8443c"), strict=True))
+SUBSET_NAMES = {subset.name: subset.title for subset in SUBSETS}
 LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 80, "b": 50}, "font": {"size": 13}}
 
 

@@ -9,28 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import METRICS, Direction, direction, full_name
 from asc_study.base.schema import did_you_mean
-from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, SCENE_GROUPS, SCENES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from asc_study.evaluation.metrics import Direction
-
 HOLDOUT: Final = "holdout"
 HOLDOUT_METRIC: Final = "holdout/acc"
 
-_AVERAGES: Final = ("acc_avg", "acc_macro", "acc_device_macro", "log_loss", "gap_A_to_unseen")
-_COSTS: Final = ("parameters", "model_kb", "nonzero_kb", "macs", "latency_ms")
-
-#: Every metric that can be an objective.
-METRICS: Final = (
-    *(f"validation/{name}" for name in _AVERAGES),
-    *(f"validation/acc_{subset}" for subset in DEVICE_SUBSETS),
-    *(f"validation/device_acc_{device}" for device in DEVICES),
-    *(f"validation/scene_acc_{scene}" for scene in (*SCENES, *SCENE_GROUPS)),
-    *(f"cost/{name}" for name in _COSTS),
-)
+#: Every metric that can be an objective besides accuracy on held-out devices, as trials log it.
+OBJECTIVES: Final = tuple(metric.validation_name for metric in METRICS if metric.objective)
 
 #: Ends of intervals and the chosen epoch belong to one training.
 _OF_ONE_TRAINING: Final = ("_lo", "_hi", "epoch/chosen")
@@ -44,7 +33,7 @@ class Target:
 
     name: str
     metric: str
-    direction: "Direction"
+    direction: Direction
 
     def watched(self, held_out: Collection[str]) -> tuple[str, ...]:
         """Metrics of an epoch whose mean is the intermediate value of a training without the devices ``held_out``."""
@@ -55,7 +44,7 @@ class Target:
 
 def device_metric(device: str) -> str:
     """The validation accuracy on one device."""
-    return f"validation/device_acc_{device}"
+    return full_name(f"device/acc_{device}", "validation")
 
 
 def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
@@ -66,8 +55,6 @@ def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
     InputError
         If a name is unknown, given twice, or a metric of the test split.
     """
-    from asc_study.evaluation.metrics import direction
-
     targets = []
     for name in names:
         metric = HOLDOUT_METRIC if name in (HOLDOUT, HOLDOUT_METRIC) else name
@@ -76,8 +63,8 @@ def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
                 f"{where}: nothing is chosen on the test split, got the objective {name!r}: use {HOLDOUT}, or a "
                 "validation/ or cost/ metric"
             )
-        if metric not in (HOLDOUT_METRIC, *METRICS):
-            raise InputError(f"{where}: unknown objective {name!r}: {did_you_mean(name, [HOLDOUT, *METRICS])}")
+        if metric not in (HOLDOUT_METRIC, *OBJECTIVES):
+            raise InputError(f"{where}: unknown objective {name!r}: {did_you_mean(name, [HOLDOUT, *OBJECTIVES])}")
         targets.append(Target(HOLDOUT if metric == HOLDOUT_METRIC else metric, metric, direction(metric)))
     for metric in {target.metric for target in targets}:
         if sum(target.metric == metric for target in targets) > 1:

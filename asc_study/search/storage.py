@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import RDBStorage
 
-    from asc_study.evaluation.metrics import Direction
+    from asc_study.base.metric_table import Direction
 
 _OPTUNA_TABLES: Final = frozenset({"studies", "trials", "version_info"})
 _HEARTBEAT_SECONDS: Final = 20

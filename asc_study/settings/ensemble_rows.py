@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.schema import Strict, did_you_mean, require_row_name, validate
 
 FusionName = Literal["average", "weighted", "product", "logistic"]
@@ -17,12 +18,10 @@ class SelectOptions(Strict):
     method: Literal["greedy", "overlap", "exhaustive", "caruana"] = "greedy"
     max_members: int = Field(5, ge=1)
     max_overlap: float = Field(0.8, gt=0, le=1)
-    objective: str = "acc_device_macro"
+    objective: str = DEFAULT_OBJECTIVE
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
-        from asc_study.evaluation.objective import require_objective
-
         require_objective(self.objective)
         return self
 

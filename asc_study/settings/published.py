@@ -6,10 +6,11 @@ from typing import Final
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import COLUMNS
 
 #: Columns that a table of published figures may have, besides others that are kept but not shown: ``row`` is the name
 #: of a row of the study, ``source`` where the figures are from, accuracies are in per cent.
-FIGURES: Final = ("acc_A", "acc_BC", "acc_s1-s3", "acc_s4-s6", "log_loss", "acc_avg")
+FIGURES: Final = tuple(column.name for column in COLUMNS)
 
 
 def parse_published(text: str, where: str) -> pd.DataFrame:

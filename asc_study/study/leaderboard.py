@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import COLUMNS
 from asc_study.base.text_table import text_table
-from asc_study.evaluation.accuracy_table import COLUMNS, cell
+from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import load_study
 from asc_study.store.addresses import tracking_uri
@@ -97,7 +98,7 @@ def leaderboard(
     rows.sort(key=lambda row: (position.get(row["row"], len(position)), row.get("first_start", 0.0)))
     board = pd.DataFrame(rows).drop(columns="first_start", errors="ignore")
     if published is not None and len(board):
-        figures = published.rename(columns={name: f"published_{name}" for name in COLUMNS})
+        figures = published.rename(columns={column.name: f"published_{column.name}" for column in COLUMNS})
         board = board.merge(figures, on="row", how="left")
     return board
 
@@ -122,10 +123,10 @@ def render(board: pd.DataFrame, study: str) -> str:
     several = {column for column in ("dataset_digest", "task") if column in board and board[column].nunique() > 1}
     board = board.assign(row=unique_names(board))
     beside = "source" in board
-    shown = [name for name in COLUMNS if _has_figures(board, name)]
+    shown = [column for column in COLUMNS if _has_figures(board, column.name)]
     header = ["Row", "System"] + ["Augmentation"] * (not beside)  # with figures beside ours it would be too wide
     header += ["Task"] * ("task" in several) + ["Data"] * ("dataset_digest" in several) + ["Seeds"]
-    header += [COLUMNS[name][0] for name in shown]
+    header += [column.heading for column in shown]
     lines = [header]
     for row in board.to_dict("records"):
         cells = [row["row"], _text(row.get("architecture"))]
@@ -137,10 +138,9 @@ def render(board: pd.DataFrame, study: str) -> str:
             known = isinstance(row.get("dataset"), str)
             cells.append(f"{row['dataset']} {row['dataset_digest'][:6]}" if known else "-")
         cells.append(f"{row['seeds']}{_MIXED if row.get('fingerprints', 1) > 1 else ''}")
-        for name in shown:
-            factor = COLUMNS[name][2]
-            ours = cell(row.get(name), factor, row.get(f"{name}_sd"))
-            theirs = cell(row.get(f"published_{name}"), factor)
+        for column in shown:
+            ours = cell(column, row.get(column.name), row.get(f"{column.name}_sd"))
+            theirs = cell(column, row.get(f"published_{column.name}"))
             bracket = "" if theirs == "-" else f"[{theirs}]"
             cells.append(f"{ours} {bracket:>6}" if beside else ours)
         lines.append(cells)
@@ -191,10 +191,11 @@ def _summary(records: Sequence[RunRecord]) -> dict[str, Any]:
         "fingerprints": len({record.tags.get("asc.fingerprint", "") for record in by_seed.values()}),
         "first_start": min(record.start_seconds for record in records),
     }
-    for name, (_, metric, factor) in COLUMNS.items():
-        values = [factor * record.metrics[metric] for record in by_seed.values() if metric in record.metrics]
-        summary[name] = float(np.mean(values)) if values else float("nan")
-        summary[f"{name}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    for column in COLUMNS:
+        figures = [figure(record.metrics, column) for record in by_seed.values()]
+        values = [value for value in figures if value is not None]
+        summary[column.name] = float(np.mean(values)) if values else float("nan")
+        summary[f"{column.name}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     return summary
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, DEFAULT_OBJECTIVE
 from asc_study.base.text_table import text_table
 from asc_study.ensemble.crossfit import Basis, Fitted, Fused, describe, fuse_splits
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean, require_options
 from asc_study.ensemble.stack import Stack
-from asc_study.evaluation.accuracy_table import COLUMNS, cell
+from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
 from asc_study.figures.ensemble import overlap_figure, path_figure
@@ -29,7 +30,7 @@ class EnsembleOptions:
     """How members are chosen and fused; see `asc_study.ensemble.select.select`."""
 
     method: str = "greedy"
-    metric: str = "acc_device_macro"
+    metric: str = DEFAULT_OBJECTIVE
     max_members: int = 5
     max_overlap: float = 0.8
     fusion: str = "average"
@@ -150,7 +151,7 @@ def gather_candidates(
 
 def has_test(record: RunRecord) -> bool:
     """Whether a run was tested."""
-    return "test/acc_avg" in record.metrics
+    return BY_NAME[ALL_CLIPS.metric].test_name in record.metrics
 
 
 def choose(members: Sequence[Member], options: EnsembleOptions, notes: Sequence[str] = ()) -> Ensemble:
@@ -251,7 +252,7 @@ def path_frame(ensemble: Ensemble) -> pd.DataFrame:
     """The path as a table: ``added, score, overlap`` and the test metrics of the prefix, in the columns of Table 1."""
     rows = []
     for step, metrics in _steps(ensemble):
-        known = {name: metrics[metric] for name, (_, metric, _) in COLUMNS.items() if metric in metrics}
+        known = {column.name: metrics[column.test_name] for column in COLUMNS if column.test_name in metrics}
         rows.append({"added": step.added, "score": step.score, "overlap": step.overlap, **known})
     return pd.DataFrame(rows)
 
@@ -278,12 +279,12 @@ def render(ensemble: Ensemble, study: str) -> str:
     where = f"{ensemble.clips} clips of {ensemble.locations} locations"
     how = f"on validation ({where})" if ensemble.basis == "validation" else f"cross-fitted over test ({where})"
     lines = [["Step", "Added", options.metric, "Overlap"]]
-    shown = [name for name in COLUMNS if any(COLUMNS[name][1] in metrics for metrics in ensemble.prefixes)]
-    lines[0] += [f"test: {COLUMNS[shown[0]][0]}", *(COLUMNS[name][0] for name in shown[1:])] if shown else []
+    shown = [column for column in COLUMNS if any(column.test_name in metrics for metrics in ensemble.prefixes)]
+    lines[0] += [f"test: {shown[0].heading}", *(column.heading for column in shown[1:])] if shown else []
     for number, (step, metrics) in enumerate(_steps(ensemble), 1):
-        lines.append([str(number), *_step_cells(step), *(_figure(metrics, name) for name in shown)])
+        lines.append([str(number), *_step_cells(step), *(cell(column, figure(metrics, column)) for column in shown)])
     result = evaluate(ensemble.tables["test"], intervals=False) if "test" in ensemble.tables else {}
-    cells = [_figure(result, name) for name in shown]
+    cells = [cell(column, figure(result, column)) for column in shown]
     if cells != lines[-1][4:]:  # fused by another rule, or the folds' paths are longer
         lines.append(["", f"result ({options.fusion})", "", "", *cells])
     text = [
@@ -303,8 +304,3 @@ def render(ensemble: Ensemble, study: str) -> str:
 
 def _step_cells(step: Step) -> list[str]:
     return [step.added, f"{step.score:.4f}", "-" if np.isnan(step.overlap) else f"{step.overlap:.3f}"]
-
-
-def _figure(metrics: Mapping[str, float], name: str) -> str:
-    _, metric, factor = COLUMNS[name]
-    return cell(factor * metrics[metric] if metric in metrics else None, factor)

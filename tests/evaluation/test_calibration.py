@@ -6,6 +6,7 @@ import pytest
 from scipy.special import softmax
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import direction
 from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
 from asc_study.evaluation.calibration import (
     calibration_metrics,
@@ -14,7 +15,6 @@ from asc_study.evaluation.calibration import (
     reliability_curve,
     with_temperature,
 )
-from asc_study.evaluation.metrics import direction
 from asc_study.evaluation.predictions import check_predictions
 
 GROUPS = list(SCENE_GROUPS)

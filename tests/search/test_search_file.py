@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from asc_study.base.errors import InputError
-from asc_study.evaluation.metrics import direction
+from asc_study.base.metric_table import direction
 from asc_study.search.file import load_search
-from asc_study.search.objective import METRICS
+from asc_study.search.objective import OBJECTIVES
 from asc_study.search.sampler import make_pruner, make_sampler
 
 ALPHA = "batch_augmentation.mixup.alpha"
@@ -86,8 +86,8 @@ def test_identity_names_what_must_not_change():
 
 
 def test_every_objective_has_a_direction_of_its_own():
-    assert {direction(metric) for metric in METRICS if "acc" in metric} == {"maximize"}
-    assert {direction(metric) for metric in METRICS if "acc" not in metric} == {"minimize"}
+    assert {direction(metric) for metric in OBJECTIVES if "acc" in metric} == {"maximize"}
+    assert {direction(metric) for metric in OBJECTIVES if "acc" not in metric} == {"minimize"}
     (target,) = load(objectives=["validation/log_loss"]).targets
     assert target.direction == "minimize"
 

@@ -1,0 +1,201 @@
+"""The one table of metrics: what each is called, which way is better, its unit, its splits and its heading.
+
+Below everything that names a metric: settings check objectives and published figures by it, `asc_study.evaluation`
+computes the metrics, tables and figures take their headings from it. A new metric is one entry of `METRICS`; one that
+is the mean or the difference of others needs nothing else, any other is computed in `asc_study.evaluation.metrics`,
+`asc_study.evaluation.calibration` or `asc_study.models.cost`.
+
+Names: MLflow groups charts by the part before the slash. Those of the test split are ``test/...``, ``device/...``,
+``scene/...``, ``gap/...``; of validation everything stands under ``validation/``. ``<metric>_lo`` and ``<metric>_hi``
+are the ends of an interval.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, SCENE_GROUPS, SCENES
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes
+    ----------
+    name
+        Without its split: ``acc_avg``, ``device/acc_s3``; of a metric of no split the whole name.
+    direction
+        Whether a higher or a lower value is better; None if neither is.
+    unit
+        ``share`` (in [0, 1], shown in per cent), ``nats``, or whatever else it counts.
+    per_split
+        Whether it is measured on each split that has labels; otherwise once for a run.
+    heading
+        Of its column; the name if it has none of its own.
+    digits
+        Decimals that people are shown, of a share in per cent.
+    column
+        Whether it is a column of the paper's Table 1.
+    objective
+        Whether systems can be chosen by it.
+    mean_of
+        It is the mean of the accuracies whose names begin so.
+    difference_of
+        It is the first of these accuracies minus the second.
+    """
+
+    name: str
+    direction: Direction | None
+    unit: str
+    per_split: bool = True
+    heading: str = ""
+    digits: int = 1
+    column: bool = False
+    objective: bool = False
+    mean_of: str = ""
+    difference_of: tuple[str, str] | None = None
+
+    @property
+    def factor(self) -> int:
+        """What a value is multiplied by to be shown: 100 for shares, which are shown in per cent."""
+        return 100 if self.unit == "share" else 1
+
+    @property
+    def test_name(self) -> str:
+        """What MLflow calls it for the test split."""
+        return full_name(self.name, "test") if self.per_split else self.name
+
+    @property
+    def validation_name(self) -> str:
+        """What MLflow calls it for the validation split."""
+        return full_name(self.name, "validation") if self.per_split else self.name
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The clips of some devices, and the accuracy that is theirs."""
+
+    name: str
+    devices: tuple[str, ...]
+    heading: str
+    note: str = ""
+
+    @property
+    def metric(self) -> str:
+        """The accuracy on these clips, without its split."""
+        return f"acc_{self.name}"
+
+    @property
+    def title(self) -> str:
+        """The heading with what should be known of the devices."""
+        return f"{self.heading} ({self.note})" if self.note else self.heading
+
+
+def full_name(name: str, split: str) -> str:
+    """The name that MLflow has for a metric of a split: ``validation/device_acc_s3`` for ``device/acc_s3``."""
+    if split == "test":
+        return name if "/" in name else f"test/{name}"
+    return f"{split}/{name.replace('/', '_')}"
+
+
+_HEADINGS: Final = {"BC": "B&C"}
+_NOTES: Final = {"s1-s3": "seen", "s4-s6": "unseen"}
+
+ALL_CLIPS: Final = Subset("avg", DEVICES, "all clips")
+
+#: The device subsets of Table 1, in the paper's order.
+SUBSETS: Final = tuple(
+    Subset(name, devices, _HEADINGS.get(name, name), _NOTES.get(name, "")) for name, devices in DEVICE_SUBSETS.items()
+)
+
+
+def _accuracy(name: str, heading: str = "", *, column: bool = False, mean_of: str = "") -> Metric:
+    return Metric(name, "maximize", "share", heading=heading, column=column, objective=True, mean_of=mean_of)
+
+
+def _cost(name: str, unit: str, *, objective: bool = False) -> Metric:
+    return Metric(f"cost/{name}", "minimize", unit, per_split=False, digits=0, objective=objective)
+
+
+#: Every metric; those of Table 1 are in the order of its columns.
+METRICS: Final = (
+    *(_accuracy(subset.metric, subset.heading, column=True) for subset in SUBSETS),
+    Metric("log_loss", "minimize", "nats", heading="log loss", digits=2, column=True, objective=True),
+    _accuracy(ALL_CLIPS.metric, "Avg acc.", column=True),
+    _accuracy("acc_macro", mean_of="scene/acc_"),
+    _accuracy("acc_device_macro", mean_of="device/acc_"),
+    Metric("gap/A_to_unseen", "minimize", "share", objective=True, difference_of=("acc_A", "acc_s4-s6")),
+    *(_accuracy(f"device/acc_{device}", device) for device in DEVICES),
+    *(_accuracy(f"scene/acc_{scene}", scene) for scene in (*SCENES, *SCENE_GROUPS)),
+    Metric("ece", "minimize", "share"),
+    Metric("calibration/temperature", None, "", per_split=False, digits=2),
+    Metric("calibration/test_ece", "minimize", "share", per_split=False),
+    Metric("calibration/test_log_loss", "minimize", "nats", per_split=False, digits=2),
+    _cost("parameters", "parameters", objective=True),
+    _cost("model_kb", "kB", objective=True),
+    _cost("nonzero_kb", "kB", objective=True),
+    _cost("macs", "multiply-accumulates", objective=True),
+    _cost("latency_ms", "ms", objective=True),
+    _cost("trial_seconds", "s"),
+    _cost("trained_epochs", "epochs"),
+    _cost("clips_seen", "clips"),
+    Metric("holdout/acc", "maximize", "share", per_split=False),
+    *(Metric(f"holdout/acc_{device}", "maximize", "share", per_split=False, heading=device) for device in DEVICES),
+    Metric("epoch/chosen", None, "epoch", per_split=False, digits=0),
+)
+
+#: Name without its split -> metric.
+BY_NAME: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in METRICS})
+
+#: The columns of Table 1.
+COLUMNS: Final = tuple(metric for metric in METRICS if metric.column)
+
+#: What systems are chosen by if nothing else is said: three quarters of the validation clips are of device A, and this
+#: metric counts each device alike.
+DEFAULT_OBJECTIVE: Final = "acc_device_macro"
+
+_BY_FULL_NAME: Final = {name: metric for metric in METRICS for name in (metric.test_name, metric.validation_name)}
+
+
+def direction(metric: str) -> Direction:
+    """Whether a higher or a lower value of ``metric`` is better, by the name that MLflow has.
+
+    Raises
+    ------
+    InputError
+        If the metric is unknown, or neither is better.
+    """
+    known = _BY_FULL_NAME.get(metric) or _BY_FULL_NAME.get(metric.removesuffix("_lo").removesuffix("_hi"))
+    if known is None or known.direction is None:
+        raise InputError(f"metric {metric!r} has no declared direction: use a test/, validation/, gap/ or cost/ metric")
+    return known.direction
+
+
+def require_objective(metric: str) -> str:
+    """The name without its split of a metric that systems can be chosen by, whatever clips there are.
+
+    Parameters
+    ----------
+    metric
+        The name without its split, or as MLflow has it for validation.
+
+    Raises
+    ------
+    InputError
+        If the metric is unknown, or one of the test split.
+    """
+    from asc_study.base.schema import did_you_mean  # pydantic: the command line starts without it
+
+    known = {entry.name: entry for entry in METRICS if entry.objective and entry.per_split}
+    named = {entry.validation_name: name for name, entry in known.items()}
+    name = named.get(metric, metric.removeprefix("validation/"))
+    if name.startswith("test/"):
+        raise InputError(f"nothing is chosen on the test split, got the objective {metric!r}: use {name[5:]!r}")
+    if name not in known:
+        raise InputError(f"the objective must be a known metric, got {metric!r}: {did_you_mean(name, known)}")
+    return name
