@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from asc_study.base.cache import file_lock
 from asc_study.base.errors import InputError
+from asc_study.base.locks import file_lock
 from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, unreadable
 from asc_study.features.logmel import LogMelSettings, log_mel, widen

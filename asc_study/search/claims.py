@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import filelock
 
-from asc_study.base.cache import file_lock, lock_domain
+from asc_study.base.locks import file_lock, lock_domain
 from asc_study.store.claims import HEARTBEAT_LIMIT_SECONDS
 
 if TYPE_CHECKING:

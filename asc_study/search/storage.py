@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.base.cache import file_lock
 from asc_study.base.errors import InputError
+from asc_study.base.locks import file_lock
 from asc_study.search.claims import try_once_more
 from asc_study.store.addresses import SQLITE, masked, reason_of, require_sqlite, tracking_uri
 

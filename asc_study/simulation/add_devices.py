@@ -8,8 +8,8 @@ import soundfile
 
 import asc_study
 from asc_study.acoustics.impulse_responses import load_impulse_responses
-from asc_study.base.cache import cache_dir
 from asc_study.base.errors import InputError
+from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset
 from asc_study.data.identity import audio_digests
 from asc_study.data.tau import read_dataset

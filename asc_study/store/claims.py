@@ -14,7 +14,7 @@ from typing import Final
 
 import filelock
 
-from asc_study.base.cache import file_lock, lock_domain
+from asc_study.base.locks import file_lock, lock_domain
 from asc_study.store.tracking import RunRecord, Tracker
 
 #: A run that does not share our locks counts as alive for this long after its last sign of life.

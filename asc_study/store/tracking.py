@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.base.cache import file_lock
 from asc_study.base.errors import InputError
+from asc_study.base.locks import file_lock
 from asc_study.store.addresses import (
     SQLITE,
     cannot_open,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from asc_study.base.cache import cache_dir
+from asc_study.base.paths import cache_dir
 from asc_study.base.provenance import git_commit
 from asc_study.data.clips import Dataset, require_audio
 from asc_study.data.identity import audio_digests, dataset_digest

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import filelock
 
-from asc_study.base.cache import cache_dir
 from asc_study.base.errors import InputError, TrainingFailure
+from asc_study.base.paths import cache_dir
 from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
 from asc_study.settings.migrations import written_config

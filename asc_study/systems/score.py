@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asc_study.base.cache import cache_dir
 from asc_study.base.errors import InputError
+from asc_study.base.paths import cache_dir
 from asc_study.data.identity import audio_digests
 from asc_study.data.tau import AUDIO_FORMAT
 from asc_study.evaluation.predictions import predictions_table, write_predictions

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asc_study.base.cache import cache_dir
+from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset, cut_validation
 from asc_study.features.audio import Recording
 from asc_study.features.logmel import LogMelSettings

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from asc_study.base.cache import cache_dir
 from asc_study.base.errors import InputError
+from asc_study.base.paths import cache_dir
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.settings.study_file import Study, load_study

@@ -94,7 +94,7 @@ def test_holding_out_needs_validation():
 def test_the_treatment_tells_all_that_decides_a_copy(data):
     from asc_study.augmentation.copies import plan_copies
     from asc_study.augmentation.waveform import Mix, TrainingSound
-    from asc_study.base.cache import cache_dir
+    from asc_study.base.paths import cache_dir
 
     sound = TrainingSound(data.dataset.clips, data.audio_digests, data.dataset.sample_rate, cache_dir())
     ((name, copies),) = plan_copies({"mix": Mix(low_weight=0.7)}, sound)
