@@ -16,6 +16,7 @@ from scipy import fft
 from scipy.signal import resample_poly
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input
 
 
 def load_impulse_responses(folder: Path, sample_rate: int) -> tuple[NDArray[np.float32], ...]:
@@ -29,8 +30,9 @@ def load_impulse_responses(folder: Path, sample_rate: int) -> tuple[NDArray[np.f
     responses, bad = [], []
     for path in _response_files(folder):
         try:
-            response, own_rate = soundfile.read(path, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError):
+            with open_input(path, "impulse response") as file:
+                response, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError, InputError):
             bad.append(path.name)
             continue
         if not np.any(response[:, 0]):

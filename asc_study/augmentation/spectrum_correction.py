@@ -6,8 +6,6 @@ Hu et al. 2020, section 3, after Nguyen et al. 2020 (the paper's reference 11). 
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -17,6 +15,7 @@ from pydantic import Field
 
 from asc_study.augmentation.waveform import Ingredients, ReferenceDeviceAugmentation, TrainingSound, Waveform
 from asc_study.base.errors import InputError
+from asc_study.base.files import remove_left_over, writing
 from asc_study.base.progress import progress_bar
 from asc_study.features.audio import read_audio
 from asc_study.workers.pool import run_parallel
@@ -171,7 +170,6 @@ def _read_curve(file: Path) -> Curve | None:
 
 def _write_curve(file: Path, curve: Curve) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{file.stem}.", suffix=".tmp", dir=file.parent)
-    with os.fdopen(handle, "wb") as temporary:
-        np.save(temporary, curve)
-    Path(name).replace(file)
+    with writing(file) as opened:
+        np.save(opened, curve)
+    remove_left_over(file.parent)

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -56,7 +57,7 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     "list": InputKind("list", 64 * _MB, "name a list of the data set"),
     "scores": InputKind("file of scores", _GB, "name a file of scores"),
     "predictions": InputKind("predictions table", _GB, "give a run's predictions/*.parquet"),
-    "recording": InputKind("recording", _GB, "see `asc-study data check`"),
+    "recording": InputKind("recording", _GB, "`asc-study data check` lists all such files"),
     "impulse response": InputKind("impulse response", 64 * _MB, "replace or remove it"),
     "weights": InputKind("file of weights", 2 * _GB, "name an HDF5 file of Keras 2"),
     "settings": InputKind("file of settings", _MB, "delete it, or name another folder"),
@@ -64,7 +65,7 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
 }
 
 
-def open_input(path: str | Path, kind: str, *, within: Path | None = None) -> BinaryIO:
+def open_input(path: str | Path, kind: str, *, within: Path | None = None) -> BufferedReader:
     """Open a file that a user named, to read its bytes.
 
     Parameters
@@ -153,8 +154,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     For what writes to a name of its own, such as Keras; `writing` gives an open file. The temporary exists, is empty
     and has the mode that a new file gets; its name ends as that of ``path`` does. It is synchronised with the disk
-    before it is renamed. Whatever goes wrong, the old file stays and the temporary goes. The folder is made if need be;
-    a link stays a link.
+    before it is renamed. Whatever goes wrong, the old file stays and the temporary goes. A link stays a link.
 
     Raises
     ------
@@ -162,12 +162,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         If the file cannot be written, for example for lack of space; its ``__cause__`` is the `OSError`.
     """
     target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
-    name = target.name.encode(errors="surrogateescape")[-_NAME_KEPT:].decode(errors="ignore")
-    temporary = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{name}")
     try:
         if os.path.exists(target) and not os.path.isfile(target):  # a rename would put a file in place of a device
             raise OSError(errno.EINVAL, "it is a folder" if os.path.isdir(target) else "it is no regular file")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        name = target.name.encode(errors="surrogateescape")[-_NAME_KEPT:].decode(errors="ignore")
+        temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{name}"
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             yield temporary
@@ -204,6 +203,27 @@ def write_file(path: str | Path, content: str | bytes) -> None:
     """
     with writing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def require_writable(path: str | Path) -> None:
+    """Find out before the work whether its result can be written; nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        As `replacing`.
+    """
+    with suppress(_OnlyTried), replacing(path):
+        raise _OnlyTried
+
+
+class _OnlyTried(Exception):
+    """Ends a write that was only tried."""
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that is being written, or was left by a process that died."""
+    return name.startswith(_TEMPORARY)
 
 
 def remove_left_over(folder: Path, *, older_than_seconds: float = _LEFT_OVER_SECONDS) -> None:

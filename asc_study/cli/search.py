@@ -1,6 +1,7 @@
 """The command that searches settings with Optuna."""
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import read_input, require_writable, write_file
 from asc_study.cli.options import FILE, data_option, jobs_option, json_option, profile_option, set_option
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def search(
         click.echo(result.render())
         click.echo(f"next: optuna-dashboard {shlex.quote(masked(url))}")
     if target is not None and result.study:
-        _write(target, result.study)
+        write_file(target, result.study)
         say(f"written: {target}; train it in full with `asc-study run {target} --data {data_dir}`")
     if not result.best:
         return 1
@@ -87,24 +89,10 @@ def _require_writable(target: Path) -> None:
     """Find out before a search whether its best study can be written; other files are never overwritten."""
     from asc_study.search.report import BEST_STUDY_HEAD
 
-    try:
-        with target.open("a+", encoding="utf-8") as file:
-            file.seek(0)
-            begin = file.read(len(BEST_STUDY_HEAD))
-        if not begin:
-            target.unlink()  # it was not there, or empty
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
-        raise InputError(f"--write {target}: cannot be written ({reason}): name another file") from None
-    if begin and begin != BEST_STUDY_HEAD:
+    require_writable(target)
+    there = read_input(target, "study") if os.path.exists(target) else b""
+    if there and not there.startswith(BEST_STUDY_HEAD.encode()):
         raise InputError(f"--write {target}: the file is there and not what a search wrote: name another file")
-
-
-def _write(target: Path, text: str) -> None:
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--write {target}: cannot be written ({error.strerror}): name another file") from None
 
 
 def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say: Callable[[str], None]) -> int:
@@ -116,7 +104,7 @@ def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "best.yaml"
-        path.write_text(result.study, encoding="utf-8")
+        write_file(path, result.study)
         study = load_study(path, default_task=data.dataset.task)
     outcomes = run_study(study, data, jobs=jobs, say=say)
     say(f"next: asc-study leaderboard {study.name}")

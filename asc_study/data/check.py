@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, Final
 import pandas as pd
 import soundfile
 
+from asc_study.base.errors import InputError
+from asc_study.base.files import open_input
 from asc_study.base.progress import progress_bar
 from asc_study.base.taxonomy import SCENES
 from asc_study.data.clips import SPLITS, cut_validation, describe, missing_files
@@ -220,15 +222,18 @@ def _count_links_outside(root: Path, folder: Path) -> int:
 def _read_header(path: str) -> _Header:
     """Read the header of an audio file; libsndfile says nothing about a file that is shorter than its header says."""
     try:
-        size = os.path.getsize(path)
-        if size == 0:
-            return _Header(rule="unreadable file", detail="it is empty (0 bytes)")
-        with open(path, "rb") as file:
+        with open_input(path, "recording") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                return _Header(rule="unreadable file", detail="it is empty (0 bytes)")
             promised = _promised_size(file)
-        if promised > size:
-            detail = f"its header promises {promised:,} bytes, the file has {size:,}"
-            return _Header(rule="truncated file", detail=detail)
-        info = soundfile.info(path)
+            if promised > size:
+                detail = f"its header promises {promised:,} bytes, the file has {size:,}"
+                return _Header(rule="truncated file", detail=detail)
+            file.seek(0)
+            info = soundfile.info(file)
+    except InputError as error:
+        return _Header(rule="unreadable file", detail=str(error).rpartition(": ")[0])  # the remedy is to run this check
     except OSError as error:
         return _Header(rule="unreadable file", detail=error.strerror or str(error))
     except soundfile.LibsndfileError as error:

@@ -19,6 +19,7 @@ import pooch
 import requests
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import write_file
 from asc_study.base.progress import progress_bar
 
 
@@ -247,10 +248,7 @@ def _unpack(path: Path, work: Path, remote: RemoteZip, progress: bool) -> None:
         raise InputError(f"{remote.name} must be a zip, got a file that is not: {error}") from error
     except OSError as error:
         raise InputError(f"{remote.name} could not be unpacked into {work.parent}: {error.strerror}") from error
-    marker = _marker(work, remote)
-    draft = marker.with_suffix(".tmp")
-    draft.write_text("\n".join([remote.md5, *map(str, members.values())]) + "\n", encoding="utf-8")
-    draft.replace(marker)
+    write_file(_marker(work, remote), "\n".join([remote.md5, *map(str, members.values())]) + "\n")
 
 
 def _safe_path(info: zipfile.ZipInfo, top: str, zip_name: str) -> PurePosixPath:

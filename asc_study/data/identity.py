@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input
 from asc_study.base.progress import progress_bar
 from asc_study.data.clips import Dataset
 
@@ -123,11 +124,13 @@ def _stamp(path: str) -> tuple[int, int]:
 
 def _sha256(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open_input(path, "recording") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: str, error: OSError) -> InputError:
-    return InputError(f"an audio file must be readable, got {path}: {error.strerror}: `asc-study data check` lists all")
+    return InputError(
+        f"an audio file must be readable, got {path}: {error.strerror or error}: `asc-study data check` lists all"
+    )

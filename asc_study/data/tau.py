@@ -13,6 +13,7 @@ from typing import Final
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import read_input
 from asc_study.base.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
 from asc_study.data.clips import CLIP_COLUMNS, Dataset
 
@@ -196,15 +197,15 @@ def _read_list(path: Path, item: str, columns: tuple[str, ...], problems: list[P
     empty = pd.DataFrame({column: pd.Series(dtype=str) for column in (*columns, "row")})
     try:
         # Some editors put a byte order mark in front, which "utf-8-sig" takes off.
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
-    except FileNotFoundError:
-        problems.append(Problem("missing list", item, "there is no such file"))
-        return empty
-    except OSError as error:
-        problems.append(Problem("unreadable list", item, error.strerror or str(error)))
-        return empty
+        lines = read_input(path, "list").decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         problems.append(Problem("malformed list", item, f"it is not UTF-8 (byte {error.start:,})"))
+        return empty
+    except InputError as error:
+        if os.path.lexists(path):
+            problems.append(Problem("unreadable list", item, str(error).rpartition(": ")[0]))
+        else:
+            problems.append(Problem("missing list", item, "there is no such file"))
         return empty
     rows = [(number, line.rstrip("\r").split("\t")) for number, line in enumerate(lines, start=1) if line.strip()]
     header = rows[0][1] if rows else []

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input, writing
 from asc_study.base.taxonomy import CLASSES
 
 CONTEXT_COLUMNS: Final = ("clip_id", "scene", "device", "city", "location", "split")
@@ -77,7 +78,8 @@ def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
     """Write a checked predictions table as parquet."""
     check_predictions(predictions)
     path.parent.mkdir(parents=True, exist_ok=True)
-    predictions.to_parquet(path, index=False)
+    with writing(path) as file:
+        predictions.to_parquet(file, index=False)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -88,8 +90,10 @@ def read_predictions(path: Path) -> pd.DataFrame:
     InputError
         If the file is not parquet or breaks the contract.
     """
+    file = open_input(path, "predictions")
     try:
-        predictions = pd.read_parquet(path)
+        with file:
+            predictions = pd.read_parquet(file)
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise InputError(
             f"{path} is not a readable parquet file ({error}): give a run's predictions/*.parquet"

@@ -6,7 +6,6 @@ publish theirs; their rows are sums over the members of an ensemble, so scores n
 """
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input, read_input
 from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.tau import read_labelled_list, shown
@@ -160,9 +160,7 @@ def _lines(path: Path) -> list[str]:
     """The lines of a text file without the empty ones at its end; there is at least one."""
     try:
         # Some programs put a byte order mark in front, which "utf-8-sig" takes off.
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}): name a file of scores") from None
+        text = read_input(path, "scores").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start:,}): {_ACCEPTED}") from None
     if "\0" in text:
@@ -191,10 +189,10 @@ def _columns_of_numbers(path: Path, numeric: Sequence[bool]) -> list[str]:
 
 def _read_parquet(path: Path) -> _Scores:
     """Read a parquet file; an index that has a name counts as a column."""
-    if not os.path.isfile(path):
-        raise InputError(f"{path} cannot be read (no such file): name a file of scores")
+    file = open_input(path, "scores")
     try:
-        cells = pd.read_parquet(path)
+        with file:
+            cells = pd.read_parquet(file)
         named = [name for name in cells.index.names if name is not None]
         if named:
             cells = cells.reset_index(drop=all(name in cells.columns for name in named))

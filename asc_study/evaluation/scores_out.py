@@ -5,8 +5,6 @@ decision), then one probability column a class in alphabetical order.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import writing
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, as_float32, check_predictions, classes_of
 
 #: Forms in which predictions are written.
@@ -48,26 +47,20 @@ def write_scores(predictions: pd.DataFrame, path: Path, form: str, *, overwrite:
     check_predictions(predictions)
     if os.path.isdir(path):  # unlike Path's, these take a name that is too long as one that is not there
         raise InputError(f"{path} is a folder: name a file in it")
-    if os.path.islink(path):
-        path = Path(os.path.realpath(path))  # the link stays a link
     if os.path.exists(path) and not os.path.isfile(path):
         raise InputError(f"{path} is no regular file: name one that is, or a new one")
     if os.path.exists(path) and not overwrite:
         raise InputError(f"{path} exists: name another file or overwrite it with --force")
-    if not os.path.isdir(path.parent):
-        raise InputError(f"the folder {path.parent} does not exist: create it or name another file than {path}")
+    folder = Path(os.path.realpath(path)).parent if os.path.islink(path) else path.parent  # a link stays a link
+    if not os.path.isdir(folder):
+        raise InputError(f"the folder {folder} does not exist: create it or name another file than {path}")
     table = predictions if form == "parquet" else _as_text_table(predictions, form)
     separator = "\t" if form == "dcase2020" else ","
-    try:
-        with _part(path) as part:
-            if form == "parquet":
-                table.to_parquet(part, index=False)
-            else:
-                table.to_csv(part, sep=separator, index=False, float_format=_DIGITS, lineterminator="\n")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}): name a file in another folder"
-        ) from None
+    with writing(path) as file:
+        if form == "parquet":
+            table.to_parquet(file, index=False)
+        else:
+            table.to_csv(file, sep=separator, index=False, float_format=_DIGITS, lineterminator="\n")
 
 
 def _as_text_table(predictions: pd.DataFrame, form: str) -> pd.DataFrame:
@@ -86,14 +79,3 @@ def _as_text_table(predictions: pd.DataFrame, form: str) -> pd.DataFrame:
             }
         )
     return pd.concat([front, probabilities], axis=1)
-
-
-@contextmanager
-def _part(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of ``path``, renamed to it at the end."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

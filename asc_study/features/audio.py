@@ -9,6 +9,7 @@ import numpy.typing as npt
 import soundfile
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input
 
 
 class Sound(Protocol):
@@ -51,10 +52,11 @@ def read_audio(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
     InputError
         If it cannot be read or has another sample rate (Hz).
     """
-    try:
-        waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise unreadable(path, error) from None
+    with open_input(path, "recording") as file:
+        try:
+            waveform, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        except (OSError, RuntimeError) as error:
+            raise unreadable(path, error) from None
     if rate != sample_rate:
         raise InputError(f"clips must have {sample_rate} Hz, got {rate} Hz in {path}: run asc-study data check")
     return waveform  # type: ignore[no-any-return]
@@ -62,5 +64,6 @@ def read_audio(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error that names an audio file which cannot be read."""
-    reason = " ".join(str(error).split())
+    # libsndfile's own message names the open file, not its path.
+    reason = " ".join(str(getattr(error, "error_string", error)).split())
     return InputError(f"an audio file must be readable, got {path} ({reason}): run asc-study data check")

@@ -7,12 +7,9 @@ and an interrupted extraction goes on where it stopped. Whatever is asked for la
 found by its key. Files are written under a temporary name and renamed: what has its final name is complete.
 """
 
-import contextlib
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ import numpy.typing as npt
 import soundfile
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input, remove_left_over, write_file, writing
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, unreadable
@@ -173,6 +171,7 @@ def extract(
     if len(found.places) < len(sound_of_key):
         cache.mkdir(parents=True, exist_ok=True)
         with file_lock(f"features {cache.resolve()}"):
+            remove_left_over(cache)
             found = _find(cache, sound_of_key)  # another process may have computed them while this one waited
             missing = {key: sound for key, sound in sound_of_key.items() if key not in found.places}
             shape = _feature_shape(sounds[0].path, settings)
@@ -272,31 +271,18 @@ def _build(pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], le
             continue
         features[row] = clip
     listing = {"keys": pack.keys, "broken": broken}
-    _write(pack.file.with_suffix(".json"), lambda file: file.write(json.dumps(listing).encode()))
-    _write(pack.file, lambda file: np.save(file, features))
+    write_file(pack.file.with_suffix(".json"), json.dumps(listing))
+    with writing(pack.file) as file:
+        np.save(file, features)
     return len(pack.keys)
 
 
-def _write(path: Path, write: Any) -> None:
-    """Write a file under a temporary name and rename it; what a killed process left of it is tidied up."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        write(file)
-    try:
-        Path(name).replace(path)
-    except FileNotFoundError:  # another machine that shares the folder wrote the same file and tidied up
-        if not path.exists():
-            raise
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
-
-
 def _feature_shape(path: Path, settings: LogMelSettings) -> tuple[int, int, int]:
-    try:
-        info = soundfile.info(path)
-    except (OSError, RuntimeError) as error:
-        raise unreadable(path, error) from None
+    with open_input(path, "recording") as file:
+        try:
+            info = soundfile.info(file)
+        except (OSError, RuntimeError) as error:
+            raise unreadable(path, error) from None
     return settings.n_mels, settings.frames(info.frames), info.channels
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input, replacing
 from asc_study.base.schema import did_you_mean
 from asc_study.models import ARCHITECTURES
 
@@ -48,10 +49,9 @@ def read_hdf5_weights(path: Path | str) -> list[LayerWeights]:
         If the file is missing, not HDF5, damaged or without weights in this form, or if a weight is not a finite
         number.
     """
-    if not Path(path).is_file():
-        raise InputError(f"the file of weights must exist, got {path}: check the path")
+    opened = open_input(path, "weights")
     try:
-        with h5py.File(path, "r") as file:
+        with opened, h5py.File(opened, "r") as file:
             group = file.get("model_weights", file)
             layers = [(name, _arrays(group[name])) for name in _names(group, "layer_names")]
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -147,10 +147,8 @@ def import_model(
     channels = 3 if task == "ten_class" else 6
     model = build_model(architecture, input_shape=(128, None, channels), num_classes=len(CLASSES[task]), **chosen)
     load_weights_by_layer_order(model, file)
-    try:
-        model.save(target)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written ({error}): name another file with --out") from None
+    with replacing(target) as temporary:
+        model.save(temporary)
     shown = {"file": str(target), "architecture": architecture, "options": chosen}
     return shown | {"parameters": model.count_params()}
 

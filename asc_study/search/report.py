@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from asc_study.base.files import write_file
 from asc_study.search.claims import counted
 from asc_study.search.file import Search, name_point
 from asc_study.search.space import Point, point_of, settings_of
@@ -114,14 +115,14 @@ def write_report(search: Search, study: "optuna.Study", tracker: Tracker, parent
 
     best = best_trials(search, study)
     with tracker.artifacts(parent) as folder, quiet_optuna():
-        (folder / "search.yaml").write_text(search.source, encoding="utf-8")
-        study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
+        write_file(folder / "search.yaml", search.source)
+        write_file(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
         if best:
-            (folder / "best.yaml").write_text(best_study(search, study), encoding="utf-8")
+            write_file(folder / "best.yaml", best_study(search, study))
             lead = "Best: " + "; ".join(_shown(one) for one in best[:10])
             (folder / "figures").mkdir()
             text = page(f"Search {search.name}", lead, list(figures(search, study)), search.figures)
-            (folder / "figures" / "search.html").write_text(text, encoding="utf-8")
+            write_file(folder / "figures" / "search.html", text)
     if len(search.targets) == 1 and best:
         tracker.log_metrics(parent, {search.targets[0].metric: best[0].values[search.targets[0].name]})
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from asc_study.base.errors import TrainingFailure
+from asc_study.base.files import write_file
 from asc_study.base.progress import EpochProgress
 from asc_study.search.claims import claim_trial
 from asc_study.search.file import Search
@@ -254,7 +255,7 @@ class TrialRun:
                 path = f"holdout/{name}.parquet" if name else "predictions/validation.parquet"
                 write_predictions(fold.predictions, folder / path)
             text = written_config(config, trial=self._trial.number, point=self.point)
-            (folder / "config.yaml").write_text(text, encoding="utf-8")
+            write_file(folder / "config.yaml", text)
 
     def _end(self, status: str, state: str, failure: str = "") -> None:
         if not self._run_id:  # the run itself could not be created

@@ -9,6 +9,7 @@ import soundfile
 import asc_study
 from asc_study.acoustics.impulse_responses import load_impulse_responses
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input
 from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset
 from asc_study.data.identity import audio_digests
@@ -103,9 +104,10 @@ def _sample_rate(dataset: Dataset) -> int:
     formats, bad = set(), []
     for path in map(Path, dataset.clips["path"]):
         try:
-            audio = soundfile.info(path)
+            with open_input(path, "recording") as file:
+                audio = soundfile.info(file)
             formats.add((audio.samplerate, audio.channels))
-        except (soundfile.LibsndfileError, OSError):
+        except (soundfile.LibsndfileError, OSError, InputError):
             bad.append(path.name)
     if bad:
         raise InputError(
@@ -131,7 +133,8 @@ def _digest(paths: Iterable[str | Path]) -> str:
 
 def _write_segment(root: Path, segment: Segment, devices: tuple[str, ...], device_set: DeviceSet, source: Path) -> int:
     original = source / segment.filename("a")
-    signal, _ = soundfile.read(original, dtype="float32")
+    with open_input(original, "recording") as file:
+        signal, _ = soundfile.read(file, dtype="float32")
     for device in devices:
         path = root / segment.filename(device)
         if device == "a":

@@ -6,7 +6,6 @@ it.
 """
 
 import json
-import os
 import shutil
 import zlib
 from collections import Counter
@@ -26,6 +25,15 @@ import asc_study
 from asc_study.acoustics.devices import Device, make_devices, record
 from asc_study.acoustics.impulse_responses import load_impulse_responses
 from asc_study.base.errors import InputError
+from asc_study.base.files import (
+    is_temporary,
+    open_input,
+    read_input,
+    remove_left_over,
+    replacing,
+    write_file,
+    writing,
+)
 from asc_study.base.progress import progress_bar
 from asc_study.base.taxonomy import DEVICES, GROUP_OF_SCENE, SEEN_DEVICES
 from asc_study.workers.pool import run_parallel
@@ -37,7 +45,6 @@ SPARSE_SHARE: Final = 750 / 10_215
 SETTINGS_FILE: Final = "made-by.json"
 
 _LOCK_FILE: Final = ".lock"
-_PART_SUFFIX: Final = ".asc-part"
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def open_folder(root: Path, settings: Mapping[str, Any], readme: str) -> Iterato
     if root.exists() and not root.is_dir():
         raise InputError(f"the output must be a folder, got the file {root}: name another")
     names = {path.name for path in root.iterdir()} if root.exists() else set()
-    found = {name for name in names if name != _LOCK_FILE and not name.endswith(_PART_SUFFIX)}
+    found = {name for name in names if name != _LOCK_FILE and not is_temporary(name)}
     if found and SETTINGS_FILE not in found:
         raise InputError(f"the output folder must be empty or new, got {root} with {len(found)} entries: name another")
     try:
@@ -158,17 +165,17 @@ def open_folder(root: Path, settings: Mapping[str, Any], readme: str) -> Iterato
                 f"the output folder must be empty or made by the same command, got {root} made with other settings"
                 f" ({differing}): name another folder or delete this one"
             )
-        write_text(path, json.dumps(settings, indent=2) + "\n")
-        write_text(root / "README.md", readme)
-        for left_over in root.rglob(f"*{_PART_SUFFIX}"):
-            left_over.unlink()
+        write_file(path, json.dumps(settings, indent=2) + "\n")
+        write_file(root / "README.md", readme)
+        for place in (root, root / "audio", root / "evaluation_setup"):
+            remove_left_over(place, older_than_seconds=0)
         yield
 
 
 def _differing(path: Path, settings: Mapping[str, Any]) -> str:
     """Name the settings of a folder that differ from the wanted ones."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_input(path, "settings"))
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -233,31 +240,15 @@ def write_lists(root: Path, task: str, recordings: Mapping[Segment, tuple[str, .
 
 def write_audio(path: Path, signal: NDArray[np.floating], sample_rate: int) -> None:
     """Write a 24-bit WAV file; the name appears when the file is whole."""
-    with _part(path) as part:
+    with replacing(path) as part:
         soundfile.write(part, signal, sample_rate, format="WAV", subtype="PCM_24")
 
 
 def copy_file(source: Path, path: Path) -> None:
     """Copy a file unchanged; the name appears when the copy is whole."""
-    with _part(path) as part:
-        shutil.copyfile(source, part)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file; the name appears when the file is whole."""
-    with _part(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
-
-
-@contextmanager
-def _part(path: Path) -> Iterator[Path]:
-    part = path.with_name(f"{path.name}.{os.getpid()}{_PART_SUFFIX}")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with open_input(source, "recording") as original, writing(path) as copy:
+        shutil.copyfileobj(original, copy)
 
 
 def _write_list(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    write_text(path, "".join("\t".join(row) + "\n" for row in (header, *rows)))
+    write_file(path, "".join("\t".join(row) + "\n" for row in (header, *rows)))

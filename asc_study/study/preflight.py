@@ -7,6 +7,7 @@ import soundfile
 
 from asc_study.augmentation import compose
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input
 from asc_study.data.clips import Dataset
 from asc_study.features.logmel import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
@@ -45,8 +46,9 @@ def _try_shapes(config: RunConfig, dataset: Dataset) -> None:
     settings = log_mel_settings(config, dataset)
     path = dataset.clips["path"].iloc[0]
     try:
-        audio = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError):
+        with open_input(path, "recording") as file:
+            audio = soundfile.info(file)
+    except (soundfile.LibsndfileError, OSError, InputError):
         raise InputError(f"{path} cannot be read: `asc-study data check {dataset.root}` lists all such files") from None
     if (audio.samplerate, audio.channels) != (dataset.sample_rate, dataset.channels):
         raise InputError(

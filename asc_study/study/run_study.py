@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import write_file
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.published import parse_published
@@ -111,11 +112,11 @@ def _run_pending(
     ) as parent:
         launch = parent.launch
         with tracker.artifacts(launch.parent_run_id) as folder:
-            (folder / "study.yaml").write_text(study.source, encoding="utf-8")
+            write_file(folder / "study.yaml", study.source)
             table = {"rows": study.names, "published": bool(study.published)}
-            (folder / "rows.json").write_text(json.dumps(table), encoding="utf-8")
+            write_file(folder / "rows.json", json.dumps(table))
             if study.published:
-                (folder / "published.csv").write_text(study.published, encoding="utf-8")
+                write_file(folder / "published.csv", study.published)
         for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
             outcomes.append(outcome)
             say(_outcome_line(outcome, len(outcomes), len(pending)))
@@ -135,8 +136,8 @@ def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
     if not board["seeds"].any():
         return
     with tracker.artifacts(parent) as folder:
-        board.to_csv(folder / "leaderboard.csv", index=False)
-        (folder / "leaderboard.txt").write_text(render(board, study.name) + "\n", encoding="utf-8")
+        write_file(folder / "leaderboard.csv", board.to_csv(index=False))
+        write_file(folder / "leaderboard.txt", render(board, study.name) + "\n")
         (folder / "figures").mkdir()
         summary = page(
             f"Study {study.name}",
@@ -144,7 +145,7 @@ def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
             [study_figure(board.assign(row=unique_names(board)))],
             study.figures,
         )
-        (folder / "figures" / "summary.html").write_text(summary, encoding="utf-8")
+        write_file(folder / "figures" / "summary.html", summary)
 
 
 def _outcome_line(outcome: Outcome, number: int, total: int) -> str:

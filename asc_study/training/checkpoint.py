@@ -1,7 +1,6 @@
 """The state of an unfinished training: one file, replaced as a whole at the end of every epoch."""
 
 import json
-import os
 import sys
 import zipfile
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+
+from asc_study.base.files import remove_left_over, writing
 
 Arrays = list[npt.NDArray[Any]]
 
@@ -39,12 +40,9 @@ def save_checkpoint(path: Path, model: keras.Model, state: TrainingState) -> Non
     kept = {epoch: len(weights) for epoch, weights in state.kept.items()}
     text = json.dumps({"history": state.history, "kept": list(kept.items())})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with writing(path) as file:
         np.savez(file, state=np.asarray(text), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    remove_left_over(path.parent)
 
 
 def load_checkpoint(path: Path, model: keras.Model) -> TrainingState:

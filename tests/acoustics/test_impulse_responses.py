@@ -1,5 +1,8 @@
 """Impulse responses against SciPy's convolution and the properties they are asked for."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -92,3 +95,9 @@ def test_refuses_a_folder_without_usable_responses(tmp_path):
     soundfile.write(tmp_path / "usable.wav", np.ones(100) / 2, SAMPLE_RATE)
     with pytest.raises(InputError, match=r"got broken\.wav, silent\.wav: remove"):
         load_impulse_responses(tmp_path, SAMPLE_RATE)
+
+
+def test_a_pipe_among_the_responses_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(InputError, match=r"readable and not silent, got a\.wav"):
+        load_impulse_responses(tmp_path, 8000)

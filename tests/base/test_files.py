@@ -15,6 +15,7 @@ from asc_study.base.files import (
     read_input_text,
     remove_left_over,
     replacing,
+    require_writable,
     write_file,
     writing,
 )
@@ -186,16 +187,28 @@ def test_a_link_stays_a_link_and_a_folder_or_device_is_not_replaced():
     Path("folder").mkdir()
     with pytest.raises(InputError, match=r"folder cannot be written \(it is a folder\)"):
         write_file("folder", "new")
+    with pytest.raises(InputError, match=r"^\. cannot be written \(it is a folder\)"):
+        write_file(Path(), "new")
     os.mkfifo("pipe")
     with pytest.raises(InputError, match=r"pipe cannot be written \(it is no regular file\)"):
         write_file("pipe", "new")
     assert names() == ["folder", "link", "pipe", "target"]
 
 
-def test_folders_are_made_and_the_longest_name_can_be_written():
+def test_whether_a_file_can_be_written_is_told_without_a_trace():
+    Path("a").write_text("old")
+    require_writable("a")
+    require_writable("b")
+    assert names() == ["a"]
+    assert Path("a").read_text() == "old"
+    with pytest.raises(InputError, match="nowhere/b cannot be written"):
+        require_writable("nowhere/b")
+
+
+def test_the_longest_name_can_be_written():
     name = "ü" * 127
-    write_file(Path("x") / "y" / name, "new")
-    assert [path.name for path in Path("x/y").iterdir()] == [name]
+    write_file(name, "new")
+    assert names() == [name]
     with pytest.raises(InputError, match="File name too long"):
         write_file("n" * 300, "new")
 

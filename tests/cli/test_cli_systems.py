@@ -118,7 +118,10 @@ def test_from_scores_to_ensemble_fusion_comparison_and_export(asc, isolated):
         (("compare", "x", "y"), "'x' names no run: write STUDY/ROW"),
         (("export", "s/x", "--format", "xml", "--out", "f"), "Invalid value for '--format'"),
         (("predict", "s/x", "--data", "."), "study 's' of 's/x' has no finished runs"),
-        (("import", "none.txt", "--labels", "labels.csv", "--name", "x", "--study", "s"), "none.txt cannot be read"),
+        (
+            ("import", "none.txt", "--labels", "labels.csv", "--name", "x", "--study", "s"),
+            "the file of scores none.txt does not exist",
+        ),
     ],
 )
 def test_bad_input_is_one_line(asc, arguments, message):

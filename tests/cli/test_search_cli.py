@@ -71,8 +71,8 @@ def test_a_real_search_with_its_final_training(simulated: Path):
         ((), {"space": {"trainig.epochs": {"type": "int", "low": 1, "high": 2}}}, "unknown key 'trainig.epochs'"),
         (("--storage", "sqlite:////proc/optuna.db"), {}, "sqlite:////proc/optuna.db cannot be used: unable to open"),
         (("--storage", "postgresql+psycopg://me:pw@127.0.0.1:1/d"), {}, "me:***@127.0.0.1:1/d cannot be used: "),
-        (("--write", "missing/best.yaml"), {}, "--write missing/best.yaml: cannot be written (No such file"),
-        (("--write", "."), {}, "--write .: cannot be written (Is a directory)"),
+        (("--write", "missing/best.yaml"), {}, "missing/best.yaml cannot be written (No such file"),
+        (("--write", "."), {}, ". cannot be written (it is a folder)"),
         (("--write", "tiny.yaml"), {}, "--write tiny.yaml: the file is there and not what a search wrote"),
         (
             ("--storage", "sqlite://"),

@@ -132,3 +132,11 @@ def test_the_digest_of_a_data_set_follows_audio_labels_split_and_task(write_layo
         seen.add(dataset_digest(Dataset(root, "ten_class", 44_100, 1, clips), digests))
     seen.add(dataset_digest(Dataset(root, "three_class", 44_100, 1, dataset.clips), digests))
     assert len(seen) == 7
+
+
+def test_what_is_no_recording_is_named_with_its_reason(files, tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with pytest.raises(InputError, match=f"{name}: it is not a regular file: `asc-study data check` lists all"):
+            audio_digests([*files, tmp_path / name], cache=tmp_path)

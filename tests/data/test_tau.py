@@ -209,7 +209,7 @@ def test_one_labelled_list_is_read_in_its_own_order(tmp_path, write_layout, edit
     unlabelled = path.parent / "evaluation_setup" / "fold1_test.csv"
     with pytest.raises(InputError, match=r"labels are needed, but .*fold1_test\.csv has no .* such as fold1_evaluate"):
         read_labelled_list(unlabelled)
-    with pytest.raises(InputError, match=r"unreadable list: .*directory: name a TAU list"):
+    with pytest.raises(InputError, match=r"unreadable list: .*got a folder under .*: name a TAU list"):
         read_labelled_list(path.parent)
     with pytest.raises(InputError, match=r"missing list: .*there is no such file: name a TAU list"):
         read_labelled_list(tmp_path / "nowhere.csv")

@@ -1,5 +1,7 @@
 import math
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -296,9 +298,9 @@ def test_clips_must_be_those_of_the_labels(rows, message):
         ("x.txt", b"RIFF\x00\x00", r"x.txt is not text \(a zero byte at character 4\)"),
         ("x.txt", b"0.1,0.2,0." + b"3" * 200_000, r"x.txt line 1 cannot be taken apart \(field larger"),
         ("x.parquet", b"0.1 0.2 0.7\n", "x.parquet is not a readable parquet file"),
-        ("x.txt", None, r"x.txt cannot be read \(No such file"),
-        ("x.parquet", None, r"x.parquet cannot be read \(no such file"),
-        (".", None, r"\. cannot be read \(Is a directory"),
+        ("x.txt", None, "the file of scores x.txt does not exist"),
+        ("x.parquet", None, "the file of scores x.parquet does not exist"),
+        (".", None, r"must be a regular file, got a folder under \."),
     ],
 )
 def test_files_that_hold_no_scores_are_refused(name, content, message):
@@ -410,8 +412,8 @@ def test_places_that_cannot_be_written_are_refused(form):
 def test_a_write_that_fails_leaves_the_old_file(monkeypatch):
     Path("out").write_text("mine")
 
-    def full(_: Path, part: Path, **options: object) -> None:
-        Path(part).write_text("half")
+    def full(_: pd.DataFrame, file: BinaryIO, **options: object) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
@@ -457,3 +459,11 @@ def test_a_link_stays_a_link_and_no_device_is_replaced(tmp_path):
     assert (tmp_path / "target.csv").read_text().startswith("clip_id")
     with pytest.raises(InputError, match="no regular file"):
         write_scores(table, Path("/dev/null"), "csv", overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["scores.txt", "scores.parquet"])
+def test_a_pipe_instead_of_scores_or_labels_is_not_waited_for(name):
+    os.mkfifo(name)
+    write_labels()
+    with pytest.raises(InputError, match=f"a file of scores must be a regular file, got a pipe under {name}"):
+        read_scores(Path(name), Path("fold1_evaluate.csv"))

@@ -207,7 +207,9 @@ def test_what_a_killed_extraction_left_behind_is_tidied_up(tmp_path: Path) -> No
     cache = tmp_path / "features"
     extract(recordings(paths, digests), SETTINGS, cache, progress=False)
     (file,) = cache.glob("*.npy")
-    file.rename(cache / f".{file.name}.killed.tmp")
+    left = cache / ".asc-tmp-0123-x.npy"
+    file.rename(left)
+    os.utime(left, (0, 0))
     extract(recordings(paths, digests), SETTINGS, cache, progress=False)
     assert sorted(entry.name for entry in cache.iterdir()) == [f"{file.stem}.json", file.name]
 
@@ -246,7 +248,7 @@ def test_two_processes_that_extract_the_same_both_end_well(tmp_path: Path) -> No
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
     assert outputs[0][0].startswith("40 ")
-    assert not list((tmp_path / "features").glob(".*.tmp"))
+    assert not list((tmp_path / "features").glob(".asc-tmp-*"))
 
 
 @pytest.mark.slow
@@ -283,7 +285,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, vict
     paths[victim].unlink()
     if content is not None:
         paths[victim].write_bytes(content)
-    with pytest.raises(InputError, match=rf"readable, got .*clip-{victim}\.wav .*run asc-study data check") as caught:
+    with pytest.raises(InputError, match=rf"(recording|readable).*clip-{victim}\.wav.*asc-study data check") as caught:
         extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
     assert "\n" not in str(caught.value)
 
@@ -332,3 +334,23 @@ def test_a_store_can_be_made_of_arrays_in_memory() -> None:
     store = FeatureStore(arrays, [(1, 0), (0, 1)])
     assert store[0].all()
     assert not store[1].any()
+
+
+def test_features_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 2)
+    before = os.umask(0o022)
+    try:
+        extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "features").iterdir()} == {0o644}
+
+
+def test_a_pipe_or_a_recording_without_end_is_not_read(tmp_path: Path) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 3)
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "sparse.wav").open("wb") as file:
+        file.truncate(2**32)
+    for path, message in ((tmp_path / "pipe", "got a pipe"), (tmp_path / "sparse.wav", "at most 1 GB, got 4 GB")):
+        with pytest.raises(InputError, match=message):
+            extract(recordings([*paths, path], [*digests, "x"]), SETTINGS, tmp_path / "features", progress=False)

@@ -88,7 +88,7 @@ def test_run_again_completes_what_is_missing(whole, tmp_path):
     gone = sorted((root / "audio").iterdir())[::40]
     for path in gone:
         path.unlink()
-    (root / "audio" / "x.wav.123.asc-part").write_bytes(b"left by a killed process")
+    (root / "audio" / ".asc-tmp-123-x.wav").write_bytes(b"left by a killed process")
     assert simulate(root, **SETTINGS).written == len(gone)
     assert digests(root) == digests(whole)
     assert simulate(root, **SETTINGS).written == 0
