@@ -53,7 +53,7 @@ class InputKind:
 INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     "study": InputKind("study file", _MB, "give the path of a YAML file"),
     "search": InputKind("search file", _MB, "give the path of a YAML file"),
-    "published": InputKind("file of `published`", 16 * _MB, "name a CSV file beside the study file"),
+    "published": InputKind("file of `published`", _MB, "name a CSV file beside the study file"),
     "list": InputKind("list", 64 * _MB, "name a list of the data set"),
     "scores": InputKind("file of scores", _GB, "name a file of scores"),
     "predictions": InputKind("predictions table", _GB, "give a run's predictions/*.parquet"),
@@ -256,7 +256,7 @@ def size_text(size: int) -> str:
     for unit, bytes_ in (("GB", _GB), ("MB", _MB), ("kB", 1024)):
         if size >= bytes_:
             return f"{size / bytes_:.3g} {unit}"
-    return f"{size} bytes"
+    return f"{size:,} bytes"
 
 
 def _require_regular(status: os.stat_result, path: str | Path, rule: InputKind) -> None:
@@ -266,7 +266,8 @@ def _require_regular(status: os.stat_result, path: str | Path, rule: InputKind) 
             f"{rule.remedy}"
         )
     if status.st_size > rule.limit:
-        raise _too_large(path, rule, size_text(status.st_size))
+        size = size_text(status.st_size)
+        raise _too_large(path, rule, f"{status.st_size:,} bytes" if size == size_text(rule.limit) else size)
 
 
 def _unreadable(path: str | Path, rule: InputKind, error: OSError) -> InputError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, SCENE_GROUPS, SCENES
 
 Direction = Literal["maximize", "minimize"]
@@ -172,7 +172,9 @@ def direction(metric: str) -> Direction:
     """
     known = _BY_FULL_NAME.get(metric) or _BY_FULL_NAME.get(metric.removesuffix("_lo").removesuffix("_hi"))
     if known is None or known.direction is None:
-        raise InputError(f"metric {metric!r} has no declared direction: use a test/, validation/, gap/ or cost/ metric")
+        raise InputError(
+            f"metric {shown(metric)} has no declared direction: use a test/, validation/, gap/ or cost/ metric"
+        )
     return known.direction
 
 
@@ -195,7 +197,7 @@ def require_objective(metric: str) -> str:
     named = {entry.validation_name: name for name, entry in known.items()}
     name = named.get(metric, metric.removeprefix("validation/"))
     if name.startswith("test/"):
-        raise InputError(f"nothing is chosen on the test split, got the objective {metric!r}: use {name[5:]!r}")
+        raise InputError(f"nothing is chosen on the test split, got the objective {shown(metric)}: use {name[5:]!r}")
     if name not in known:
-        raise InputError(f"the objective must be a known metric, got {metric!r}: {did_you_mean(name, known)}")
+        raise InputError(f"the objective must be a known metric, got {shown(metric)}: {did_you_mean(name, known)}")
     return name

@@ -12,7 +12,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.schema import did_you_mean
 
 #: Kind, as a study file's key names it -> the entry-point group in which other packages announce theirs.
@@ -59,7 +59,7 @@ def _load(kind: str, name: str, builtin: Mapping[str, Any]) -> Any:
         return _import(kind, installed[name])
     module, colon, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     if not colon:
-        raise InputError(f"unknown {kind} {name!r}: {did_you_mean(name, {**builtin, **installed})}")
+        raise InputError(f"unknown {kind} {shown(name)}: {did_you_mean(name, {**builtin, **installed})}")
     return _import(kind, EntryPoint(name, f"{module}:{attribute}", ENTRY_POINT_GROUPS[kind]))
 
 

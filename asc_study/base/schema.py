@@ -9,9 +9,12 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 
 _LONGEST_NAME: Final = 100
+
+#: Names that an error line lists.
+_MOST_NAMES: Final = 30
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -63,7 +66,11 @@ def require_row_name(name: object, what: str) -> str:
 def did_you_mean(name: str, known: "Mapping[str, Any] | list[str]") -> str:
     """``did you mean 'mixup'?`` if something known is near, else the list of what is known."""
     near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))
+    if near:
+        return f"did you mean {near[0]!r}?"
+    names = sorted(known)
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return f"known: {', '.join(names[:_MOST_NAMES])}{more}"
 
 
 def label(where: str) -> str:
@@ -94,14 +101,14 @@ def _explain(model: type[BaseModel], problem: Any, path: str) -> str:
     key = ".".join([path, *steps] if path else steps)
     if problem["type"] == "extra_forbidden":
         known = _keys_at(model, steps[:-1])
-        return f"unknown key {key!r}: {did_you_mean(steps[-1], known)}"
+        return f"unknown key {shown(key)}: {did_you_mean(steps[-1], known)}"
     if problem["type"] == "missing":
         return f"{key!r} is missing: add it"
     if problem["type"] == "value_error":  # a validator of ours: it states rule, value and remedy itself
         return str(problem["ctx"]["error"])
     rule = _RULES.get(problem["type"])
     rule = rule.format(**problem.get("ctx", {})) if rule else problem["msg"]
-    return f"`{key}` {rule}, got {problem['input']!r}"
+    return f"`{key}` {rule}, got {shown(problem['input'])}"
 
 
 def _keys_at(model: type[BaseModel], steps: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.metric_table import BY_NAME, METRICS, Metric, require_objective
 from asc_study.base.taxonomy import DEVICES
 from asc_study.evaluation.metrics import Weights, groups, losses
@@ -83,5 +83,5 @@ def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Obj
         return Objective(BY_NAME[name], of_loss=True, weights=everything)
     if name not in weights:
         possible = f"use one of {', '.join([*weights, 'log_loss'])}"
-        raise InputError(f"the clips that decide do not have the objective {metric!r}: {possible}")
+        raise InputError(f"the clips that decide do not have the objective {shown(metric)}: {possible}")
     return Objective(BY_NAME[name], of_loss=False, weights=weights[name])

@@ -16,7 +16,7 @@ import h5py  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.files import open_input, replacing
 from asc_study.base.schema import did_you_mean
 from asc_study.models import ARCHITECTURES
@@ -143,14 +143,17 @@ def import_model(
         key, equals, value = option.partition("=")
         if not equals:
             raise InputError(f"--option takes KEY=VALUE, got {option!r}: for example --option width=0.5")
-        chosen[key] = yaml.safe_load(value)
+        try:
+            chosen[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):
+            raise InputError(f"--option {key:.100}: the value must be YAML, got {shown(value)}: quote it") from None
     channels = 3 if task == "ten_class" else 6
     model = build_model(architecture, input_shape=(128, None, channels), num_classes=len(CLASSES[task]), **chosen)
     load_weights_by_layer_order(model, file)
     with replacing(target) as temporary:
         model.save(temporary)
-    shown = {"file": str(target), "architecture": architecture, "options": chosen}
-    return shown | {"parameters": model.count_params()}
+    described = {"file": str(target), "architecture": architecture, "options": chosen}
+    return described | {"parameters": model.count_params()}
 
 
 def infer_options(architecture: str, layers: list[LayerWeights]) -> dict[str, Any]:

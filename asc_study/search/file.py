@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.schema import Strict, label, validate
 from asc_study.search.objective import HOLDOUT, Target, parse_targets
 from asc_study.search.points import corners, grid_size
@@ -19,7 +19,8 @@ from asc_study.search.sampler import PrunerOptions, SamplerOptions, pruner_optio
 from asc_study.search.space import Point, Space, describe, parse_space, settings_of
 from asc_study.settings.identity import run_identity
 from asc_study.settings.run_config import RunConfig, flatten, resolve
-from asc_study.settings.study_file import apply_profile, choose_profile, merge, parse_override, read_yaml, require_name
+from asc_study.settings.study_file import SEED_LIMIT, apply_profile, choose_profile, merge, require_name
+from asc_study.settings.yaml_file import parse_override, read_yaml
 
 
 class Holdout(Strict):
@@ -69,7 +70,7 @@ class SearchFile(Strict):
     pruner: dict[str, Any] = {"name": "none"}
     budget: Budget = Budget()
     fidelity: Fidelity = Fidelity()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=SEED_LIMIT)
     final: Final = Final()
     figures: Literal["inline", "cdn"] = "inline"
 
@@ -194,7 +195,8 @@ def load_search(
         One line: file, key, rule, value received and remedy.
     """
     where = str(path)
-    file = validate(SearchFile, read_yaml(path, "search", "`search` and `space`"), where=where)
+    read = read_yaml(path, "search", "`search` and `space`")
+    file = validate(SearchFile, read.content, where=where)
     require_name("search", file.search, str(path))
     space = parse_space(file.space, where=where)
     settings = tuple(parse_override(override) for override in overrides)
@@ -217,7 +219,7 @@ def load_search(
         seed=file.seed,
         final_seeds=tuple(file.final.seeds),
         figures=file.figures,
-        source=path.read_text(encoding="utf-8"),
+        source=read.text,
     )
     if search.sampler.name == "grid":
         grid_size(space, where=where)
@@ -252,8 +254,12 @@ def _check_settings(search: Search, where: str) -> None:
         )
     if len(set(search.holdout.devices)) < len(search.holdout.devices):
         raise InputError(f"{where}: holdout.devices must be different, got {search.holdout.devices}: remove one")
-    if len(set(search.final_seeds)) < len(search.final_seeds) or min(search.final_seeds) < 0:
-        raise InputError(f"{where}: final.seeds must be different and at least 0, got {list(search.final_seeds)}")
+    seeds = search.final_seeds
+    if len(set(seeds)) < len(seeds) or not all(0 <= seed < SEED_LIMIT for seed in seeds):
+        raise InputError(
+            f"{where}: final.seeds must be different, at least 0 and below {SEED_LIMIT}, got {shown(list(seeds))}: "
+            "write [0, 1, 2]"
+        )
     search.config({}, full=True, where=f"{where}: base")
     corners = search.corners(where)
     for name in search.space:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.metric_table import METRICS, Direction, direction, full_name
 from asc_study.base.schema import did_you_mean
 
@@ -60,15 +60,15 @@ def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
         metric = HOLDOUT_METRIC if name in (HOLDOUT, HOLDOUT_METRIC) else name
         if metric.startswith(_OF_TEST):
             raise InputError(
-                f"{where}: nothing is chosen on the test split, got the objective {name!r}: use {HOLDOUT}, or a "
+                f"{where}: nothing is chosen on the test split, got the objective {shown(name)}: use {HOLDOUT}, or a "
                 "validation/ or cost/ metric"
             )
         if metric not in (HOLDOUT_METRIC, *OBJECTIVES):
-            raise InputError(f"{where}: unknown objective {name!r}: {did_you_mean(name, [HOLDOUT, *OBJECTIVES])}")
+            raise InputError(f"{where}: unknown objective {shown(name)}: {did_you_mean(name, [HOLDOUT, *OBJECTIVES])}")
         targets.append(Target(HOLDOUT if metric == HOLDOUT_METRIC else metric, metric, direction(metric)))
     for metric in {target.metric for target in targets}:
         if sum(target.metric == metric for target in targets) > 1:
-            raise InputError(f"{where}: the objective {metric!r} is given twice: remove one")
+            raise InputError(f"{where}: the objective {shown(metric)} is given twice: remove one")
     return tuple(targets)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.schema import Strict, did_you_mean, validate
 from asc_study.search.points import grid_values
 from asc_study.search.space import Space
@@ -185,5 +185,5 @@ def make_pruner(options: PrunerOptions, steps: int) -> "BasePruner":
 def _options(known: Mapping[str, type[Any]], raw: Mapping[str, Any], kind: str, where: str) -> Any:
     name = raw.get("name")
     if not isinstance(name, str) or name not in known:
-        raise InputError(f"{where}: unknown `{kind}.name`, got {name!r}: {did_you_mean(str(name), dict(known))}")
+        raise InputError(f"{where}: unknown `{kind}.name`, got {shown(name)}: {did_you_mean(str(name), dict(known))}")
     return validate(known[name], dict(raw), where=where, path=kind)

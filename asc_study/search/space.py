@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.schema import Strict, did_you_mean, validate
 from asc_study.settings.run_config import RunConfig, flatten
 
@@ -99,7 +99,9 @@ def parse_space(raw: Mapping[str, Mapping[str, Any]], *, where: str) -> Space:
         _require_free(name, where)
         kind = settings.get("type")
         if not isinstance(kind, str) or kind not in _TYPES:
-            raise InputError(f"{where}: `space.{name}.type` must be float, int or categorical, got {kind!r}: name one")
+            raise InputError(
+                f"{where}: `space.{name}.type` must be float, int or categorical, got {shown(kind)}: name one"
+            )
         parameter = validate(_TYPES[kind], dict(settings), where=where, path=f"space.{name}")
         _check_values(parameter, f"{where}: `space.{name}`")
         if isinstance(parameter, CategoricalParameter):
@@ -189,7 +191,7 @@ def _label(value: Any) -> Any:
 def _require_free(name: str, where: str) -> None:
     for fixed, reason in _FIXED.items():
         if name == fixed or name.startswith(f"{fixed}."):
-            raise InputError(f"{where}: {name!r} cannot be searched: {reason}; set it in `base`, or remove it")
+            raise InputError(f"{where}: {shown(name)} cannot be searched: {reason}; set it in `base`, or remove it")
 
 
 def _check_values(parameter: Parameter, what: str) -> None:
@@ -197,13 +199,13 @@ def _check_values(parameter: Parameter, what: str) -> None:
         for value in parameter.choices if isinstance(parameter.choices, list) else ():
             if isinstance(value, list) or (isinstance(value, Mapping) and value):
                 raise InputError(
-                    f"{what}: choices must be named when they are mappings or lists, got {value!r}: write "
+                    f"{what}: choices must be named when they are mappings or lists, got {shown(value)}: write "
                     "choices: {label: {...}}"
                 )
         labels = [_word(value) for value in parameter.choices] if isinstance(parameter.choices, dict) else None
         for label, count in Counter(labels or map(_label, parameter.choices)).items():
             if count > 1:
-                raise InputError(f"{what}: choices must differ, got {label!r} {count} times: remove one")
+                raise InputError(f"{what}: choices must differ, got {shown(label)} {count} times: remove one")
         return
     low, high = parameter.low, parameter.high
     if low >= high:
@@ -225,10 +227,13 @@ def _check_conditions(name: str, parameter: Parameter, before: Space, where: str
         if other not in before:
             known = did_you_mean(other, list(before)) if before else "none is"
             raise InputError(
-                f"{where}: `space.{name}.when` must name a parameter that is declared above it, got {other!r}: {known}"
+                f"{where}: `space.{name}.when` must name a parameter that is declared above it, got {shown(other)}: "
+                f"{known}"
             )
         if not any(meets(before[other], value, wanted) for value in possible(before[other], wanted)):
-            raise InputError(f"{where}: `space.{name}.when.{other}` is never true, got {wanted!r}: name a value of it")
+            raise InputError(
+                f"{where}: `space.{name}.when.{other}` is never true, got {shown(wanted)}: name a value of it"
+            )
 
 
 def _check_parents(name: str, parameter: Parameter, before: Space, where: str) -> None:
@@ -236,7 +241,7 @@ def _check_parents(name: str, parameter: Parameter, before: Space, where: str) -
     for other, parent in before.items():
         if other.startswith(f"{name}."):
             raise InputError(
-                f"{where}: `space.{other}` is inside {name!r}: declare it below, with a `when` on {name!r}"
+                f"{where}: `space.{other}` is inside {shown(name)}: declare it below, with a `when` on {shown(name)}"
             )
         if not name.startswith(f"{other}.") or not isinstance(parent, CategoricalParameter):
             continue
@@ -246,8 +251,8 @@ def _check_parents(name: str, parameter: Parameter, before: Space, where: str) -
             taken = not isinstance(setting, Mapping) or inner in flatten(dict(setting))
             if taken and meets(parent, label, wanted):
                 raise InputError(
-                    f"{where}: `space.{name}` would be drawn where {other!r} is {label!r}, which leaves no place for "
-                    f"it: write when: {{{other}: ...}} with the choices that do"
+                    f"{where}: `space.{name}` would be drawn where {shown(other)} is {shown(label)}, which leaves no "
+                    f"place for it: write when: {{{other}: ...}} with the choices that do"
                 )
 
 
@@ -256,7 +261,7 @@ def _check_names(space: Space, where: str) -> None:
     for name in space:
         if not is_setting(name) and name not in asked:
             known = did_you_mean(name.partition(".")[0], list(RunConfig.model_fields))
-            raise InputError(f"{where}: unknown key {name!r} in `space`, which no `when` asks for either: {known}")
+            raise InputError(f"{where}: unknown key {shown(name)} in `space`, which no `when` asks for either: {known}")
 
 
 def possible(parameter: Parameter, wanted: Any) -> list[Any]:

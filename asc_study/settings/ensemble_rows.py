@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.schema import Strict, did_you_mean, require_row_name, validate
 
@@ -45,27 +45,31 @@ class EnsembleRow(Strict):
     def _check_parts(self) -> Self:
         if self.select and self.coarse:
             raise ValueError(
-                f"ensemble {self.name!r} must either select members or fuse two stages, got both: select in one "
+                f"ensemble {shown(self.name)} must either select members or fuse two stages, got both: select in one "
                 "ensemble and name it under `fine` of the next"
             )
         if self.exponent != "fit" and (isinstance(self.exponent, str) or not 0 <= self.exponent <= 100):
-            raise ValueError(f"`exponent` must be a number in [0, 100] or fit, got {self.exponent!r}: 1 is the paper's")
+            raise ValueError(
+                f"`exponent` must be a number in [0, 100] or fit, got {shown(self.exponent)}: 1 is the paper's"
+            )
         parts = [*self.fine, *self.coarse]
         if len(set(parts)) < len(parts):
-            raise ValueError(f"ensemble {self.name!r} must name each row once, got {parts}: leave the repeats out")
+            raise ValueError(
+                f"ensemble {shown(self.name)} must name each row once, got {shown(parts)}: leave the repeats out"
+            )
         if not self.coarse and (self.rule != "product" or self.exponent != 1):
             raise ValueError(
-                f"ensemble {self.name!r}: `rule` and `exponent` are for two stages, got {self.rule}, {self.exponent} "
-                "without `coarse`: leave them out, or name three-class rows"
+                f"ensemble {shown(self.name)}: `rule` and `exponent` are for two stages, got {self.rule}, "
+                f"{self.exponent} without `coarse`: leave them out, or name three-class rows"
             )
         if self.select and len(self.fine) == 1:
             raise ValueError(
-                f"ensemble {self.name!r} selects among at least 2 rows, got {self.fine}: name more or none"
+                f"ensemble {shown(self.name)} selects among at least 2 rows, got {shown(self.fine)}: name more or none"
             )
         if not self.select and len(self.fine) < (1 if self.coarse else 2):
             raise ValueError(
-                f"ensemble {self.name!r} needs at least {'1 row' if self.coarse else '2 rows'} under `fine`, got "
-                f"{self.fine}: name more, or let `select` choose"
+                f"ensemble {shown(self.name)} needs at least {'1 row' if self.coarse else '2 rows'} under `fine`, got "
+                f"{shown(self.fine)}: name more, or let `select` choose"
             )
         return self
 
@@ -91,13 +95,13 @@ def read_ensembles(raw: Sequence[Mapping[str, object]], tasks: Mapping[str, str]
     ensembles: list[EnsembleRow] = []
     for number, settings in enumerate(raw, 1):
         row = validate(EnsembleRow, settings, where=f"{where}: ensemble {number}")
-        here = f"{where}: ensemble {row.name!r}"
+        here = f"{where}: ensemble {shown(row.name)}"
         require_row_name(row.name, f"{where}: ensemble {number}")
         if row.name in known:
             raise InputError(f"{here}: the name is taken by another row: rename it")
         for part in (*row.fine, *row.coarse):
             if part not in known:
-                raise InputError(f"{here} names the unknown row {part!r}: {did_you_mean(part, known)}")
+                raise InputError(f"{here} names the unknown row {shown(part)}: {did_you_mean(part, known)}")
         of_fine = {known[part] for part in row.fine} or {next(iter(tasks.values()))}
         if len(of_fine) > 1 or {known[part] for part in row.coarse} - {"three_class"}:
             raise InputError(
@@ -111,6 +115,6 @@ def read_ensembles(raw: Sequence[Mapping[str, object]], tasks: Mapping[str, str]
         row = row if row.fine else row.model_copy(update={"fine": everything})
         same = next((other for other in ensembles if other.model_copy(update={"name": row.name}) == row), None)
         if same:
-            raise InputError(f"{here} is the same as {same.name!r}: remove one, or change a setting")
+            raise InputError(f"{here} is the same as {shown(same.name)}: remove one, or change a setting")
         ensembles.append(row)
     return ensembles

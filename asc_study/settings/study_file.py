@@ -7,7 +7,7 @@ machines without a GPU, overrides settings of all rows; of the augmentations it 
 
 import copy
 import itertools
-import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import Field
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
+from asc_study.base.files import read_input_text
 from asc_study.base.schema import Strict, did_you_mean, label, require_row_name, validate
 from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
 from asc_study.settings.run_config import RunConfig, canonical_json, resolve
+from asc_study.settings.yaml_file import parse_override, read_yaml
+
+#: Seeds are below this: what Keras and NumPy take.
+SEED_LIMIT: Final = 2**32
+
+#: Rows that a study may have, those of its grid included, and runs that it may be made of.
+LARGEST_TABLE: Final = 10_000
+_MOST_RUNS: Final = 100_000
 
 _STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -77,7 +85,7 @@ class Study:
         """
         for name in names:
             if name not in self.names:
-                raise InputError(f"study {self.name!r} has no row {name!r}: {did_you_mean(name, self.names)}")
+                raise InputError(f"study {shown(self.name)} has no row {shown(name)}: {did_you_mean(name, self.names)}")
         rows = tuple(row for row in self.rows if not names or row.name in names)
         ensembles = tuple(row for row in self.ensembles if not names or row.name in names)
         return replace(self, rows=rows, ensembles=ensembles)
@@ -105,31 +113,26 @@ def load_study(
     InputError
         One line: file, row, rule, value received and remedy.
     """
-    raw = read_yaml(path)
-    study = validate(StudyFile, raw, where=str(path))
+    file = read_yaml(path)
+    study = validate(StudyFile, file.content, where=str(path))
     require_name("study", study.study, str(path))
     settings = [parse_override(override) for override in overrides]
     seeds = next((value for key, value in reversed(settings) if key == "seeds"), study.seeds)
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise InputError(
-            f"{path}: `seeds` must be a list of whole numbers of at least 0, got {seeds!r}: write [0, 1, 2]"
-        )
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"{path}: `seeds` names a seed twice, got {seeds!r}: each repeat needs a seed of its own")
+    _check_seeds(seeds, path)
     changes = choose_profile(study.profiles, profile, where=str(path))
+    _check_size(study, len(seeds), path)
     base = {"task": default_task} if default_task else {}
     base = merge(base, study.base, where=f"{path}: base")
     rows = []
     for name, own in _table(study, path):
-        merged = merge(base, own, where=f"{path}: row {name!r}")
-        merged = apply_profile(merged, changes, where=f"{path}: profile {profile!r}")
+        merged = merge(base, own, where=f"{path}: row {shown(name)}")
+        merged = apply_profile(merged, changes, where=f"{path}: profile {shown(profile)}")
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
-        rows.append(Row(name, resolve(merged, where=f"{path}: row {name!r}")))
+        rows.append(Row(name, resolve(merged, where=f"{path}: row {shown(name)}")))
     _check_rows(rows, path)
-    source = path.read_text(encoding="utf-8")
-    published = _read_published(path.parent / study.published) if study.published else ""
+    published = _read_published(path.parent, study.published) if study.published else ""
     ensembles = read_ensembles(study.ensembles, {row.name: row.config.task for row in rows}, where=str(path))
     return Study(
         study.study,
@@ -137,7 +140,7 @@ def load_study(
         tuple(rows),
         tuple(seeds),
         study.figures,
-        source,
+        file.text,
         published,
         tuple(ensembles),
     )
@@ -159,7 +162,7 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
     result = copy.deepcopy(dict(base))
     for key, value in own.items():
         if not isinstance(key, str):
-            raise InputError(f"{where}: a key must be text, got {key!r}: put it in quotes")
+            raise InputError(f"{where}: a key must be text, got {shown(key)}: put it in quotes")
         head, _, rest = (key, "", "") if ":" in key else key.partition(".")  # module:object names a part of one's own
         if rest:
             value = {rest: value}
@@ -183,7 +186,7 @@ def choose_profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None, 
         return {}
     if name not in profiles:
         hint = did_you_mean(name, profiles) if profiles else "the file has none"
-        raise InputError(f"{where} has no profile {name!r}: {hint}")
+        raise InputError(f"{where} has no profile {shown(name)}: {hint}")
     return profiles[name]
 
 
@@ -197,14 +200,42 @@ def apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: 
     return merge(row, nested, where=where)
 
 
-def _read_published(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`published` must name a CSV file beside the study file, got {path} ({error})") from None
+def _check_seeds(seeds: Any, path: Path) -> None:
+    if (
+        not isinstance(seeds, list)
+        or not seeds
+        or not all(type(seed) is int and 0 <= seed < SEED_LIMIT for seed in seeds)
+    ):
+        raise InputError(
+            f"{path}: `seeds` must be a list of whole numbers of at least 0 and below {SEED_LIMIT}, got "
+            f"{shown(seeds)}: write [0, 1, 2]"
+        )
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{path}: `seeds` names a seed twice, got {shown(seeds)}: each repeat needs a seed of its own")
+
+
+def _check_size(study: StudyFile, seeds: int, path: Path) -> None:
+    """Refuse a table that would take minutes and gigabytes before the first run, by its size alone."""
+    points = math.prod(len(axis) for axis in study.grid.values()) if study.grid else 0
+    rows = len(study.rows) + points or 1
+    if rows > LARGEST_TABLE:
+        raise InputError(
+            f"{path}: a study may have at most {LARGEST_TABLE:,} rows, got {rows:,} ({len(study.rows):,} rows and "
+            f"{points:,} points of the grid): shorten an axis, or use `asc-study search`"
+        )
+    if rows * seeds > _MOST_RUNS:
+        raise InputError(
+            f"{path}: a study may have at most {_MOST_RUNS:,} runs, got {rows * seeds:,} ({rows:,} rows x {seeds:,} "
+            "seeds): leave some out"
+        )
+
+
+def _read_published(folder: Path, name: str) -> str:
+    """The text of the table of published figures, which lies beside the study file or below."""
     from asc_study.settings.published import parse_published
 
-    parse_published(text, str(path))
+    text = read_input_text(folder / name, "published", within=folder)
+    parse_published(text, str(folder / name))
     return text
 
 
@@ -225,14 +256,14 @@ def _table(study: StudyFile, path: Path) -> list[tuple[str, dict[str, Any]]]:
 def _labelled(key: str, axis: list[Any] | dict[str, Any], path: Path) -> list[tuple[str, Any]]:
     """The values of one grid axis with the part that each adds to the row's name."""
     if not axis:
-        raise InputError(f"{path}: grid axis {key!r} is empty: list its values, or remove it")
+        raise InputError(f"{path}: grid axis {shown(key)} is empty: list its values, or remove it")
     if isinstance(axis, dict):
         return [(str(label), value) for label, value in axis.items()]
     for value in axis:
         if isinstance(value, Mapping | list):
             raise InputError(
-                f"{path}: grid axis {key!r} must name its points when they are mappings, got {value!r}: write "
-                f"{key}: {{label: {{...}}}}"
+                f"{path}: grid axis {shown(key)} must name its points when they are mappings, got {shown(value)}: "
+                f"write {key}: {{label: {{...}}}}"
             )
     short = key.rsplit(".", 1)[-1]
     return [(value if isinstance(value, str) else f"{short}={value}", value) for value in axis]
@@ -242,12 +273,12 @@ def _check_rows(rows: Sequence[Row], path: Path) -> None:
     names = Counter(row.name for row in rows)
     name, count = names.most_common(1)[0]
     if count > 1:
-        raise InputError(f"{path}: {count} rows are named {name!r}: give each row a name of its own")
+        raise InputError(f"{path}: {count} rows are named {shown(name)}: give each row a name of its own")
     seen: dict[str, str] = {}
     for row in rows:
         text = canonical_json(row.config.model_dump())
         if text in seen:
-            raise InputError(f"{path}: rows {seen[text]!r} and {row.name!r} are the same combination: remove one")
+            raise InputError(f"{path}: rows {seen[text]!r} and {shown(row.name)} are the same combination: remove one")
         seen[text] = row.name
     threads = {row.config.training.threads for row in rows}
     if len(threads) > 1:
@@ -255,50 +286,3 @@ def _check_rows(rows: Sequence[Row], path: Path) -> None:
             f"{path}: training.threads must be the same in all rows, got {sorted(threads)}: a process keeps the thread "
             "count that it starts with; set it in `base`"
         )
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Take ``KEY=VALUE`` apart; the value is YAML."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"--set takes KEY=VALUE, got {text!r}: for example --set training.epochs=2")
-    try:
-        return key.strip(), yaml.load(value, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise InputError(f"--set {key.strip()}: the value must be YAML, got {value!r}: quote it") from None
-
-
-_MERGE: Final = "tag:yaml.org,2002:merge"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: ``1e-5`` is a number, and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
-        for key, count in Counter(map(str, keys)).items():
-            if count > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def read_yaml(path: Path, kind: str = "study", keys: str = "`study` and `rows`") -> dict[str, Any]:
-    """Read a file of some kind with these keys; whatever is wrong with it is an `InputError` of one line."""
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-        json.dumps(raw, default=str)  # a mapping that holds itself (an anchor inside its own value) ends here
-    except FileNotFoundError:
-        raise InputError(f"{kind} file {str(path)!r} does not exist: give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{kind} file {str(path)!r} cannot be read ({error}): give the path of a YAML file") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        detail = " ".join(str(error).split())[:300]
-        raise InputError(f"{kind} file {str(path)!r} is not valid YAML: {detail}: correct it") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{kind} file {str(path)!r} must hold a mapping with {keys}, got {raw!r:.60}")
-    return raw

@@ -64,7 +64,7 @@ def test_command_line_imports_nothing_heavy():
     [
         (["run", "x.yaml"], "Missing option '--data': see `asc-study run --help`"),
         (["rum"], "No such command 'rum'"),
-        (["run", "nowhere.yaml", "--data", "."], "study file 'nowhere.yaml' does not exist"),
+        (["run", "nowhere.yaml", "--data", "."], "study file nowhere.yaml does not exist"),
         (["leaderboard", "nothing"], "study 'nothing' has no finished runs"),
         (["leaderboard", "x", "--json", "--csv"], "exclude each other"),
         (["data", "check", "nowhere"], "nowhere"),

@@ -197,3 +197,11 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("asc_study.search.sampler.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"'gp' needs the package torch, which is not installed: pip install torch"):
         load(sampler={"name": "gp"})
+
+
+@pytest.mark.parametrize("key", ["seed: 4294967296", "final: {seeds: [0, 4294967296]}", "final: {seeds: [-1]}"])
+def test_seeds_are_those_that_the_libraries_take(key):
+    path = Path("search.yaml")
+    path.write_text(f"search: s\nspace: {{training.lr_max: {{type: float, low: 0.01, high: 0.1}}}}\n{key}\n")
+    with pytest.raises(InputError, match="below 4294967296, got"):
+        load_search(path)

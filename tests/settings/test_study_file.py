@@ -124,7 +124,7 @@ def test_bad_study_files_are_one_line(text, message):
 
 
 def test_missing_file_and_bad_override():
-    with pytest.raises(InputError, match=r"'nowhere\.yaml' does not exist"):
+    with pytest.raises(InputError, match=r"study file nowhere\.yaml does not exist"):
         load_study(Path("nowhere.yaml"))
     path = write("study: x")
     with pytest.raises(InputError, match="--set takes KEY=VALUE, got 'epochs'"):
@@ -167,7 +167,7 @@ def test_a_profile_overrides_rows_but_adds_no_augmentation(tmp_path):
 def test_published_figures_are_read_from_beside_the_study_file(tmp_path):
     file = tmp_path / "s.yaml"
     file.write_text("study: s\npublished: p.csv\n")
-    with pytest.raises(InputError, match="must name a CSV file beside the study file"):
+    with pytest.raises(InputError, match="name a CSV file beside the study file"):
         load_study(file)
     (tmp_path / "p.csv").write_text("row,source,acc_avg\nbase,somebody,high\n")
     with pytest.raises(InputError, match="acc_avg must hold numbers"):
