@@ -5,9 +5,11 @@ import json
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +27,17 @@ _IDENTITY_COLUMNS: Final = ["clip_id", "split", "scene", "scene_group", "city", 
 #: Seconds that one process waits for another that writes to the cache.
 _WAIT_SECONDS: Final = 60.0
 
+#: A digest is remembered only if the file had not changed for so long before it was read: file systems stamp changes in
+#: steps of up to two seconds, and a second change in the same step would leave no trace.
+_SETTLED_NS: Final = 2_000_000_000
+
 
 def audio_digests(paths: Sequence[str | Path], *, cache: Path, progress: bool = False) -> list[str]:
-    """SHA-256 of each file's bytes, read once and remembered as long as size and modification time stay the same.
+    """SHA-256 of each file's bytes, read once and remembered as long as nothing says that the file may be another one.
+
+    What counts is the content. Size and modification time can be equal for two recordings (archives normalise times),
+    so a remembered digest also rests on the file's device, inode and time of change, which no program can set: files
+    that were exchanged, replaced or rewritten are read again.
 
     Parameters
     ----------
@@ -57,11 +67,16 @@ def audio_digests(paths: Sequence[str | Path], *, cache: Path, progress: bool = 
         with bar, ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
             for start in range(0, len(unknown), _BATCH):
                 batch = unknown[start : start + _BATCH]
+                read_at = time.time_ns()
                 found = dict(zip(batch, pool.map(_sha256, batch), strict=True))
                 with connection:
                     connection.executemany(
-                        "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)",
-                        [(name, *stamps[name], digest) for name, digest in found.items()],
+                        "INSERT OR REPLACE INTO stamped_digests VALUES (?, ?, ?)",
+                        [
+                            (name, stamps[name].text, digest)
+                            for name, digest in found.items()
+                            if read_at - stamps[name].changed_ns > _SETTLED_NS
+                        ],
                     )
                 digests.update(found)
                 bar.update(len(batch))
@@ -91,9 +106,11 @@ def _open_cache(folder: Path) -> Iterator[sqlite3.Connection]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS)) as connection:
             with connection:
+                # Its predecessor rested on size and modification time alone: those digests are computed again.
+                connection.execute("DROP TABLE IF EXISTS digests")
                 connection.execute(
-                    "CREATE TABLE IF NOT EXISTS digests "
-                    "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
+                    "CREATE TABLE IF NOT EXISTS stamped_digests "
+                    "(path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT) WITHOUT ROWID"
                 )
             yield connection
     except (sqlite3.Error, FileExistsError, NotADirectoryError, PermissionError) as error:
@@ -102,24 +119,32 @@ def _open_cache(folder: Path) -> Iterator[sqlite3.Connection]:
         ) from error
 
 
-def _remembered(connection: sqlite3.Connection, stamps: dict[str, tuple[int, int]]) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Stamp:
+    """What the file system says of a file: if ``text`` is the same, so is the content; ``changed_ns`` is its ctime."""
+
+    text: str
+    changed_ns: int
+
+
+def _remembered(connection: sqlite3.Connection, stamps: dict[str, _Stamp]) -> dict[str, str]:
     digests = {}
     for name, stamp in stamps.items():
-        row = connection.execute("SELECT size, mtime_ns, sha256 FROM digests WHERE path = ?", (name,)).fetchone()
-        if row is not None and row[:2] == stamp:
-            digests[name] = row[2]
+        query = "SELECT sha256 FROM stamped_digests WHERE path = ? AND stamp = ?"
+        if row := connection.execute(query, (name, stamp.text)).fetchone():
+            digests[name] = row[0]
     return digests
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds: if both are the same, so is the content."""
+def _stamp(path: str) -> _Stamp:
     try:
         status = os.stat(path)
     except OSError as error:
         raise _unreadable(path, error) from error
     if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
         raise _unreadable(path, OSError("it is not a regular file"))
-    return status.st_size, status.st_mtime_ns
+    parts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _Stamp(" ".join(map(str, parts)), status.st_ctime_ns)
 
 
 def _sha256(path: str) -> str:

@@ -3,6 +3,8 @@ import multiprocessing
 import os
 import shutil
 import sqlite3
+import time
+from contextlib import closing
 
 import pytest
 
@@ -25,6 +27,12 @@ def expected(paths):
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
 
 
+@pytest.fixture
+def settled(monkeypatch):
+    """Digests of files that were written just now are remembered."""
+    monkeypatch.setattr(identity, "_SETTLED_NS", -(10**12))
+
+
 def refuse_to_read(path):
     raise AssertionError(f"{path} was read again")
 
@@ -34,6 +42,7 @@ def test_digests_are_sha256_in_the_order_of_the_paths(files, tmp_path):
     assert audio_digests(order, cache=tmp_path / "cache") == expected(order)
 
 
+@pytest.mark.usefixtures("settled")
 def test_unchanged_files_are_not_read_again(files, tmp_path, monkeypatch):
     first = audio_digests(files, cache=tmp_path / "cache")
     monkeypatch.setattr(identity, "_sha256", refuse_to_read)
@@ -51,6 +60,74 @@ def test_a_changed_file_is_read_again(files, tmp_path):
     assert audio_digests(files, cache=cache) == expected(files)
 
 
+@pytest.mark.usefixtures("settled")
+def test_exchanged_files_of_equal_size_and_times_change_their_digests(files, tmp_path):
+    cache = tmp_path / "cache"
+    times = (1_600_000_000_000_000_000,) * 2
+    one, other, aside = files[0], files[1], tmp_path / "aside"
+    for path in (one, other):
+        os.utime(path, ns=times)
+    before = audio_digests([one, other], cache=cache)
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+    for path in (one, other):
+        os.utime(path, ns=times)
+    assert [os.stat(path).st_size for path in (one, other)] == [5000, 5000]
+    assert audio_digests([one, other], cache=cache) == before[::-1] == expected([one, other])
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_file_rewritten_in_place_with_its_old_size_and_time_is_read_again(files, tmp_path):
+    cache = tmp_path / "cache"
+    audio_digests(files, cache=cache)
+    status = files[1].stat()
+    time.sleep(0.05)  # more than the step in which the file system stamps changes
+    with files[1].open("r+b") as file:
+        file.write(b"x" * status.st_size)
+    os.utime(files[1], ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = files[1].stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (status.st_ino, status.st_size, status.st_mtime_ns)
+    assert audio_digests(files, cache=cache) == expected(files)
+
+
+def test_the_digest_of_a_file_that_changed_just_now_is_not_remembered(files, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    audio_digests(files, cache=cache)
+    read = []
+    genuine = identity._sha256
+    monkeypatch.setattr(identity, "_sha256", lambda path: read.append(path) or genuine(path))
+    audio_digests(files, cache=cache)
+    assert len(read) == len(files)
+    later = time.time_ns() + 3_000_000_000
+    monkeypatch.setattr(identity.time, "time_ns", lambda: later)
+    audio_digests(files, cache=cache)
+    audio_digests(files, cache=cache)
+    assert len(read) == 2 * len(files)
+
+
+def old_cache(folder, paths, digest):
+    """A cache as version 0.1.0 wrote it: digests by size and modification time."""
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "audio-digests.sqlite")) as connection, connection:
+        connection.execute(
+            "CREATE TABLE digests (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
+        )
+        rows = [(str(path), path.stat().st_size, path.stat().st_mtime_ns, digest) for path in paths]
+        connection.executemany("INSERT INTO digests VALUES (?, ?, ?, ?)", rows)
+
+
+def test_digests_of_an_old_cache_are_computed_again_by_several_processes_at_once(files, tmp_path):
+    old_cache(tmp_path / "cache", files, "0" * 64)
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        results = pool.starmap(_digests, [(files, tmp_path / "cache")] * 6)
+    assert results == [expected(files)] * 6
+    with closing(sqlite3.connect(tmp_path / "cache" / "audio-digests.sqlite")) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    assert tables == ["stamped_digests"]
+
+
+@pytest.mark.usefixtures("settled")
 def test_an_interrupted_call_keeps_its_finished_batches(files, tmp_path, monkeypatch):
     monkeypatch.setattr(identity, "_BATCH", 2)
     genuine = identity._sha256
