@@ -21,7 +21,7 @@ import numpy.typing as npt
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from asc_study.augmentation import batch_augmentations, compose
-from asc_study.features.logmel import with_deltas
+from asc_study.features.deltas import with_deltas
 from asc_study.features.store import FeatureStore
 from asc_study.training.batches import TrainingBatches
 

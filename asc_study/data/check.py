@@ -16,7 +16,8 @@ from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.base.progress import progress_bar
 from asc_study.base.taxonomy import SCENES
-from asc_study.data.clips import SPLITS, cut_validation, describe, missing_files
+from asc_study.data.clips import SPLITS, describe, missing_files
+from asc_study.data.cut import cut_validation
 from asc_study.data.tau import AUDIO_FORMAT, SETUP_FOLDER, Problem, read_fold_list, read_lists, shown
 
 __all__ = ["CheckReport", "Problem", "check"]

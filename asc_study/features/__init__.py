@@ -1,1 +1,1 @@
-"""Log-mel features: how they are computed (`logmel`) and where they are kept (`store`)."""
+"""Log-mel features: how they are computed (`logmel`, `deltas`) and where they are kept (`store`)."""

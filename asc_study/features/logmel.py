@@ -1,10 +1,9 @@
-"""From a waveform to a scaled log-mel spectrogram, and from that to static, delta and delta-delta channels.
+"""From a waveform to a scaled log-mel spectrogram.
 
 Axis order is frequency, time, channel throughout (Hu et al. 2020, section 5.1, and the authors' code).
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -17,14 +16,8 @@ import scipy.sparse
 from asc_study.base.compiled import compiled
 from asc_study.base.errors import InputError
 
-#: Frames that `with_deltas` takes off the time axis: two at each end for each of the two derivatives.
-FRAMES_LOST_TO_DELTAS: Final = 8
-
 #: Frames transformed at a time: few enough for their spectra to stay in the processor's cache.
 _BLOCK_FRAMES: Final = 32
-
-#: Bits of a float16 after its sign was extended to 32 bits and all were moved up by 13: clears the extra sign bits.
-_SIGN_AND_MAGNITUDE: Final = np.int32(0x8FFFE000 - (1 << 32))
 
 _LOG_OFFSET: Final = np.float32(1e-8)
 
@@ -116,135 +109,6 @@ def log_mel(waveform: npt.NDArray[np.floating[Any]], settings: LogMelSettings) -
         if high > low:
             mel /= high - low
     return mel
-
-
-def deltas(static: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Differentiate along time: d[t] = (x[t+1] - x[t-1]) / 10 + (x[t+2] - x[t-2]) / 5, without padding.
-
-    Parameters
-    ----------
-    static
-        (frequency, time, channel) float32.
-
-    Returns
-    -------
-    (frequency, time - 4, channel) float32.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than 5 frames.
-    """
-    if static.shape[1] < 5:
-        raise InputError(f"deltas need at least 5 frames, got {static.shape[1]}: use longer clips or a shorter hop")
-    slope = _ten_slopes(static)
-    slope *= np.float32(0.1)
-    return slope
-
-
-def with_deltas(
-    static: npt.NDArray[np.floating[Any]], out: npt.NDArray[np.float32] | None = None
-) -> npt.NDArray[np.float32]:
-    """Stack static, delta and delta-delta features as channels, trimmed to the frames that all three have.
-
-    Parameters
-    ----------
-    static
-        (frequency, time, channel), as the store gives it; float16 is widened first.
-    out
-        Written in place where given: (frequency, time - 8, 3 * channel) float32.
-
-    Returns
-    -------
-    ``out`` or a new array. All statics come first, then all deltas, then all delta-deltas; a stereo clip gives static
-    left, static right, delta left, delta right, delta-delta left, delta-delta right.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than 9 frames, or ``out`` has another shape.
-    """
-    bands, frames, channels = static.shape
-    if frames <= FRAMES_LOST_TO_DELTAS:
-        raise InputError(
-            f"features with deltas need at least {FRAMES_LOST_TO_DELTAS + 1} frames, got {frames}: "
-            "use longer clips or a shorter hop_length"
-        )
-    shape = (bands, frames - FRAMES_LOST_TO_DELTAS, 3 * channels)
-    if out is None:
-        out = np.empty(shape, np.float32)
-    elif out.shape != shape:
-        raise InputError(f"`out` must have shape {shape}, got {out.shape}")
-    if not out.flags.c_contiguous:
-        out[...] = with_deltas(static)
-        return out
-    fill = compiled(_with_deltas_loop(channels))
-    if static.dtype == np.float16:
-        fill(np.ascontiguousarray(static).view(np.int16), 13, _SIGN_AND_MAGNITUDE, np.float32(2.0**112), out)
-    else:
-        fill(np.ascontiguousarray(static, np.float32).view(np.int32), 0, np.int32(-1), np.float32(1), out)
-    return out
-
-
-def widen(static: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-    """Convert finite float16 values to float32, exactly, and several times faster than ``astype``.
-
-    A float16's bits, moved up by 13, are those of a float32 that is 2**112 too small.
-    """
-    if static.dtype != np.float16:
-        return static.astype(np.float32, copy=False)
-    bits = static.view(np.int16).astype(np.int32)
-    bits <<= 13
-    bits &= _SIGN_AND_MAGNITUDE
-    values = bits.view(np.float32)
-    values *= np.float32(2.0**112)
-    return values
-
-
-@lru_cache
-def _with_deltas_loop(channels: int) -> Callable[..., None]:
-    """The loop behind `with_deltas`: to the compiler, the number of channels is a constant, which doubles its speed."""
-
-    def fill(
-        bits: npt.NDArray[np.signedinteger[Any]],
-        shift: int,
-        mask: np.int32,
-        scale: np.float32,
-        out: npt.NDArray[np.float32],
-    ) -> None:
-        """Widen (frequency, time, channel) bits of floats as `widen` does; write them and their deltas."""
-        bands, frames, _ = bits.shape
-        wide = np.empty(frames, np.float32)
-        wide_bits = wide.view(np.int32)
-        slopes = np.empty(frames - 4, np.float32)  # ten times the deltas, as in `_ten_slopes`
-        for band in range(bands):
-            for channel in range(channels):
-                source = bits[band].reshape(-1)[channel:]
-                target = out[band].reshape(-1)[channel:]
-                for t in range(frames):
-                    wide_bits[t] = (np.int32(source[channels * t]) << np.int32(shift)) & mask
-                for t in range(frames):
-                    wide[t] *= scale
-                for t in range(frames - 4):
-                    far = wide[t + 4] - wide[t]
-                    slopes[t] = far + far + wide[t + 3] - wide[t + 1]
-                for t in range(frames - 8):
-                    far = slopes[t + 4] - slopes[t]
-                    second = far + far + slopes[t + 3] - slopes[t + 1]
-                    target[3 * channels * t] = wide[t + 4]
-                    target[3 * channels * t + channels] = slopes[t + 2] * np.float32(0.1)
-                    target[3 * channels * t + 2 * channels] = second * np.float32(0.01)
-
-    return fill
-
-
-def _ten_slopes(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Ten times the deltas of ``x``: the factor is applied where the result is written."""
-    slopes = np.subtract(x[:, 4:], x[:, :-4])
-    slopes += slopes
-    slopes += x[:, 3:-1]
-    slopes -= x[:, 1:-3]
-    return slopes
 
 
 def _mel_power(waveform: npt.NDArray[np.floating[Any]], settings: LogMelSettings) -> npt.NDArray[np.float32]:

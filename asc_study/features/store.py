@@ -25,7 +25,8 @@ from asc_study.base.files import open_input, remove_left_over, write_file, writi
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, unreadable
-from asc_study.features.logmel import LogMelSettings, log_mel, widen
+from asc_study.features.deltas import widen
+from asc_study.features.logmel import LogMelSettings, log_mel
 from asc_study.workers.pool import run_parallel
 
 #: Part of every key: raise it when the code of `log_mel` changes its values.

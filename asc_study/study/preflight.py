@@ -9,7 +9,7 @@ from asc_study.augmentation import compose
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.data.clips import Dataset
-from asc_study.features.logmel import FRAMES_LOST_TO_DELTAS
+from asc_study.features.deltas import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from asc_study.augmentation import Pipeline
 from asc_study.base.errors import InputError
-from asc_study.features.logmel import FRAMES_LOST_TO_DELTAS, with_deltas
+from asc_study.features.deltas import FRAMES_LOST_TO_DELTAS, with_deltas
 from asc_study.features.store import FeatureStore
 
 FloatArray = npt.NDArray[np.float32]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asc_study.base.paths import cache_dir
-from asc_study.data.clips import Dataset, cut_validation
+from asc_study.data.clips import Dataset
+from asc_study.data.cut import cut_validation, keep_share_of_train
 from asc_study.features.audio import Recording
 from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
@@ -54,25 +55,9 @@ def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
             clips, share=validation.share, seed=validation.seed, holdout_devices=validation.holdout_devices
         )
     if config.training.clip_fraction < 1:
-        clips = _share_of_train(clips, dataset, config)
+        share = config.training.clip_fraction
+        clips = keep_share_of_train(clips, share, seed=validation.seed, of=dataset.clips)
     return clips.set_index(Index(dataset.clips["clip_id"]).get_indexer(clips["clip_id"]))
-
-
-def _share_of_train(clips: "pd.DataFrame", dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
-    """Keep a share of the train clips of each scene and device, at least one; ``validation.seed`` draws them.
-
-    Each clip has one rank in the draw, so a smaller share is a part of a larger one, whatever devices are held out.
-    """
-    import numpy as np
-    from pandas import Series
-
-    names = sorted(dataset.clips["clip_id"])
-    ranks = Series(np.random.default_rng(config.validation.seed).permutation(len(names)), index=names)
-    train = clips[clips["split"] == "train"]
-    groups = ranks.loc[train["clip_id"]].set_axis(train.index).groupby([train["scene"], train["device"]])
-    wanted = (config.training.clip_fraction * groups.transform("size")).round().clip(lower=1)
-    left_out = train.index[groups.rank() > wanted]
-    return clips.drop(index=left_out)
 
 
 def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:

@@ -11,7 +11,7 @@ import pytest
 from asc_study.augmentation import Pipeline, batch_augmentations, compose
 from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.base.errors import InputError
-from asc_study.features.logmel import with_deltas
+from asc_study.features.deltas import with_deltas
 from asc_study.features.store import FeatureStore
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 
