@@ -18,6 +18,7 @@ import pandas as pd
 
 from asc_study.base.taxonomy import SCENES
 from asc_study.data.clips import CLIP_COLUMNS, Dataset
+from asc_study.data.formats import TAU2020_MOBILE
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.search.file import load_search
@@ -81,7 +82,7 @@ def main() -> None:
         search, tracker, url = load_search(path), Tracker(), storage_url()
         study = open_study(url, search.name, {"holdout/acc": "maximize"}, search.identity(""))
         parent = tracker.create_run(search.name, "bench", {"asc.kind": "search"}, {})
-        dataset = Dataset(Path(folder), "ten_class", 44100, 1, clips())
+        dataset = Dataset(Path(folder), TAU2020_MOBILE, clips())
         data = IdentifiedDataset(dataset, (), "")
         launch = Launch(tracker.uri, parent, data, "inline", "", WORKERS, os.getpid())
         job = Job(search, launch, url, TRIALS, float("inf"), NoTraining)

@@ -20,6 +20,7 @@ ENTRY_POINT_GROUPS: Final[Mapping[str, str]] = {
     "architecture": "asc_study.architectures",
     "batch_augmentation": "asc_study.batch_augmentations",
     "waveform_augmentation": "asc_study.waveform_augmentations",
+    "data_format": "asc_study.data_formats",
 }
 
 
@@ -51,6 +52,18 @@ def find(kind: str, name: str, builtin: Mapping[str, Any], expected: type) -> An
             "'Your own parts' in the README"
         )
     return found
+
+
+def known(kind: str, builtin: Mapping[str, Any], expected: type) -> dict[str, Any]:
+    """Name -> part: the built-in ones, then those that installed packages announce.
+
+    Raises
+    ------
+    InputError
+        If one of these cannot be imported, or is something else than the kind needs.
+    """
+    names = dict.fromkeys([*builtin, *sorted(_installed(ENTRY_POINT_GROUPS[kind]))])
+    return {name: find(kind, name, builtin, expected) for name in names}
 
 
 def _load(kind: str, name: str, builtin: Mapping[str, Any]) -> Any:

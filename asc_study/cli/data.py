@@ -23,9 +23,10 @@ def data() -> None:
 @data.command("check")
 @click.argument("directory", type=FOLDER, metavar="DIR")
 @click.option("--task", type=click.Choice(["ten_class", "three_class"]), help="Default: told by the labels.")
+@click.option("--format", "name", metavar="NAME", help="Data format, also module:object; default: told by the lists.")
 @click.option("--jobs", default=4, show_default=True, metavar="N", help="Audio files opened at the same time.")
 @json_option
-def data_check(directory: Path, task: str | None, jobs: int, as_json: bool) -> int:
+def data_check(directory: Path, task: str | None, name: str | None, jobs: int, as_json: bool) -> int:
     """Count the clips of DIR by split, scene and device, and report every problem at once.
 
     Exit code 1 if there are problems.
@@ -35,10 +36,11 @@ def data_check(directory: Path, task: str | None, jobs: int, as_json: bool) -> i
       asc-study data check TAU-urban-acoustic-scenes-2020-mobile-development
     """
     from asc_study.data.check import check
+    from asc_study.data.formats import find_format
 
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of files to open at the same time")
-    report = check(directory, task, jobs)
+    report = check(directory, task, jobs, data_format=find_format(name) if name else None)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.render())
     return 0 if report.ok else 1
 
@@ -46,11 +48,11 @@ def data_check(directory: Path, task: str | None, jobs: int, as_json: bool) -> i
 @data.command("download")
 @click.argument("name", metavar="NAME")
 @click.argument("directory", type=FOLDER, metavar="DIR")
-@click.option("--base-url", metavar="URL", help="A mirror to fetch the files from; default: Zenodo.")
+@click.option("--base-url", metavar="URL", help="A mirror to fetch the files from; default: the publisher's address.")
 @click.option("--keep-zips", is_flag=True, help="Keep the zip files after they are unpacked.")
 @json_option
 def data_download(name: str, directory: Path, base_url: str | None, keep_zips: bool, as_json: bool) -> None:
-    """Download the data set NAME (tau2020-mobile or tau2020-3class) to DIR; run again to go on after a cut.
+    """Download the data set NAME, such as tau2020-mobile or tau2020-3class, to DIR; run again to go on after a cut.
 
     \b
     Example:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
 import pandas as pd
@@ -15,15 +15,12 @@ import soundfile
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.base.progress import progress_bar
-from asc_study.base.taxonomy import SCENES
 from asc_study.data.clips import SPLITS, describe, missing_files
 from asc_study.data.cut import cut_validation
-from asc_study.data.tau import AUDIO_FORMAT, SETUP_FOLDER, Problem, read_fold_list, read_lists, shown
+from asc_study.data.formats import DataFormat
+from asc_study.data.layout import Problem, read_fold_list, read_lists, shown
 
 __all__ = ["CheckReport", "Problem", "check"]
-
-#: Length of a clip as published, in seconds.
-PUBLISHED_SECONDS: Final = 10.0
 
 #: How many problems of one kind `CheckReport.render` shows.
 _EXAMPLES: Final = 5
@@ -40,8 +37,10 @@ class CheckReport:
     ----------
     root
         The folder.
+    format
+        Name of the data format that the folder was read as.
     task
-        ``ten_class`` or ``three_class``.
+        The task of its labels: ``ten_class`` or ``three_class``.
     counts
         Clips by split and scene (rows) and device (columns), as `describe` gives them.
     problems
@@ -51,6 +50,7 @@ class CheckReport:
     """
 
     root: Path
+    format: str
     task: str
     counts: pd.DataFrame
     problems: tuple[Problem, ...]
@@ -69,6 +69,7 @@ class CheckReport:
             counts[split] = {str(scene): {str(k): int(n) for k, n in row.items()} for scene, row in devices.iterrows()}
         return {
             "root": str(self.root),
+            "format": self.format,
             "task": self.task,
             "ok": self.ok,
             "counts": counts,
@@ -80,7 +81,7 @@ class CheckReport:
         """Lay the report out as text; of many problems of one kind it shows the first five."""
         tables = self._tables()
         sizes = "".join(f", {table['total'].sum():,} {split}" for split, table in tables.items())
-        lines = [f"{self.root}: {self.task}, {int(self.counts['total'].sum()):,} clips{sizes}", ""]
+        lines = [f"{self.root}: {self.task} ({self.format}), {int(self.counts['total'].sum()):,} clips{sizes}", ""]
         for split, table in tables.items():
             table.loc["total"] = table.sum()
             lines += [table.rename_axis(index=None, columns=split).to_string(), ""]
@@ -105,7 +106,7 @@ class CheckReport:
         }
 
 
-def check(root: Path, task: str | None = None, jobs: int = 1) -> CheckReport:
+def check(root: Path, task: str | None = None, jobs: int = 1, *, data_format: DataFormat | None = None) -> CheckReport:
     """Check the lists, the fold, the validation cut and the header of every audio file of the fold.
 
     Parameters
@@ -116,40 +117,50 @@ def check(root: Path, task: str | None = None, jobs: int = 1) -> CheckReport:
         ``ten_class`` or ``three_class``; recognised from the labels by default.
     jobs
         Threads that open audio files.
+    data_format
+        What the data set is; recognised from its lists by default.
 
     Raises
     ------
     InputError
         If ``root`` is not a folder or ``task`` is unknown; everything else is a problem of the report.
     """
-    reading = read_lists(root, task)
+    reading = read_lists(root, task, data_format)
+    data_format, lists = reading.format, reading.format.lists
     problems, notes = list(reading.problems), []
     if reading.unused:
-        notes.append(f"{reading.unused:,} clips of meta.csv are in neither list of the fold and are left out")
-    _check_test_list(reading.root, problems, notes)
+        notes.append(f"{reading.unused:,} clips of {lists.meta} are in neither list of the fold and are left out")
+    _check_test_list(reading.root, data_format, problems, notes)
     problems += _shared_locations(reading.clips, "train", "test")
-    cut = cut_validation(reading.clips, seed=0)
+    cut = cut_validation(reading.clips, seed=0, reference_device=data_format.reference_device)
     problems += _shared_locations(cut, "train", "validation")
     uncut = set(cut.loc[cut["split"] == "train", "scene"]) - set(cut.loc[cut["split"] == "validation", "scene"])
     if uncut:
-        scenes = ", ".join([scene for scene in SCENES if scene in uncut] + sorted(uncut.difference(SCENES)))
+        scenes = ", ".join(
+            [scene for scene in data_format.scenes if scene in uncut] + sorted(uncut.difference(data_format.scenes))
+        )
         notes.append(f"a validation cut lacks the scenes with one training location only: {scenes}")
-    _check_audio(reading.root, reading.task, reading.clips, jobs, problems, notes)
-    return CheckReport(reading.root, reading.task, describe(reading.clips), tuple(problems), tuple(notes))
+    _check_audio(reading.root, data_format, reading.clips, jobs, problems, notes)
+    counts = describe(reading.clips, scenes=data_format.scenes, devices=data_format.devices)
+    return CheckReport(reading.root, data_format.name, data_format.task, counts, tuple(problems), tuple(notes))
 
 
-def _check_test_list(root: Path, problems: list[Problem], notes: list[str]) -> None:
-    """Hold ``fold1_test.csv`` (names alone, for systems that must not see labels) against ``fold1_evaluate.csv``."""
-    found: list[Problem] = []
-    named = set(read_fold_list(root, "fold1_test.csv", ("filename",), found)["filename"])
-    labelled = set(read_fold_list(root, "fold1_evaluate.csv", ("filename",), [])["filename"])
-    if any(problem.rule == "missing list" for problem in found):
-        notes.append(f"{SETUP_FOLDER}/fold1_test.csv is missing; nothing here reads it")
+def _check_test_list(root: Path, data_format: DataFormat, problems: list[Problem], notes: list[str]) -> None:
+    """Hold the list of test names (alone, for systems that must not see labels) against the test list with labels."""
+    lists = data_format.lists
+    if lists.names is None:
         return
+    found: list[Problem] = []
+    named = set(read_fold_list(root, lists.names, data_format, False, found)["filename"])
+    labelled = set(read_fold_list(root, lists.test, data_format, False, [])["filename"])
+    if any(problem.rule == "missing list" for problem in found):
+        notes.append(f"{lists.names} is missing; nothing here reads it")
+        return
+    of_names, of_test = PurePosixPath(lists.names).name, PurePosixPath(lists.test).name
     problems += found
     for filename in sorted(named ^ labelled) if named and labelled else ():
-        where, other = ("test", "evaluate") if filename in named else ("evaluate", "test")
-        detail = f"it is in fold1_{where}.csv and not in fold1_{other}.csv"
+        where, other = (of_names, of_test) if filename in named else (of_test, of_names)
+        detail = f"it is in {where} and not in {other}"
         problems.append(Problem("test lists disagree", shown(filename), detail))
 
 
@@ -172,11 +183,12 @@ class _Header:
 
 
 def _check_audio(
-    root: Path, task: str, clips: pd.DataFrame, jobs: int, problems: list[Problem], notes: list[str]
+    root: Path, data_format: DataFormat, clips: pd.DataFrame, jobs: int, problems: list[Problem], notes: list[str]
 ) -> None:
-    folder = root / "audio"
+    audio = PurePosixPath(data_format.file_name).parent
+    folder = root / audio
     if not folder.is_dir():
-        problems.append(Problem("missing folder", "audio/", "there is no such folder"))
+        problems.append(Problem("missing folder", f"{audio}/", "there is no such folder"))
     missing = missing_files(clips["path"])
     problems += [Problem("missing file", os.path.relpath(path, root), "there is no such file") for path in missing]
     paths = sorted(set(clips["path"]).difference(missing))
@@ -187,7 +199,7 @@ def _check_audio(
             headers[os.path.relpath(path, root)] = header
             bar.update()
 
-    rate, channels = AUDIO_FORMAT[task]
+    rate, channels = data_format.sample_rate, data_format.channels
     lengths = Counter((header.frames, header.rate) for header in headers.values() if not header.rule)
     frames, at_rate = lengths.most_common(1)[0][0] if lengths else (0, rate)
     usual = frames / at_rate
@@ -202,12 +214,12 @@ def _check_audio(
         if header.frames != round(usual * header.rate):
             detail = f"it must have {usual:g} s as most clips, got {header.frames / header.rate:.6g} s"
             problems.append(Problem("length", item, detail))
-    if lengths and usual != PUBLISHED_SECONDS:
-        notes.append(f"clips have {usual:g} s, those of TAU have {PUBLISHED_SECONDS:g} s")
+    if lengths and usual != data_format.clip_seconds:
+        notes.append(f"clips have {usual:g} s, those of {data_format.title} have {data_format.clip_seconds:g} s")
 
     outside = _count_links_outside(root, folder)
     if outside:
-        notes.append(f"{outside:,} files in audio/ are links to files outside the folder")
+        notes.append(f"{outside:,} files in {audio}/ are links to files outside the folder")
 
 
 def _count_links_outside(root: Path, folder: Path) -> int:

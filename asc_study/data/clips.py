@@ -13,6 +13,7 @@ import pandas as pd
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import DEVICES, SCENES
+from asc_study.data.formats import DataFormat
 
 #: Columns of the clip table; ``path`` is absolute, ``split`` is train, validation or test.
 CLIP_COLUMNS: Final = ("clip_id", "path", "scene", "scene_group", "city", "location", "device", "split")
@@ -20,7 +21,7 @@ CLIP_COLUMNS: Final = ("clip_id", "path", "scene", "scene_group", "city", "locat
 #: Splits in the order in which they are shown.
 SPLITS: Final = ("train", "validation", "test")
 
-#: Recorded with the reference device; every other device is heard beside it, so it cannot be held out.
+#: The reference device of TAU's data sets: every other device is heard beside it, so it cannot be held out.
 REFERENCE_DEVICE: Final = "a"
 
 
@@ -31,23 +32,32 @@ class Dataset:
     Attributes
     ----------
     root
-        The folder that holds ``meta.csv``, ``audio/`` and ``evaluation_setup/``.
-    task
-        The task that its labels are made for: ``ten_class`` (Mobile, Task 1a) or ``three_class`` (3Class, Task 1b).
-    sample_rate
-        In Hz: 44,100 for Mobile, 48,000 for 3Class.
-    channels
-        1 for Mobile, 2 for 3Class.
+        The folder that holds its lists and recordings.
+    format
+        What is true of the data set wherever it lies: its names, sample rate, devices.
     clips
         The clip table with the columns `CLIP_COLUMNS`, sorted by ``clip_id``; ``split`` is train or test here.
-        ``scene`` is always one of the ten scenes, ``scene_group`` its group.
+        ``scene`` is always one of the scenes of the format, ``scene_group`` its group.
     """
 
     root: Path
-    task: str
-    sample_rate: int
-    channels: int
+    format: DataFormat
     clips: pd.DataFrame
+
+    @property
+    def task(self) -> str:
+        """The task that its labels are made for: ``ten_class`` or ``three_class``."""
+        return self.format.task
+
+    @property
+    def sample_rate(self) -> int:
+        """Of every recording, in Hz."""
+        return self.format.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Of every recording."""
+        return self.format.channels
 
 
 def require_audio(dataset: Dataset) -> None:
@@ -80,23 +90,30 @@ def missing_files(paths: "pd.Series[str]") -> list[str]:
     return missing
 
 
-def describe(clips: pd.DataFrame) -> pd.DataFrame:
+def describe(clips: pd.DataFrame, *, scenes: Sequence[str] = SCENES, devices: Sequence[str] = DEVICES) -> pd.DataFrame:
     """Count clips by split, scene and device.
+
+    Parameters
+    ----------
+    clips
+        Clip table.
+    scenes, devices
+        Those of the data set in the order of tables; others follow by name.
 
     Returns
     -------
     DataFrame
-        One row a (split, scene) in the order of `SPLITS` and the taxonomy, one column a device, then ``total``.
+        One row a (split, scene) in the order of `SPLITS` and ``scenes``, one column a device, then ``total``.
     """
     count = Counter(zip(clips["split"], clips["scene"], clips["device"], strict=True))
-    devices = _in_order(clips["device"], DEVICES)
+    heard = _in_order(clips["device"], devices)
     rows = [
         (split, scene)
         for split in _in_order(clips["split"], SPLITS)
-        for scene in _in_order(clips.loc[clips["split"] == split, "scene"], SCENES)
+        for scene in _in_order(clips.loc[clips["split"] == split, "scene"], scenes)
     ]
     index = pd.MultiIndex.from_tuples(rows, names=["split", "scene"])
-    counts = pd.DataFrame([[count[*row, device] for device in devices] for row in rows], index, devices, dtype=int)
+    counts = pd.DataFrame([[count[*row, device] for device in heard] for row in rows], index, heard, dtype=int)
     counts["total"] = counts.sum(axis=1)
     return counts.rename_axis(columns="device")
 

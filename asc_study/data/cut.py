@@ -11,7 +11,12 @@ from asc_study.data.clips import REFERENCE_DEVICE
 
 
 def cut_validation(
-    clips: pd.DataFrame, *, share: float = 0.1, seed: int, holdout_devices: Sequence[str] = ()
+    clips: pd.DataFrame,
+    *,
+    share: float = 0.1,
+    seed: int,
+    holdout_devices: Sequence[str] = (),
+    reference_device: str = REFERENCE_DEVICE,
 ) -> pd.DataFrame:
     """Re-label whole locations of the training split as ``validation``.
 
@@ -32,6 +37,8 @@ def cut_validation(
     holdout_devices
         Devices that leave training altogether, as stand-ins for unseen ones. Their clips from validation locations are
         validated on; those from training locations are in neither split, so their rows are dropped.
+    reference_device
+        The device that cannot be held out.
 
     Returns
     -------
@@ -51,7 +58,7 @@ def cut_validation(
         raise InputError("validation is cut once, got a clip table that has validation clips: start from the fold")
     train = clips[clips["split"] == "train"]
     for device in holdout_devices:
-        _require_holdable(device, sorted(set(train["device"])))
+        _require_holdable(device, sorted(set(train["device"])), reference_device)
     places = clips["city"] + "-" + clips["location"]
     chosen = _draw_locations(train.assign(place=places), share, np.random.default_rng(seed))
 
@@ -69,8 +76,8 @@ def cut_validation(
     return cut.sort_values("clip_id", ignore_index=True)
 
 
-def _require_holdable(device: str, train_devices: list[str]) -> None:
-    if device == REFERENCE_DEVICE:
+def _require_holdable(device: str, train_devices: list[str], reference_device: str) -> None:
+    if device == reference_device:
         raise InputError(f"the reference device {device!r} cannot be held out of training: hold out another device")
     if device not in train_devices:
         raise InputError(

@@ -1,16 +1,10 @@
-"""Fetch TAU Urban Acoustic Scenes 2020 from Zenodo: checked, resumable, unpacked into the published layout.
-
-The names, sizes and MD5 sums in ``zenodo_files.tsv`` are those of Zenodo records 3819968 and 3670185, as given in
-dcase_util (both data sets) and soundata 1.0.1 (Mobile; the sums are the same).
-"""
+"""Fetch a published data set: checked, resumable, unpacked into its layout. What is fetched its data format says."""
 
 import shutil
 import stat
 import time
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -21,31 +15,8 @@ import requests
 from asc_study.base.errors import InputError
 from asc_study.base.files import write_file
 from asc_study.base.progress import progress_bar
-
-
-@dataclass(frozen=True)
-class RemoteZip:
-    """One zip of a record: its file name, its size in bytes and its MD5 sum (hexadecimal)."""
-
-    name: str
-    size: int
-    md5: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """A published data set: where its zips lie, which they are, and the bytes that they take when unpacked."""
-
-    url: str
-    zips: tuple[RemoteZip, ...]
-    unpacked_size: int
-
-
-#: Name -> (Zenodo record, bytes unpacked: clips x (WAV header + 10 s of 24-bit samples)).
-_PUBLISHED: Final = {
-    "tau2020-mobile": (3819968, 23_040 * (44 + 441_000 * 3)),
-    "tau2020-3class": (3670185, 14_400 * (44 + 480_000 * 2 * 3)),
-}
+from asc_study.data.formats import find_format
+from asc_study.data.formats.data_format import Archive, Archives
 
 #: Folder inside the target for zips, parts of zips and the list of what each zip held.
 WORK_FOLDER: Final = ".download"
@@ -63,21 +34,18 @@ _TIMEOUT_SECONDS: Final = (20, 60)
 _BUSY: Final = (429, 502, 503, 504)
 
 
-def published_record(name: str) -> Record:
-    """Look up a published data set, ``tau2020-mobile`` or ``tau2020-3class``.
+def published_archives(name: str) -> Archives:
+    """Look up what a data set is downloaded from.
 
     Raises
     ------
     InputError
-        If there is no such data set.
+        If there is no such data set, or it cannot be downloaded.
     """
-    if name not in _PUBLISHED:
-        raise InputError(f"the data set to download must be one of {', '.join(_PUBLISHED)}, got {name!r}")
-    number, unpacked_size = _PUBLISHED[name]
-    table = resources.files("asc_study.data").joinpath("zenodo_files.tsv").read_text(encoding="utf-8")
-    rows = [line.split("\t") for line in table.splitlines()[1:]]
-    zips = tuple(RemoteZip(file, int(size), md5) for data_set, file, size, md5 in rows if data_set == name)
-    return Record(f"https://zenodo.org/records/{number}/files", zips, unpacked_size)
+    archives = find_format(name).archives
+    if archives is None:
+        raise InputError(f"the data set to download must have archives, got {name!r} without: ask its author for it")
+    return archives
 
 
 def download(
@@ -85,7 +53,7 @@ def download(
     target: Path,
     *,
     base_url: str | None = None,
-    record: Record | None = None,
+    archives: Archives | None = None,
     keep_zips: bool = False,
     progress: bool = True,
 ) -> list[str]:
@@ -96,12 +64,12 @@ def download(
     Parameters
     ----------
     name
-        ``tau2020-mobile`` or ``tau2020-3class``.
+        Of the data set: ``tau2020-mobile``, ``tau2020-3class``, or one of an installed package.
     target
-        The folder that will hold ``meta.csv``, ``audio/`` and ``evaluation_setup/``; made if need be.
+        The folder that will hold its lists and recordings; made if need be.
     base_url
-        Address that the file names are appended to, for a mirror; Zenodo by default.
-    record
+        Address that the file names are appended to, for a mirror; the publisher's by default.
+    archives
         The zips to fetch in place of the published ones.
     keep_zips
         Leave the zips in ``.download`` inside ``target``.
@@ -119,8 +87,8 @@ def download(
         If the name is unknown, the disk is too small, a zip cannot be fetched, has another MD5 sum or holds a path that
         leaves the folder, or another download into ``target`` is under way.
     """
-    record = record or published_record(name)
-    url = (base_url or record.url).rstrip("/")
+    archives = archives or published_archives(name)
+    url = (base_url or archives.url).rstrip("/")
     work = Path(target).absolute() / WORK_FOLDER
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -132,8 +100,8 @@ def download(
         with filelock.FileLock(work / "lock", timeout=0):
             for orphan in work.glob("tmp*"):  # what pooch leaves behind when it is killed
                 orphan.unlink()
-            missing = [remote for remote in record.zips if not _is_unpacked(work, remote)]
-            _require_disk(work, record, missing, keep_zips)
+            missing = [remote for remote in archives.zips if not _is_unpacked(work, remote)]
+            _require_disk(work, archives, missing, keep_zips)
             for number, remote in enumerate(missing, start=1):
                 path = _fetch(f"{url}/{remote.name}", work, remote, f"{number}/{len(missing)}", progress)
                 _unpack(path, work, remote, progress)
@@ -144,14 +112,14 @@ def download(
     return [remote.name for remote in missing]
 
 
-def _require_disk(work: Path, record: Record, missing: Sequence[RemoteZip], keep_zips: bool) -> None:
+def _require_disk(work: Path, archives: Archives, missing: Sequence[Archive], keep_zips: bool) -> None:
     if not missing:
         return
     sizes = [remote.size for remote in missing]
-    share = sum(sizes) / sum(remote.size for remote in record.zips)
+    share = sum(sizes) / sum(remote.size for remote in archives.zips)
     arrived = sum(path.stat().st_size for path in work.iterdir() if path.suffix in (".zip", ".part"))
     zips = max((sum(sizes) if keep_zips else max(sizes)) - arrived, 0)
-    needed = int(record.unpacked_size * share) + zips
+    needed = int(archives.unpacked_size * share) + zips
     free = shutil.disk_usage(work).free
     if free < needed:
         raise InputError(
@@ -211,7 +179,7 @@ class _ResumingDownloader:
             raise requests.ConnectionError(f"the connection closed after {self._arrived():,} of {self._size:,} bytes")
 
 
-def _fetch(url: str, work: Path, remote: RemoteZip, count: str, progress: bool) -> Path:
+def _fetch(url: str, work: Path, remote: Archive, count: str, progress: bool) -> Path:
     part = work / f"{remote.name}.part"
     downloader = _ResumingDownloader(part, remote.size, f"{count} {remote.name}", progress)
     try:
@@ -230,7 +198,7 @@ def _fetch(url: str, work: Path, remote: RemoteZip, count: str, progress: bool) 
     return Path(path)
 
 
-def _unpack(path: Path, work: Path, remote: RemoteZip, progress: bool) -> None:
+def _unpack(path: Path, work: Path, remote: Archive, progress: bool) -> None:
     """Unpack a zip into the target, without its top folder, and write down what it held."""
     top = remote.name.split(".")[0]
     try:
@@ -262,11 +230,11 @@ def _safe_path(info: zipfile.ZipInfo, top: str, zip_name: str) -> PurePosixPath:
     return PurePosixPath(*path.parts[1:]) if path.parts[0] == top else path
 
 
-def _marker(work: Path, remote: RemoteZip) -> Path:
+def _marker(work: Path, remote: Archive) -> Path:
     return work / f"{remote.name}.unpacked"
 
 
-def _is_unpacked(work: Path, remote: RemoteZip) -> bool:
+def _is_unpacked(work: Path, remote: Archive) -> bool:
     """Tell whether a zip with this MD5 sum was unpacked and its files are still there."""
     marker = _marker(work, remote)
     if not marker.exists():

@@ -19,7 +19,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.files import open_input, read_input
 from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
-from asc_study.data.tau import read_labelled_list, shown
+from asc_study.data.layout import read_labelled_list, shown
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, SUM_TOLERANCE, as_float32, predictions_table
 
 #: Splits that imported scores can be of.

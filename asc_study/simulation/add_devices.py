@@ -13,7 +13,7 @@ from asc_study.base.files import open_input
 from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset
 from asc_study.data.identity import audio_digests
-from asc_study.data.tau import read_dataset
+from asc_study.data.layout import read_dataset
 from asc_study.simulation.write_tau import (
     DeviceSet,
     Segment,
@@ -86,7 +86,7 @@ def add_devices(
         version=asc_study.__version__,
     )
     with open_folder(target, settings, readme):
-        return write_data_set(target, dataset.task, recordings, _write_segment, (device_set, source), jobs=jobs)
+        return write_data_set(target, dataset.format, recordings, _write_segment, (device_set, source), jobs=jobs)
 
 
 def _segments(dataset: Dataset) -> list[Segment]:

@@ -8,8 +8,8 @@ import numpy as np
 
 import asc_study
 from asc_study.base.errors import InputError
-from asc_study.base.taxonomy import CLASSES, SCENES
-from asc_study.data.tau import AUDIO_FORMAT
+from asc_study.base.taxonomy import SCENES
+from asc_study.data.formats import TAU2020_3CLASS, TAU2020_MOBILE, DataFormat
 from asc_study.simulation.scenes import Place, make_place, render
 from asc_study.simulation.write_tau import (
     DeviceSet,
@@ -25,6 +25,9 @@ from asc_study.simulation.write_tau import (
 #: The cities are invented, as is everything in them.
 CITIES: Final = ("eastvale", "midford", "northport", "southam", "westbury")
 
+#: Task -> the data set whose layout and sound the simulated one has.
+FORMATS: Final[dict[str, DataFormat]] = {"ten_class": TAU2020_MOBILE, "three_class": TAU2020_3CLASS}
+
 #: Test segments of a scene for each train segment (about 0.3 in TAU, counting device a).
 TEST_SHARE: Final = 0.2
 
@@ -38,7 +41,7 @@ TEST_LOCATIONS: Final = 5
 _README = """# Simulated acoustic scenes
 
 Nothing in this folder was recorded: the scenes are made of parametric sources, the cities are invented, and the devices
-are simulated. It has the layout of TAU Urban Acoustic Scenes 2020 {name}, so that everything that reads that data set
+are simulated. It has the layout of {title}, so that everything that reads that data set
 runs on this one. Results on it say nothing about real scenes.
 
 Made by asc-study {version}, and made again by:
@@ -82,8 +85,8 @@ def simulate(
     InputError
         If a setting is out of range or ``root`` holds something else.
     """
-    if task not in CLASSES:
-        raise InputError(f"--task must be one of {', '.join(CLASSES)}, got {task}: choose one of these")
+    if task not in FORMATS:
+        raise InputError(f"--task must be one of {', '.join(FORMATS)}, got {task}: choose one of these")
     if clips_per_scene < FEWEST_CLIPS:
         raise InputError(f"--clips-per-scene must be at least {FEWEST_CLIPS}, got {clips_per_scene}: raise it")
     if not 1.0 <= seconds <= 600.0:
@@ -96,13 +99,14 @@ def simulate(
         "seconds": float(seconds),
         "seed": seed,
     }
-    sample_rate, channels = AUDIO_FORMAT[task]
+    data_format = FORMATS[task]
     segments = lay_out(clips_per_scene)
     recordings = choose_devices(segments, seed) if task == "ten_class" else dict.fromkeys(segments, ("a",))
-    name = "Mobile" if task == "ten_class" else "3Class"
-    with open_folder(root, settings, _README.format(name=name, **settings, version=asc_study.__version__)):
-        common = (DeviceSet(seed, sample_rate), channels, seconds)
-        return write_data_set(root, task, recordings, _write_segment, common, jobs=jobs)
+    with open_folder(
+        root, settings, _README.format(title=data_format.title, **settings, version=asc_study.__version__)
+    ):
+        common = (DeviceSet(seed, data_format.sample_rate), data_format.channels, seconds)
+        return write_data_set(root, data_format, recordings, _write_segment, common, jobs=jobs)
 
 
 def lay_out(clips_per_scene: int) -> list[Segment]:

@@ -9,9 +9,9 @@ import json
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,9 @@ from asc_study.base.files import (
     writing,
 )
 from asc_study.base.progress import progress_bar
-from asc_study.base.taxonomy import DEVICES, GROUP_OF_SCENE, SEEN_DEVICES
+from asc_study.base.taxonomy import DEVICES, SEEN_DEVICES
+from asc_study.data.formats import DataFormat
+from asc_study.data.formats.data_format import fill_in
 from asc_study.workers.pool import run_parallel
 
 #: Share of a scene's train segments that each seen device other than a records, as in TAU (750 of 10,215).
@@ -186,7 +188,7 @@ def _differing(path: Path, settings: Mapping[str, Any]) -> str:
 
 def write_data_set(
     root: Path,
-    task: str,
+    data_format: DataFormat,
     recordings: Mapping[Segment, tuple[str, ...]],
     write_segment: Callable[..., int],
     common: tuple[Any, ...],
@@ -208,7 +210,12 @@ def write_data_set(
         for files in run_parallel(write_segment, calls, jobs=jobs):
             written += files
             bar.update(files)
-    write_lists(root, task, recordings)
+    rows = [
+        {**asdict(segment), "filename": segment.filename(device), "device": device}
+        for segment, devices in recordings.items()
+        for device in devices
+    ]
+    write_lists(root, data_format, rows)
     counts = {
         split: Counter(
             device for segment, devices in recordings.items() if segment.split == split for device in devices
@@ -218,24 +225,32 @@ def write_data_set(
     return Written(root, written, {split: {d: counts[split][d] for d in DEVICES} for split in counts})
 
 
-def write_lists(root: Path, task: str, recordings: Mapping[Segment, tuple[str, ...]]) -> None:
-    """Write the lists of the official fold and, last, ``meta.csv``."""
-    rows = sorted(
-        (segment.filename(device), segment, device) for segment, devices in recordings.items() for device in devices
-    )
+def write_lists(root: Path, data_format: DataFormat, rows: Iterable[Mapping[str, str]]) -> None:
+    """Write the lists of the official fold and, last, the list of all clips.
 
-    def label(segment: Segment) -> str:
-        return segment.scene if task == "ten_class" else GROUP_OF_SCENE[segment.scene]
-
-    def of_split(split: str) -> list[tuple[str, str]]:
-        return [(filename, label(segment)) for filename, segment, _ in rows if segment.split == split]
-
-    setup = root / "evaluation_setup"
-    _write_list(setup / "fold1_train.csv", ("filename", "scene_label"), of_split("train"))
-    _write_list(setup / "fold1_evaluate.csv", ("filename", "scene_label"), of_split("test"))
-    _write_list(setup / "fold1_test.csv", ("filename",), [row[:1] for row in of_split("test")])
-    meta = [(name, label(segment), f"{segment.city}-{segment.location}", device) for name, segment, device in rows]
-    _write_list(root / "meta.csv", ("filename", "scene_label", "identifier", "source_label"), meta)
+    Parameters
+    ----------
+    root
+        The folder of the data set.
+    data_format
+        Says which lists there are and what their columns hold.
+    rows
+        For each clip its ``filename`` (path inside the data set), ``scene``, ``split`` (train or test) and what else
+        columns of the lists repeat.
+    """
+    lists = data_format.lists
+    clips = sorted(rows, key=lambda row: row["filename"])
+    named = [(row["split"], row["filename"], data_format.label_of(row["scene"])) for row in clips]
+    header = (lists.file_column, lists.label_column)
+    for split, name in lists.of_split.items():
+        _write_list(root / name, lists.separator, header, [clip for of, *clip in named if of == split])
+    if lists.names is not None:
+        _write_list(root / lists.names, lists.separator, header[:1], [[path] for of, path, _ in named if of == "test"])
+    meta = [
+        (path, label, *(fill_in(form, row) for form in lists.repeated.values()))
+        for row, (_, path, label) in zip(clips, named, strict=True)
+    ]
+    _write_list(root / lists.meta, lists.separator, (*header, *lists.repeated), meta)
 
 
 def write_audio(path: Path, signal: NDArray[np.floating], sample_rate: int) -> None:
@@ -250,5 +265,5 @@ def copy_file(source: Path, path: Path) -> None:
         shutil.copyfileobj(original, copy)
 
 
-def _write_list(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    write_file(path, "".join("\t".join(row) + "\n" for row in (header, *rows)))
+def _write_list(path: Path, separator: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    write_file(path, "".join(separator.join(row) + "\n" for row in (header, *rows)))

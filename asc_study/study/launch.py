@@ -12,7 +12,7 @@ from asc_study.base.paths import cache_dir
 from asc_study.base.provenance import git_commit
 from asc_study.data.clips import Dataset, require_audio
 from asc_study.data.identity import audio_digests, dataset_digest
-from asc_study.data.tau import read_dataset
+from asc_study.data.layout import read_dataset
 from asc_study.settings.run_config import RunConfig
 from asc_study.store.claims import run_lock, settle_abandoned, whereabouts
 from asc_study.store.tracking import Tracker

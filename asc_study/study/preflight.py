@@ -29,8 +29,9 @@ def check_fit(study: Study, dataset: Dataset, say: Callable[[str], None] = lambd
     validated = []
     for row in study.rows:
         try:
-            if dataset.task == "three_class" and row.config.task == "ten_class":
-                raise InputError("the data set has labels for the task three_class only: set task: three_class")
+            if row.config.task not in dataset.format.tasks:
+                known = ", ".join(dataset.format.tasks)
+                raise InputError(f"the data set has labels for the task {known} only: set task: {dataset.task}")
             _try_shapes(row.config, dataset)
             clips = split_clips(dataset, row.config)
         except InputError as error:

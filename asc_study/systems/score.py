@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
+from asc_study.data.formats import DATA_FORMATS
 from asc_study.data.identity import audio_digests
-from asc_study.data.tau import AUDIO_FORMAT
 from asc_study.evaluation.predictions import predictions_table, write_predictions
 from asc_study.features.audio import Recording
 from asc_study.features.logmel import LogMelSettings
@@ -107,9 +107,9 @@ def _sample_rate(record: RunRecord, model: "keras.Model") -> int:
     if recorded.isdecimal():
         return int(recorded)
     channels = model.input_shape[-1] // 3  # three feature maps (static, two deltas) each
-    for rate, count in AUDIO_FORMAT.values():
-        if count == channels:
-            return rate
+    for known in DATA_FORMATS.values():
+        if known.channels == channels:
+            return known.sample_rate
     raise InputError(f"{record.label!r} does not say what sample rate it was trained at: train it again")
 
 

@@ -52,7 +52,11 @@ def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
         clips = clips.assign(split="train")
     elif validation.share > 0:
         clips = cut_validation(
-            clips, share=validation.share, seed=validation.seed, holdout_devices=validation.holdout_devices
+            clips,
+            share=validation.share,
+            seed=validation.seed,
+            holdout_devices=validation.holdout_devices,
+            reference_device=dataset.format.reference_device,
         )
     if config.training.clip_fraction < 1:
         share = config.training.clip_fraction

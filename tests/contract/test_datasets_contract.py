@@ -8,7 +8,7 @@ from asc_study.base.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
 from asc_study.data.check import check
 from asc_study.data.clips import CLIP_COLUMNS, require_audio
 from asc_study.data.cut import cut_validation
-from asc_study.data.tau import read_dataset
+from asc_study.data.layout import read_dataset
 from asc_study.simulation.add_devices import add_devices
 from asc_study.simulation.simulate import simulate
 from asc_study.study.launch import identify

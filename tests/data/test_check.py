@@ -6,9 +6,9 @@ import pytest
 from asc_study.base.errors import InputError
 from asc_study.data.check import check
 from asc_study.data.clips import describe
-from asc_study.data.tau import read_dataset
+from asc_study.data.layout import read_dataset
 
-NOTE_SECONDS = "clips have 0.1 s, those of TAU have 10 s"
+NOTE_SECONDS = "clips have 0.1 s, those of TAU Urban Acoustic Scenes 2020 Mobile have 10 s"
 TRUNCATED = "audio/airport-lisbon-1000-40000-a.wav"
 
 
@@ -130,7 +130,7 @@ def test_lists_alone_say_what_is_missing(write_layout):
 def test_an_empty_folder_is_reported_on(tmp_path):
     report = check(tmp_path)
     assert [problem.rule for problem in report.problems] == ["missing list"] * 3 + ["missing folder"]
-    assert report.render().startswith(f"{tmp_path}: ten_class, 0 clips\n")
+    assert report.render().startswith(f"{tmp_path}: ten_class (tau2020-mobile), 0 clips\n")
     assert report.to_dict()["counts"] == {}
 
 

@@ -11,8 +11,9 @@ import pytest
 from asc_study.base.errors import InputError
 from asc_study.data import identity
 from asc_study.data.clips import Dataset
+from asc_study.data.formats import TAU2020_3CLASS, TAU2020_MOBILE
 from asc_study.data.identity import audio_digests, dataset_digest
-from asc_study.data.tau import read_dataset
+from asc_study.data.layout import read_dataset
 
 
 @pytest.fixture
@@ -194,7 +195,7 @@ def test_the_digest_of_a_data_set_does_not_depend_on_its_folder_or_row_order(wri
     assert digest_of(read_dataset(tmp_path / "copy"), tmp_path) == digest
 
     clips = dataset.clips.iloc[::-1]
-    backwards = Dataset(root, dataset.task, dataset.sample_rate, dataset.channels, clips)
+    backwards = Dataset(root, dataset.format, clips)
     assert digest_of(backwards, tmp_path) == digest
 
 
@@ -206,8 +207,8 @@ def test_the_digest_of_a_data_set_follows_audio_labels_split_and_task(write_layo
     for column, value in {"split": "validation", "device": "c", "location": "5", "scene": "bus"}.items():
         clips = dataset.clips.copy()
         clips.loc[0, column] = value
-        seen.add(dataset_digest(Dataset(root, "ten_class", 44_100, 1, clips), digests))
-    seen.add(dataset_digest(Dataset(root, "three_class", 44_100, 1, dataset.clips), digests))
+        seen.add(dataset_digest(Dataset(root, TAU2020_MOBILE, clips), digests))
+    seen.add(dataset_digest(Dataset(root, TAU2020_3CLASS, dataset.clips), digests))
     assert len(seen) == 7
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.data.clips import Dataset
-from asc_study.data.tau import read_dataset
+from asc_study.data.layout import read_dataset
 from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.run_config import resolve
 from asc_study.training.run_data import data_key, split_clips

@@ -8,7 +8,7 @@ import soundfile
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import DEVICES, SEEN_DEVICES
-from asc_study.data.tau import read_dataset
+from asc_study.data.layout import read_dataset
 from asc_study.simulation.add_devices import add_devices
 
 SAMPLE_RATE = 44_100

@@ -10,7 +10,7 @@ import soundfile
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import DEVICES, SCENES, SEEN_DEVICES
-from asc_study.data.tau import read_dataset
+from asc_study.data.layout import read_dataset
 from asc_study.simulation import write_tau
 from asc_study.simulation.canvas import Canvas, birds, bursts
 from asc_study.simulation.scenes import make_place, render

@@ -4,7 +4,7 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.data.clips import CLIP_COLUMNS, require_audio
-from asc_study.data.tau import read_dataset, read_labelled_list, read_lists
+from asc_study.data.layout import read_dataset, read_labelled_list, read_lists
 
 THREE_CLASS = (
     ("bus-vienna-5-12-a", "train"),
@@ -209,9 +209,9 @@ def test_one_labelled_list_is_read_in_its_own_order(tmp_path, write_layout, edit
     unlabelled = path.parent / "evaluation_setup" / "fold1_test.csv"
     with pytest.raises(InputError, match=r"labels are needed, but .*fold1_test\.csv has no .* such as fold1_evaluate"):
         read_labelled_list(unlabelled)
-    with pytest.raises(InputError, match=r"unreadable list: .*got a folder under .*: name a TAU list"):
+    with pytest.raises(InputError, match=r"unreadable list: .*got a folder under .*: name a list of tau2020-mobile"):
         read_labelled_list(path.parent)
-    with pytest.raises(InputError, match=r"missing list: .*there is no such file: name a TAU list"):
+    with pytest.raises(InputError, match=r"missing list: .*there is no such file: name a list of tau2020-mobile"):
         read_labelled_list(tmp_path / "nowhere.csv")
     edit(path, "paris-7\ta", "paris-8\tb")
     with pytest.raises(InputError, match=r"meta\.csv line 3: .*'paris-8' \(and 1 more problem\): name") as caught:

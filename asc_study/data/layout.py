@@ -1,0 +1,348 @@
+"""The reader of data sets: lists of clips with labels, a fold of train and test, and names that say the rest.
+
+What lists there are, what their columns are called and how a file name is taken apart says the data format; this is the
+only module that does it.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import pandas as pd
+import soundfile
+
+from asc_study.base.errors import InputError
+from asc_study.base.files import open_input, read_input
+from asc_study.base.taxonomy import CLASSES
+from asc_study.data.clips import CLIP_COLUMNS, Dataset
+from asc_study.data.formats import DataFormat, known_formats
+from asc_study.data.formats.data_format import fill_in
+
+_LONGEST_SHOWN: Final = 120
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that breaks a rule of the layout: the rule, the file or row that breaks it, and how."""
+
+    rule: str
+    item: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.item}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the lists of a folder say, as far as they could be read.
+
+    Attributes
+    ----------
+    root
+        The folder, absolute.
+    format
+        The data format of the folder, recognised if it was not given.
+    clips
+        The clip table of every listed clip whose file name has the published form, sorted by ``clip_id``.
+    unused
+        How many clips of the list of all are in neither list of the fold.
+    problems
+        Everything that breaks the layout, in the order of the files; audio is not looked at.
+    """
+
+    root: Path
+    format: DataFormat
+    clips: pd.DataFrame
+    unused: int
+    problems: list[Problem]
+
+
+def read_dataset(root: Path, task: str | None = None, data_format: DataFormat | None = None) -> Dataset:
+    """Read the lists of a data set; no audio file is opened (`require_audio` makes sure that they are there).
+
+    The official fold decides the split; clips that are in neither list of the fold are left out.
+
+    Parameters
+    ----------
+    root
+        The folder of the data set.
+    task
+        ``ten_class`` or ``three_class``, if the labels must be of that task; recognised from the labels by default.
+    data_format
+        What the data set is; recognised among `known_formats` by default. Where several fit its lists equally well,
+        the header of one recording decides.
+
+    Raises
+    ------
+    InputError
+        If anything in the lists breaks the layout: the first problem, how many more there are and how to see them.
+    """
+    reading = read_lists(root, task, data_format)
+    if reading.problems:
+        raise InputError(f"{_first_of(reading.problems)}: `asc-study data check {reading.root}` lists all")
+    return Dataset(reading.root, reading.format, reading.clips)
+
+
+def read_lists(root: Path, task: str | None = None, data_format: DataFormat | None = None) -> Reading:
+    """Read the lists of a folder and collect everything that is wrong with them, instead of stopping at the first.
+
+    Parameters
+    ----------
+    root, task, data_format
+        As for `read_dataset`.
+
+    Raises
+    ------
+    InputError
+        If ``root`` is not a folder or ``task`` is unknown.
+    """
+    root = Path(os.path.abspath(root))
+    if not root.is_dir():
+        raise InputError(f"the data set must be a folder, got {root}: name the folder that holds meta.csv")
+    if task is not None and task not in CLASSES:
+        raise InputError(f"the task must be one of {', '.join(CLASSES)}, got {task!r}")
+    found = data_format or _recognise(lambda known: _labelled_rows(root, known), root)
+    data_format = found or _of_task(task)
+    lists, problems = data_format.lists, list[Problem]()
+    meta = _read_list(root / lists.meta, lists.meta, data_format, True, problems)
+    folds = {split: read_fold_list(root, name, data_format, True, problems) for split, name in lists.of_split.items()}
+    if task and found and task != found.task:
+        detail = f"its labels are those of {found.task}, not of {task}"
+        problems.append(Problem("task", lists.meta, detail))
+
+    listed = pd.concat([fold.assign(split=split) for split, fold in folds.items()], ignore_index=True)
+    _check_rows(meta, data_format, problems)
+    checked = [_check_rows(fold, data_format, problems).assign(split=split) for split, fold in folds.items()]
+    _check_fold(listed, meta, lists.meta, problems)
+    clips = pd.concat(checked).drop_duplicates("clip_id")
+    clips["path"] = str(root) + os.sep + clips["filename"]
+    clips["scene_group"] = clips["scene_group"].fillna("")
+    clips = clips[list(CLIP_COLUMNS)].sort_values("clip_id", ignore_index=True)
+    unused = len(set(meta["filename"]).difference(listed["filename"]))
+    return Reading(root, data_format, clips, unused, problems)
+
+
+def read_labelled_list(path: Path) -> tuple[str, pd.DataFrame]:
+    """Read one list with labels, without the data set around it; no audio file is looked for.
+
+    Parameters
+    ----------
+    path
+        A list of a known data set with its columns of file names and labels, in TAU ``fold1_evaluate.csv``,
+        ``fold1_train.csv`` or ``meta.csv``.
+
+    Returns
+    -------
+    tuple
+        The task that the labels are made for (``ten_class`` or ``three_class``), and the clips in the order of the
+        list, with the columns ``clip_id``, ``scene``, ``scene_group``, ``city``, ``location`` and ``device``.
+
+    Raises
+    ------
+    InputError
+        If the list has no labels or breaks the layout: the first problem and how many more there are.
+    """
+    data_format = _recognise(lambda known: _read_list(path, str(path), known, True, [])) or _of_task(None)
+    lists, problems = data_format.lists, list[Problem]()
+    rows = _read_list(path, str(path), data_format, True, problems)
+    example = PurePosixPath(lists.test).name
+    if rows.empty and len(_read_list(path, str(path), data_format, False, [])):
+        raise InputError(
+            f"labels are needed, but {path} has no column {lists.label_column}: name a list that has it, such as "
+            f"{example}"
+        )
+    clips = _check_rows(rows, data_format, problems)
+    if problems:
+        raise InputError(
+            f"{_first_of(problems)}: name a list of {data_format.name} with the columns {lists.file_column} and "
+            f"{lists.label_column}, such as {example}"
+        )
+    columns = [column for column in CLIP_COLUMNS if column not in ("path", "split")]
+    return data_format.task, clips[columns].reset_index(drop=True)
+
+
+def _first_of(problems: list[Problem]) -> str:
+    """The first problem, and how many more there are."""
+    more = len(problems) - 1
+    return f"{problems[0]}" + (f" (and {more:,} more problem{'s' if more > 1 else ''})" if more else "")
+
+
+def _recognise(rows_as: Callable[[DataFormat], pd.DataFrame], root: Path | None = None) -> DataFormat | None:
+    """Tell the data format by what lists hold: the one that knows more of the labels and names; none without a label.
+
+    ``rows_as`` reads the lists as those of a format. Formats that fit equally well are told apart by the header of one
+    recording under ``root``; the first of them is taken if that says nothing.
+    """
+    fits: dict[DataFormat, int] = {}
+    for known in known_formats().values():
+        rows = rows_as(known)
+        labels = int(rows["scene_label"].isin(known.labels).sum())
+        if labels:
+            fits[known] = labels + int(rows["filename"].str.match(known.pattern).sum())
+    best = [known for known, fit in fits.items() if fit == max(fits.values())]
+    if len(best) > 1 and root is not None:
+        sound = _first_sound(root, rows_as(best[0])["filename"], best[0])
+        best = [known for known in best if (known.sample_rate, known.channels) == sound] or best
+    return best[0] if best else None
+
+
+def _first_sound(root: Path, filenames: "pd.Series[str]", data_format: DataFormat) -> tuple[int, int] | None:
+    """Sample rate and channels of the first listed recording that is there and can be read."""
+    for filename in filenames[filenames.str.match(data_format.pattern)]:
+        try:
+            with open_input(root / filename, "recording") as file:
+                header = soundfile.info(file)
+        except (InputError, OSError, soundfile.LibsndfileError):
+            continue
+        return header.samplerate, header.channels
+    return None
+
+
+def _labelled_rows(root: Path, data_format: DataFormat) -> pd.DataFrame:
+    """The rows of the list of all clips, or of the fold if there is none."""
+    meta = _read_list(root / data_format.lists.meta, "", data_format, True, [])
+    if not meta.empty:
+        return meta
+    return pd.concat(
+        [read_fold_list(root, name, data_format, True, []) for name in data_format.lists.of_split.values()]
+    )
+
+
+def _of_task(task: str | None) -> DataFormat:
+    """The first data format whose labels are of a task, or the first of all: for a folder that says nothing."""
+    formats = list(known_formats().values())
+    return next((known for known in formats if known.task == task), formats[0])
+
+
+def read_fold_list(
+    root: Path, item: str, data_format: DataFormat, labelled: bool, problems: list[Problem]
+) -> pd.DataFrame:
+    """Read a list of the official fold; one that lies beside the list of all clips is read too, but is a problem."""
+    path = PurePosixPath(item)
+    beside = PurePosixPath(data_format.lists.meta).with_name(path.name)
+    if not (root / path).exists() and (root / beside).exists():
+        problems.append(Problem("layout", str(beside), f"it must lie in {path.parent}/"))
+        path = beside
+    return _read_list(root / path, str(path), data_format, labelled, problems)
+
+
+def _read_list(path: Path, item: str, data_format: DataFormat, labelled: bool, problems: list[Problem]) -> pd.DataFrame:
+    """Read the columns ``filename``, ``scene_label`` if ``labelled``, those that repeat the name, and ``row``.
+
+    ``row`` says where a row stands, for messages. Empty if the list is unreadable.
+    """
+    lists = data_format.lists
+    called = {lists.file_column: "filename"} | ({lists.label_column: "scene_label"} if labelled else {})
+    columns = tuple(called.values())
+    empty = pd.DataFrame({column: pd.Series(dtype=str) for column in (*columns, "row")})
+    try:
+        # Some editors put a byte order mark in front, which "utf-8-sig" takes off.
+        lines = read_input(path, "list").decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        problems.append(Problem("malformed list", item, f"it is not UTF-8 (byte {error.start:,})"))
+        return empty
+    except InputError as error:
+        if os.path.lexists(path):
+            problems.append(Problem("unreadable list", item, str(error).rpartition(": ")[0]))
+        else:
+            problems.append(Problem("missing list", item, "there is no such file"))
+        return empty
+    rows = [
+        (number, line.rstrip("\r").split(lists.separator)) for number, line in enumerate(lines, start=1) if line.strip()
+    ]
+    header = rows[0][1] if rows else []
+    if not set(called) <= set(header) or len(set(header)) != len(header):
+        expected = f"{', '.join(called)} with {'tabs' if lists.separator == chr(9) else repr(lists.separator)}"
+        problems.append(
+            Problem("malformed list", item, f"line 1 must name the columns {expected}, got {shown(header)}")
+        )
+        return empty
+    if not rows[1:]:
+        problems.append(Problem("malformed list", item, "it names no clip"))
+    for number, fields in rows[1:]:
+        if len(fields) != len(header):
+            detail = f"it must have {len(header)} columns, got {len(fields)}: {shown(fields)}"
+            problems.append(Problem("malformed row", f"{item} line {number}", detail))
+    good = [(number, fields) for number, fields in rows[1:] if len(fields) == len(header)]
+    table = pd.DataFrame([fields for _, fields in good], columns=header, dtype=str)
+    # A column may have the name of a part of the file name, so those that repeat it are called by their number.
+    called |= {column: f"repeated{number}" for number, column in enumerate(lists.repeated) if column in header}
+    table = table[list(called)].rename(columns=called)
+    return table.assign(row=[f"{item} line {number}" for number, _ in good])
+
+
+def shown(value: object) -> str:
+    """Show a received value on one line of limited length, whatever it holds."""
+    text = " | ".join(value) if isinstance(value, list) else str(value)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}...")
+
+
+def _check_rows(rows: pd.DataFrame, data_format: DataFormat, problems: list[Problem]) -> pd.DataFrame:
+    """Take the file names of a list apart, collect what is wrong with its rows and return those with a proper name."""
+
+    def report(rule: str, wrong: "pd.Series[bool]", detail: str) -> None:
+        for row in rows[wrong].to_dict("records"):
+            values = {str(name): shown(value) for name, value in row.items()}
+            problems.append(Problem(rule, row["row"], detail.format_map(values)))
+
+    parts = rows["filename"].str.extract(data_format.pattern)
+    rows = pd.concat([rows, parts], axis=1)
+    leaves = rows["filename"].map(_leaves_folder).astype(bool)
+    named = rows["clip_id"].notna()
+    rows["scene_group"] = rows["scene"].map(dict(data_format.group_of_scene))
+    known_label = rows["scene_label"].isin(data_format.labels)
+    known_scene = rows["scene"].isin(data_format.scenes)
+
+    report("path leaves the folder", leaves, f"{{filename}} must be {data_format.file_name}")
+    report("file name", ~named & ~leaves, f"{{filename}} must be {data_format.file_name}")
+    report("duplicate row", rows["filename"].duplicated(), "{filename} was listed before")
+    report("unknown scene", ~known_label, f"label {{scene_label}} is not one of {', '.join(data_format.labels)}")
+    report(
+        "unknown scene",
+        named & ~known_scene,
+        f"{{filename}} names a scene that is not one of the {len(data_format.scenes)}: {{scene}}",
+    )
+    report(
+        "unknown device",
+        named & ~rows["device"].isin(data_format.devices),
+        f"{{filename}} names a device that is not one of {', '.join(data_format.devices)}",
+    )
+    report(
+        "name and row disagree",
+        named & known_label & known_scene & (rows[data_format.label] != rows["scene_label"]),
+        "{filename} does not go with the label {scene_label}",
+    )
+    for number, (column, form) in enumerate(data_format.lists.repeated.items()):
+        if (values := f"repeated{number}") in rows:
+            said = [fill_in(form, row) for row in parts.fillna("").to_dict("records")]
+            report(
+                "name and row disagree",
+                named & (rows[values] != said),
+                f"{{filename}} does not go with the {column.replace('_', ' ')} {{{values}}}",
+            )
+    return rows[named]
+
+
+def _leaves_folder(filename: str) -> bool:
+    parts = filename.replace("\\", "/").split("/")
+    return ".." in parts or parts[0] == "" or parts[0].endswith(":")
+
+
+def _check_fold(listed: pd.DataFrame, meta: pd.DataFrame, item: str, problems: list[Problem]) -> None:
+    """Hold the lists of the fold against each other and against the list of all clips, ``item``."""
+    split_of = listed.groupby("filename")["split"].nunique()
+    for filename in split_of.index[split_of > 1]:
+        problems.append(Problem("clip in both splits", shown(filename), "it is in train and test of the fold"))
+    if meta.empty:
+        return
+    label_of: Mapping[str, str] = dict(zip(meta["filename"], meta["scene_label"], strict=True))
+    for row, filename, label in listed[["row", "filename", "scene_label"]].itertuples(index=False):
+        if filename not in label_of:
+            problems.append(Problem(f"not in {item}", row, f"{shown(filename)} is not listed there"))
+        elif label != label_of[filename]:
+            detail = f"label {shown(label)} of {shown(filename)} is {shown(label_of[filename])} in {item}"
+            problems.append(Problem("labels disagree", row, detail))
