@@ -45,10 +45,10 @@ class AugmentedCopy:
     ingredients: Ingredients | None
     partner_path: Path | None
 
-    def load(self, sample_rate: int) -> npt.NDArray[np.float32]:
+    def load(self, sample_rate: int, channels: int) -> npt.NDArray[np.float32]:
         """Read the clip and make its copy."""
-        clip = read_audio(self.path, sample_rate)
-        partner = None if self.partner_path is None else read_audio(self.partner_path, sample_rate)
+        clip = read_audio(self.path, sample_rate, channels)
+        partner = None if self.partner_path is None else read_audio(self.partner_path, sample_rate, channels)
         copy = self.augmentation(
             clip,
             sample_rate,

@@ -27,7 +27,7 @@ class Sound(Protocol):
     def treatment(self) -> str | None:
         """Canonical description of all that was done to the recording; None if nothing was."""
 
-    def load(self, sample_rate: int) -> npt.NDArray[np.float32]:
+    def load(self, sample_rate: int, channels: int) -> npt.NDArray[np.float32]:
         """Return (samples, channels), full scale is 1; raises `InputError` if that is not possible."""
 
 
@@ -39,27 +39,43 @@ class Recording:
     digest: str
     treatment: None = None
 
-    def load(self, sample_rate: int) -> npt.NDArray[np.float32]:
+    def load(self, sample_rate: int, channels: int) -> npt.NDArray[np.float32]:
         """Read the file."""
-        return read_audio(self.path, sample_rate)
+        return read_audio(self.path, sample_rate, channels)
 
 
-def read_audio(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
+def read_audio(path: Path, sample_rate: int, channels: int | None = None) -> npt.NDArray[np.float32]:
     """Read an audio file as (samples, channels) float32.
 
     Raises
     ------
     InputError
-        If it cannot be read or has another sample rate (Hz).
+        If it cannot be read, or has another sample rate (Hz) or, where given, another number of channels.
     """
     with open_input(path, "recording") as file:
         try:
             waveform, rate = soundfile.read(file, dtype="float32", always_2d=True)
         except (OSError, RuntimeError) as error:
             raise unreadable(path, error) from None
-    if rate != sample_rate:
-        raise InputError(f"clips must have {sample_rate} Hz, got {rate} Hz in {path}: run asc-study data check")
+    require_sound(path, (rate, waveform.shape[1]), (sample_rate, channels))
     return waveform  # type: ignore[no-any-return]
+
+
+def require_sound(path: str | Path, got: tuple[int, int], expected: tuple[int, int | None]) -> None:
+    """Refuse a recording of another sample rate (Hz) or number of channels than expected; None accepts any number.
+
+    Raises
+    ------
+    InputError
+        One line that names the file, what was expected, what it has and what to do.
+    """
+    if got[0] == expected[0] and expected[1] in (None, got[1]):
+        return
+    wanted, found = (f"{rate} Hz" + (f" and {count} channel(s)" if count else "") for rate, count in (expected, got))
+    raise InputError(
+        f"recordings must have {wanted}, got {found} in {path}: convert it or name other data (asc-study data check "
+        "lists all)"
+    )
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

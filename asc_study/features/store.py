@@ -24,7 +24,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.files import open_input, remove_left_over, write_file, writing
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import progress_bar
-from asc_study.features.audio import Sound, unreadable
+from asc_study.features.audio import Sound, require_sound, unreadable
 from asc_study.features.deltas import widen
 from asc_study.features.logmel import LogMelSettings, log_mel
 from asc_study.workers.pool import run_parallel
@@ -129,6 +129,7 @@ def extract(
     settings: LogMelSettings,
     cache: Path,
     *,
+    channels: int | None = None,
     jobs: int = 1,
     progress: bool = True,
     leave_out_broken: bool = False,
@@ -146,6 +147,8 @@ def extract(
         Feature settings.
     cache
         Folder of the packs; made where it is missing.
+    channels
+        That every sound must have; by default as many as the first one.
     jobs
         Processes to use.
     progress
@@ -158,8 +161,8 @@ def extract(
     Raises
     ------
     InputError
-        If there are no clips, or a file cannot be read, has another sample rate than the settings, or another length
-        or channel count than the rest.
+        If there are no clips, or a file cannot be read, has another sample rate than the settings, another number of
+        channels than ``channels``, or another length or number of channels than the rest.
     """
     if not sounds:
         raise InputError("features need at least one clip, got none: check the data set's split files")
@@ -175,13 +178,16 @@ def extract(
             remove_left_over(cache)
             found = _find(cache, sound_of_key)  # another process may have computed them while this one waited
             missing = {key: sound for key, sound in sound_of_key.items() if key not in found.places}
-            shape = _feature_shape(sounds[0].path, settings)
+            shape = _feature_shape(sounds[0].path, settings, channels)
             calls = [(pack, settings, shape, leave_out_broken) for pack in _plan(missing, cache)]
             with progress_bar(len(missing), label, "clip", shown=progress) as bar:
                 for clips in run_parallel(_build, calls, jobs=jobs):
                     bar.update(clips)
         found = _find(cache, sound_of_key)
-    return _open_store(keys, sound_of_key, found, cache)
+    store = _open_store(keys, sound_of_key, found, cache)
+    # What the store held already was not read now, so its sound is checked by what was made of it.
+    require_sound(sounds[0].path, (settings.sample_rate, store.shape[2]), (settings.sample_rate, channels))
+    return store
 
 
 @dataclass(frozen=True)
@@ -262,7 +268,7 @@ def _build(pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], le
     broken = {}
     for row, (key, sound) in enumerate(zip(pack.keys, pack.sounds, strict=True)):
         try:
-            clip = log_mel(sound.load(settings.sample_rate), settings)
+            clip = log_mel(sound.load(settings.sample_rate, shape[2]), settings)
             if clip.shape != shape:
                 raise _uneven(sound.path, clip.shape, shape)
         except Exception as error:  # InputError, librosa's, or that of a user's augmentation: one clip is left out
@@ -278,12 +284,13 @@ def _build(pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], le
     return len(pack.keys)
 
 
-def _feature_shape(path: Path, settings: LogMelSettings) -> tuple[int, int, int]:
+def _feature_shape(path: Path, settings: LogMelSettings, channels: int | None) -> tuple[int, int, int]:
     with open_input(path, "recording") as file:
         try:
             info = soundfile.info(file)
         except (OSError, RuntimeError) as error:
             raise unreadable(path, error) from None
+    require_sound(path, (info.samplerate, info.channels), (settings.sample_rate, channels))
     return settings.n_mels, settings.frames(info.frames), info.channels
 
 

@@ -9,6 +9,7 @@ from asc_study.augmentation import compose
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.data.clips import Dataset
+from asc_study.features.audio import require_sound
 from asc_study.features.deltas import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig
@@ -51,11 +52,7 @@ def _try_shapes(config: RunConfig, dataset: Dataset) -> None:
             audio = soundfile.info(file)
     except (soundfile.LibsndfileError, OSError, InputError):
         raise InputError(f"{path} cannot be read: `asc-study data check {dataset.root}` lists all such files") from None
-    if (audio.samplerate, audio.channels) != (dataset.sample_rate, dataset.channels):
-        raise InputError(
-            f"clips of the task {dataset.task} must have {dataset.sample_rate:,} Hz and {dataset.channels} channel(s), "
-            f"got {audio.samplerate:,} Hz and {audio.channels} in {path}: convert the recordings"
-        )
+    require_sound(path, (audio.samplerate, audio.channels), (dataset.sample_rate, dataset.channels))
     frames = settings.frames(audio.frames) - FRAMES_LOST_TO_DELTAS
     if frames < 1:
         raise InputError(

@@ -94,7 +94,7 @@ def run_data(
     recordings = [
         Recording(Path(path), digest) for path, digest in zip(dataset.clips["path"], audio_digests, strict=True)
     ]
-    store = extract(recordings, settings, cache, jobs=jobs, progress=progress)
+    store = extract(recordings, settings, cache, channels=dataset.channels, jobs=jobs, progress=progress)
     clips = split_clips(dataset, config)
     if not config.waveform_augmentation:
         return RunData(clips, store)
@@ -126,6 +126,7 @@ def _with_copies(
             copies,
             log_mel_settings(config, dataset),
             cache_dir() / "features",
+            channels=dataset.channels,
             jobs=jobs,
             progress=progress,
             leave_out_broken=True,

@@ -146,10 +146,10 @@ class Quieter:
     digest: str
     treatment: str = "quieter"
 
-    def load(self, sample_rate: int) -> np.ndarray:
+    def load(self, sample_rate: int, channels: int) -> np.ndarray:
         if "-1" in self.path.name:
             raise ValueError("no such\nlevel")
-        return read_audio(self.path, sample_rate) * np.float32(0.5)
+        return read_audio(self.path, sample_rate, channels) * np.float32(0.5)
 
 
 def test_a_broken_sound_is_left_out_and_reported_if_that_is_asked_for(tmp_path: Path) -> None:
@@ -273,7 +273,9 @@ def test_a_killed_extraction_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_a_wrong_sample_rate_names_the_file(tmp_path: Path) -> None:
     paths, digests = write_clips(tmp_path / "audio", 3)
     soundfile.write(paths[1], np.zeros(SAMPLES), 16_000)
-    with pytest.raises(InputError, match=r"8000 Hz, got 16000 Hz in .*clip-1\.wav: run asc-study data check"):
+    with pytest.raises(
+        InputError, match=r"8000 Hz and 1 channel.*, got 16000 Hz and 1 .* in .*clip-1\.wav: convert it"
+    ):
         extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
     assert not list((tmp_path / "features").iterdir())
 
@@ -290,12 +292,43 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, vict
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("samples", [SAMPLES - 500, (SAMPLES, 2)])
-def test_a_clip_unlike_its_neighbours_is_refused(tmp_path: Path, samples: int | tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (SAMPLES - 500, r"equally long with equally many channels, got .*clip-2\.wav"),
+        ((SAMPLES, 2), r"8000 Hz and 1 channel.*, got 8000 Hz and 2 channel.* in .*clip-2\.wav: convert it"),
+    ],
+)
+def test_a_clip_unlike_its_neighbours_is_refused(tmp_path: Path, samples: int | tuple[int, int], message: str) -> None:
     paths, digests = write_clips(tmp_path / "audio", 4)
     soundfile.write(paths[2], np.zeros(samples), 8000)
-    with pytest.raises(InputError, match="equally long with equally many channels"):
+    with pytest.raises(InputError, match=message):
         extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_recordings_of_other_channels_than_expected_are_refused_also_where_their_features_are_stored(
+    tmp_path: Path, stored: bool
+) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 3)
+    if stored:
+        extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
+    expected_sound = (
+        r"must have 8000 Hz and 2 channel\(s\), got 8000 Hz and 1 channel\(s\) in .*clip-0\.wav: convert it"
+    )
+    with pytest.raises(InputError, match=expected_sound) as caught:
+        extract(recordings(paths, digests), SETTINGS, tmp_path / "features", channels=2, progress=False)
+    assert "\n" not in str(caught.value)
+    assert len(extract(recordings(paths, digests), SETTINGS, tmp_path / "features", channels=1, progress=False)) == 3
+
+
+def test_a_first_recording_of_another_rate_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 2)
+    faster = replace(SETTINGS, sample_rate=44_100)
+    with pytest.raises(InputError, match=r"must have 44100 Hz and 1 channel\(s\), got 8000 Hz .*clip-0\.wav"):
+        extract(recordings(paths, digests), faster, tmp_path / "features", channels=1, progress=False)
+    with pytest.raises(InputError, match=r"must have 44100 Hz, got 8000 Hz .*clip-1\.wav"):
+        read_audio(paths[1], 44_100)
 
 
 def test_features_of_another_length_from_an_earlier_extraction_are_refused(tmp_path: Path) -> None:
