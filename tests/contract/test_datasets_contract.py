@@ -1,17 +1,29 @@
-"""One suite over every way to come by a data set: the clip table, the cut, the check and the digest hold for all."""
+"""Every data format keeps its contract, and so does every way to come by a data set."""
 
 from pathlib import Path
 
 import pytest
 
-from asc_study.base.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
 from asc_study.data.check import check
 from asc_study.data.clips import CLIP_COLUMNS, require_audio
 from asc_study.data.cut import cut_validation
+from asc_study.data.formats import DATA_FORMATS, TAU2020_3CLASS, TAU2020_MOBILE
 from asc_study.data.layout import read_dataset
 from asc_study.simulation.add_devices import add_devices
 from asc_study.simulation.simulate import simulate
 from asc_study.study.launch import identify
+from asc_study.testing.data_formats import check_data_format, write_example
+
+
+@pytest.mark.parametrize("name", DATA_FORMATS)
+def test_data_format(name: str):
+    check_data_format(DATA_FORMATS[name])
+
+
+@pytest.mark.parametrize("name", DATA_FORMATS)
+def test_a_folder_of_a_built_in_format_is_recognised(name: str, tmp_path: Path):
+    write_example(DATA_FORMATS[name], tmp_path)
+    assert read_dataset(tmp_path).format is DATA_FORMATS[name]
 
 
 def device_a_only(root: Path) -> Path:
@@ -42,14 +54,14 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_clip_table(root: Path):
     dataset = read_dataset(root)
     clips = dataset.clips
+    assert dataset.format is (TAU2020_3CLASS if "three_class" in str(root) else TAU2020_MOBILE)
     assert tuple(clips.columns) == CLIP_COLUMNS
     assert clips["clip_id"].is_unique
     assert clips["clip_id"].is_monotonic_increasing
     assert set(clips["split"]) == {"train", "test"}
-    assert set(clips["scene"]) == set(SCENES)
-    assert set(clips["device"]) <= set(DEVICES)
-    assert dataset.task in CLASSES
-    assert (clips["scene"].map(dict(GROUP_OF_SCENE)) == clips["scene_group"]).all()
+    assert set(clips["scene"]) == set(dataset.format.scenes)
+    assert set(clips["device"]) <= set(dataset.format.devices)
+    assert (clips["scene"].map(dict(dataset.format.group_of_scene)) == clips["scene_group"]).all()
     assert all(Path(path).is_absolute() for path in clips["path"])
     require_audio(dataset)
 
@@ -61,16 +73,17 @@ def test_unseen_devices_are_in_test_only(root: Path):
     if dataset.task == "ten_class":
         test = dataset.clips[dataset.clips["split"] == "test"]
         assert test["device"].value_counts().nunique() == 1
-        assert set(test["device"]) == set(DEVICES)
+        assert set(test["device"]) == set(dataset.format.devices)
 
 
 def test_validation_is_cut_by_location(root: Path):
-    clips = cut_validation(read_dataset(root).clips, seed=0)
+    dataset = read_dataset(root)
+    clips = cut_validation(dataset.clips, seed=0)
     place = clips["city"] + "-" + clips["location"]
     validation, train = (set(place[clips["split"] == split]) for split in ("validation", "train"))
     assert validation
     assert not validation & train
-    assert set(clips.loc[clips["split"] == "validation", "scene"]) == set(SCENES)
+    assert set(clips.loc[clips["split"] == "validation", "scene"]) == set(dataset.format.scenes)
 
 
 def test_check_finds_nothing(root: Path):

@@ -1,0 +1,1 @@
+"""Contract suites for authors of own parts: each raises an AssertionError that says what to correct."""
