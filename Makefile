@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+LOWEST := .venv-lowest
 
-.PHONY: demo test test-fast lint format bench lock clean help
+.PHONY: demo test test-fast test-lowest lint format bench lock clean help
 
 help:
 	@echo "make demo       install, then run the demo study on simulated data"
 	@echo "make test       install, lint, type-check and run all tests"
 	@echo "make test-fast  the tests that train nothing long"
+	@echo "make test-lowest  the same with the lowest versions that pyproject.toml allows, in .venv-lowest"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format the code"
 	@echo "make bench      the measurements behind the README's figures"
@@ -33,6 +35,12 @@ test: lint
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
+test-lowest:
+	$(PYTHON) -m venv --clear $(LOWEST) || { $(PYTHON) -m pip install virtualenv && $(PYTHON) -m virtualenv --clear $(LOWEST); }
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[dev]"
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,8 +55,9 @@ bench: $(READY)
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+	# fewest: one version of each package for all Pythons, else results would differ between them.
+	$(BIN)/uv pip compile --upgrade --fork-strategy fewest --universal --python-version 3.11 --extra dev --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -167,8 +167,12 @@ def test_less_than_the_smallest_input_leaves_nothing_of_the_fcnn(
     architecture: str, shape: tuple[int, int, int]
 ) -> None:
     assert ARCHITECTURES[architecture].smallest_input == (15, 15)
-    with pytest.raises(ValueError, match="zero or negative"):
-        build_model(architecture, input_shape=shape, num_classes=3, width=0.05)
+    if tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 14):
+        with pytest.raises(ValueError, match="zero or negative"):
+            build_model(architecture, input_shape=shape, num_classes=3, width=0.05)
+    else:  # builds what cannot compute anything
+        model = build_model(architecture, input_shape=shape, num_classes=3, width=0.05)
+        assert min(size for layer in model.layers for size in layer.output.shape if size is not None) < 1
 
 
 def test_width_rounds_to_the_nearest_filter_and_keeps_at_least_one() -> None:
