@@ -1,8 +1,6 @@
 """What every registered batch augmentation has to hold."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from subprocess import run
 
 import numpy as np
 import pytest
@@ -86,9 +84,3 @@ def test_threads_do_not_disturb_each_other(augment) -> None:
         results = list(threads.map(lambda _: augment(*batch(), np.random.default_rng(6))[0], range(40)))
     for result in results:
         np.testing.assert_array_equal(result, expected)
-
-
-def test_the_registry_is_light() -> None:
-    heavy = {"keras", "tensorflow", "librosa", "pandas", "scipy", "numba"}
-    code = f"import asc_study.augmentation, sys; print(sorted({heavy} & set(sys.modules)))"
-    assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
