@@ -73,7 +73,6 @@ def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, j
         rate = _sample_rate(record, model)
         key = f"{config.features.model_dump_json()} {rate} {model.input_shape[-1]}"
         if key not in stores:
-            _require_rate(record, paths, rate)
             settings = LogMelSettings(sample_rate=rate, **config.features.model_dump())
             stores[key] = extract(recordings, settings, cache_dir() / "features", jobs=jobs, progress=True)
         _predict(tracker, record, config, model, clips, stores[key])
@@ -111,21 +110,6 @@ def _sample_rate(record: RunRecord, model: "keras.Model") -> int:
         if known.channels == channels:
             return known.sample_rate
     raise InputError(f"{record.label!r} does not say what sample rate it was trained at: train it again")
-
-
-def _require_rate(record: RunRecord, paths: Sequence[Path], rate: int) -> None:
-    """Raise `InputError` if a recording has another sample rate than the run was trained at."""
-    import soundfile
-
-    for path in paths:
-        try:
-            found = soundfile.info(path).samplerate
-        except (soundfile.LibsndfileError, OSError):
-            continue  # the features say what is wrong with it
-        if found != rate:
-            raise InputError(
-                f"{record.label!r} takes recordings of {rate:,} Hz, got {found:,} Hz in {path}: resample the clips"
-            )
 
 
 def _predict(

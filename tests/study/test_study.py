@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,13 +19,15 @@ import yaml
 
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
+from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
+from asc_study.settings.identity import signature
 from asc_study.settings.study_file import Study, load_study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.study.launch import IdentifiedDataset, identify
-from asc_study.study.plan import make_plan
+from asc_study.study.plan import Plan, explain, make_plan, render_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.run_study import run_study
 from asc_study.study.train_run import Outcome
@@ -144,12 +147,40 @@ def test_run_logs_the_contract(launched: Launched):
         assert set(table["device"]) == {"a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"}
         assert "Plotly.newPlot" in tracker.artifact(record.run_id, "figures/summary.html").read_text()
         environment = json.loads(tracker.artifact(record.run_id, "environment.json").read_text())
-        assert environment["versions"]["keras"]
+        (stretch,) = environment["stretches"]
+        assert stretch["versions"]["keras"]
+        assert (stretch["first_epoch"], stretch["commit"]) == (1, record.tags["asc.git_commit"])
+        assert record.tags["asc.fingerprint"] == short_digest(stretch["fingerprint"])
+        assert (record.tags["asc.sample_rate"], record.tags["asc.channels"]) == ("44100", "1")
+        assert signature(tracker.json_artifact(record.run_id, "identity.json"), 0) == record.signature
     by_row = {record.tags["asc.row"]: record for record in children}
     assert by_row["mixed"].params["batch_augmentation.mixup.alpha"] == "0.4"
     assert by_row["plain"].params["training.threads"] == "2"
     config = yaml.safe_load(tracker.artifact(by_row["plain"].run_id, "config.yaml").read_text())
     assert (config["architecture"], config["model"]["width"]) == ("fcnn", 0.03)
+
+
+@pytest.mark.slow
+def test_what_another_back_end_computed_is_said_and_trained_anew_on_demand(launched: Launched, monkeypatch):
+    study, data, tracker = launched.study, launched.data, launched.tracker
+    there = {**fingerprint(), "backend": "jax"}
+    monkeypatch.setattr("asc_study.study.plan.fingerprint", lambda: there)
+    plan = make_plan(study, data.digest, tracker)
+    assert (plan.counts["done"], plan.done_elsewhere) == (2, 2)
+    assert "other fingerprint: backend tensorflow, here jax" in render_plan(study, plan)
+    assert "2 of those done under another fingerprint" in render_plan(study, plan)
+    assert make_plan(study, data.digest, tracker, same_fingerprint=True).counts["new"] == 2
+
+
+@pytest.mark.slow
+def test_plan_explains_what_an_orphan_differs_in(launched: Launched):
+    data, tracker = launched.data, launched.tracker
+    changed = [{**row, "training.momentum": 0.8} if row["name"] == "mixed" else row for row in ROWS]
+    study = load_study(write_study(changed))
+    text = explain(study, make_plan(study, data.digest, tracker), tracker)
+    (mixed,) = re.findall(r"mixed seed 0 .*:\n((?:    .*\n?)+)", text)
+    assert mixed.strip() == "training.momentum 0.9 -> 0.8"
+    assert explain(study, Plan((), ()), tracker) == "no run of the store is orphaned"
 
 
 @pytest.mark.slow

@@ -73,6 +73,13 @@ def test_models_trained_on_all_development_data_become_a_submission(tracker, tra
     assert said[-1] == "x seed 0: has predicted these 11 clips before"
 
 
+def test_recordings_of_another_rate_than_the_run_was_trained_at_are_refused(tracker, trained, unlabelled):
+    record = find_runs(tracker, "s/x")[0]
+    tracker.set_tags(record.run_id, {"asc.sample_rate": "32000", "asc.channels": "1"})
+    with pytest.raises(InputError, match=r"32,000 Hz.*44,100 Hz|44,100 Hz.*32,000 Hz"):
+        predict_runs(tracker, ["s/x"], unlabelled, jobs=1, say=print)
+
+
 def test_what_cannot_be_predicted(tracker, trained, isolated, log_run, make_table):
     with pytest.raises(InputError, match=r"must hold audio/\*.wav, found none under"):
         predict_runs(tracker, ["s/x"], isolated, jobs=1, say=print)
