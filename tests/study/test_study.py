@@ -175,8 +175,7 @@ def test_what_another_back_end_computed_is_said_and_trained_anew_on_demand(launc
 @pytest.mark.slow
 def test_plan_explains_what_an_orphan_differs_in(launched: Launched):
     data, tracker = launched.data, launched.tracker
-    changed = [{**row, "training.momentum": 0.8} if row["name"] == "mixed" else row for row in ROWS]
-    study = load_study(write_study(changed))
+    study = load_study(Path("tiny.yaml"), overrides=["training.momentum=0.8"])
     text = explain(study, make_plan(study, data.digest, tracker), tracker)
     (mixed,) = re.findall(r"mixed seed 0 .*:\n((?:    .*\n?)+)", text)
     assert mixed.strip() == "training.momentum 0.9 -> 0.8"
