@@ -31,3 +31,9 @@ def shown(value: object) -> str:
     """A received value as an error line shows it: its ``repr``, cut if it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def failure_reason(error: Exception) -> str:
+    """Why a training failed, in one line."""
+    reason = " ".join(str(error).split()) or "no reason given"
+    return reason if isinstance(error, TrainingFailure | InputError) else f"{type(error).__name__}: {reason}"

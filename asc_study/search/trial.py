@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from asc_study.base.errors import TrainingFailure
+from asc_study.base.errors import TrainingFailure, failure_reason
 from asc_study.base.files import write_file
 from asc_study.base.progress import EpochProgress
 from asc_study.search.claims import claim_trial
@@ -22,7 +22,7 @@ from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.claims import signs_of_life, whereabouts
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
-from asc_study.study.train_run import RunSpec, failure_reason, log_environment, metrics_of
+from asc_study.study.train_run import RunSpec, log_environment, metrics_of
 from asc_study.training.run_data import run_data
 from asc_study.training.runtime import start_keras
 

@@ -16,7 +16,7 @@ from multiprocessing import connection, get_context
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, failure_reason
 from asc_study.search.claims import (
     INTERRUPTED,
     one_more,
@@ -33,7 +33,6 @@ from asc_study.store.addresses import masked
 from asc_study.store.claims import run_lock, settle_abandoned
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
-from asc_study.study.train_run import failure_reason
 
 if TYPE_CHECKING:
     import filelock

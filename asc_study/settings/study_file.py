@@ -34,6 +34,10 @@ _MOST_RUNS: Final = 100_000
 _STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+#: Sections whose keys name parts, which may be one's own.
+PART_SECTIONS: Final = ("batch_augmentation", "waveform_augmentation")
+
+
 class StudyFile(Strict):
     """The top level of a study file."""
 
@@ -154,6 +158,20 @@ def require_name(key: str, name: str, where: str = "") -> None:
         )
 
 
+def split_key(key: str) -> tuple[str, str]:
+    """The first word of a dotted key, and the rest of it.
+
+    A part of one's own, ``module:object``, is one word, whose module may have dots:
+    ``batch_augmentation.my.parts:Gain.spread`` is ``batch_augmentation``, ``my.parts:Gain`` and ``spread``.
+    """
+    head, _, rest = key.partition(".")
+    if ":" in key and head not in PART_SECTIONS:
+        module, _, rest = key.partition(":")
+        name, _, rest = rest.partition(".")
+        head = f"{module}:{name}"
+    return head, rest
+
+
 def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
     """``own`` merged into a copy of ``base``; mappings are merged, everything else is replaced.
 
@@ -163,7 +181,7 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
     for key, value in own.items():
         if not isinstance(key, str):
             raise InputError(f"{where}: a key must be text, got {shown(key)}: put it in quotes")
-        head, _, rest = (key, "", "") if ":" in key else key.partition(".")  # module:object names a part of one's own
+        head, rest = split_key(key)
         if rest:
             value = {rest: value}
         if isinstance(value, Mapping):
@@ -193,7 +211,7 @@ def choose_profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None, 
 def apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """Merge a profile into a row; the settings of an augmentation that the row does not use are left out."""
     nested = merge({}, profile, where=where)
-    for key in ("batch_augmentation", "waveform_augmentation"):
+    for key in PART_SECTIONS:
         own = row.get(key) or {}
         if isinstance(nested.get(key), Mapping) and isinstance(own, Mapping):
             nested[key] = {name: value for name, value in nested[key].items() if own.get(name) is not None}

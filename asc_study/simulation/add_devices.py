@@ -6,7 +6,7 @@ from pathlib import Path
 
 import soundfile
 
-import asc_study
+from asc_study import __version__
 from asc_study.acoustics.impulse_responses import load_impulse_responses
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
@@ -83,7 +83,7 @@ def add_devices(
         source=source.name,
         option="" if impulse_responses is None else f" --impulse-responses {impulse_responses.name}",
         seed=seed,
-        version=asc_study.__version__,
+        version=__version__,
     )
     with open_folder(target, settings, readme):
         return write_data_set(target, dataset.format, recordings, _write_segment, (device_set, source), jobs=jobs)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-import asc_study
+from asc_study import __version__
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
 from asc_study.data.formats import TAU2020_3CLASS, TAU2020_MOBILE, DataFormat
@@ -102,9 +102,7 @@ def simulate(
     data_format = FORMATS[task]
     segments = lay_out(clips_per_scene)
     recordings = choose_devices(segments, seed) if task == "ten_class" else dict.fromkeys(segments, ("a",))
-    with open_folder(
-        root, settings, _README.format(title=data_format.title, **settings, version=asc_study.__version__)
-    ):
+    with open_folder(root, settings, _README.format(title=data_format.title, **settings, version=__version__)):
         common = (DeviceSet(seed, data_format.sample_rate), data_format.channels, seconds)
         return write_data_set(root, data_format, recordings, _write_segment, common, jobs=jobs)
 

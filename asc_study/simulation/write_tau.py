@@ -21,7 +21,7 @@ import soundfile
 from filelock import FileLock
 from numpy.typing import NDArray
 
-import asc_study
+from asc_study import __version__
 from asc_study.acoustics.devices import Device, make_devices, record
 from asc_study.acoustics.impulse_responses import load_impulse_responses
 from asc_study.base.errors import InputError
@@ -146,7 +146,7 @@ def open_folder(root: Path, settings: Mapping[str, Any], readme: str) -> Iterato
     InputError
         If ``root`` is not a folder, or holds anything that was not made with the same settings and the same version.
     """
-    settings = {"version": asc_study.__version__, **settings}
+    settings = {"version": __version__, **settings}
     if root.exists() and not root.is_dir():
         raise InputError(f"the output must be a folder, got the file {root}: name another")
     names = {path.name for path in root.iterdir()} if root.exists() else set()

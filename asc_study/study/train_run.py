@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import filelock
 
-from asc_study.base.errors import InputError, TrainingFailure
+from asc_study.base.errors import failure_reason
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
@@ -111,12 +111,6 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
         return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
     checkpoint.unlink(missing_ok=True)
     return Outcome(spec, "done", time.perf_counter() - start, metrics)
-
-
-def failure_reason(error: Exception) -> str:
-    """Why a training failed, in one line."""
-    reason = " ".join(str(error).split()) or "no reason given"
-    return reason if isinstance(error, TrainingFailure | InputError) else f"{type(error).__name__}: {reason}"
 
 
 def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:

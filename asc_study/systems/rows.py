@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, failure_reason
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.ensemble_rows import EnsembleRow
 from asc_study.store.tracking import RunRecord, Tracker
-from asc_study.study.train_run import failure_reason
 from asc_study.systems.derived import Logged, existing, find_derived
 from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity, log_ensemble
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent

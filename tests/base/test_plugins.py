@@ -10,7 +10,7 @@ from asc_study.augmentation import batch_augmentations, compose
 from asc_study.base import plugins
 from asc_study.base.errors import InputError
 from asc_study.settings.run_config import resolve
-from asc_study.settings.study_file import load_study
+from asc_study.settings.study_file import load_study, split_key
 
 EXAMPLES = Path(__file__).parents[2] / "studies" / "examples"
 
@@ -35,6 +35,30 @@ def test_own_batch_augmentations_come_right_before_mixup(example):
     chosen = batch_augmentations({"mixup": {}, "own_parts:Gain": {}, "random_crop": {"frames": 9}})
     steps = compose(chosen).steps
     assert [type(step).__name__ for step in steps] == ["RandomCrop", "Gain", "Mixup"]
+
+
+def test_the_strength_of_an_own_part_is_set_and_gridded(example):
+    key = "batch_augmentation.own_parts:Gain.spread"
+    (row,) = load_study(example, overrides=[f"{key}=0.7"]).rows
+    assert row.config.batch_augmentation["own_parts:Gain"].spread == 0.7
+    grid = example.parent / "grid.yaml"
+    grid.write_text(f"study: g\ngrid: {{'{key}': [0.1, 0.2]}}\n", encoding="utf-8")
+    rows = load_study(grid).rows
+    assert [row.name for row in rows] == ["spread=0.1", "spread=0.2"]
+    assert [row.config.batch_augmentation["own_parts:Gain"].spread for row in rows] == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("training.epochs", ("training", "epochs")),
+        ("batch_augmentation.my.parts:Gain.spread", ("batch_augmentation", "my.parts:Gain.spread")),
+        ("my.parts:Gain.spread", ("my.parts:Gain", "spread")),
+        ("parts:Gain", ("parts:Gain", "")),
+    ],
+)
+def test_a_part_of_ones_own_is_one_word_of_a_key(key, words):
+    assert split_key(key) == words
 
 
 def test_parts_are_named_by_an_entry_point(example, monkeypatch):
