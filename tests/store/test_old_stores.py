@@ -19,8 +19,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from packaging.version import Version
 from old_stores.make_store import FOLDER, write_clips
+from packaging.version import Version
 
 from asc_study.cli import cli
 
