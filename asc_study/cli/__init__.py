@@ -1,6 +1,8 @@
 """The command line: parse, call, print. Heavy imports are inside the commands, so that ``--help`` is instant."""
 
+import os
 import sys
+import traceback
 
 import click
 
@@ -32,12 +34,23 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception:  # a fault of ours or of a library, whose text may hold an address in full
+        click.echo(_without_secrets(traceback.format_exc()), err=True, nl=False)
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _fail(message: str, status: int) -> None:
-    click.echo(f"asc-study: {' '.join(message.split())}", err=True)
+    click.echo(f"asc-study: {' '.join(_without_secrets(message).split())}", err=True)
     sys.exit(status)
+
+
+def _without_secrets(text: str) -> str:
+    """The text without the secrets of the addresses in the environment and on the command line."""
+    from asc_study.store.addresses import scrubbed
+
+    given = [argument.rpartition("--storage=")[2] for argument in sys.argv[1:] if "://" in argument]
+    return scrubbed(text, os.environ.get("MLFLOW_TRACKING_URI", ""), *given)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -44,12 +44,16 @@ class _ManyValues(click.Command):
 
 def _store() -> "Tracker":
     """The existing store; an empty one has no runs to work on."""
-    from asc_study.store.addresses import tracking_uri
+    from asc_study.store.addresses import address_line, tracking_uri
     from asc_study.store.tracking import open_existing
 
     tracker = open_existing()
     if tracker is None:
-        raise InputError(f"there is no tracking store {tracking_uri()}: run a study here first, or import a system")
+        raise InputError(
+            address_line(
+                tracking_uri(), "there is no tracking store {address}: run a study here first, or import a system"
+            )
+        )
     return tracker
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asc_study.base.errors import InputError
 from asc_study.base.locks import file_lock
 from asc_study.search.claims import try_once_more
-from asc_study.store.addresses import SQLITE, masked, reason_of, require_sqlite, tracking_uri
+from asc_study.store.addresses import SQLITE, address_line, require_sqlite, tracking_uri
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -44,18 +44,26 @@ def storage_url(chosen: str | None = None) -> str:
         chosen = f"{SQLITE}{folder / 'optuna.db'}"
     if "://" not in chosen:
         raise InputError(
-            f"--storage must be the URL of a database, got {chosen!r}: write {SQLITE}FILE or postgresql://user@host/name"
+            address_line(
+                chosen,
+                f"--storage must be the URL of a database, got '{{address}}': write {SQLITE}FILE or "
+                "postgresql://user@host/name",
+            )
         )
     if chosen.startswith("sqlite"):  # one storage has one name, wherever it is opened from: trials are claimed by it
         path = chosen.removeprefix(SQLITE)
         if path in (chosen, "", ":memory:") or "?" in path:
             raise InputError(
-                f"--storage of SQLite must be a file without '?' in its path, which workers share, got {chosen!r}: "
-                f"write {SQLITE}FILE"
+                address_line(
+                    chosen,
+                    "--storage of SQLite must be a file without '?' in its path, which workers share, got "
+                    f"'{{address}}': write {SQLITE}FILE",
+                )
             )
         return f"{SQLITE}{Path(path).resolve()}"
     if chosen.partition("://")[2].partition("/")[0].count("@") > 1:
-        raise InputError(f"--storage has more than one '@', got {masked(chosen)!r}: write those of a password as %40")
+        line = "--storage has more than one '@', got '{address}': write those of a password as %40"
+        raise InputError(address_line(chosen, line))
     for scheme in ("postgresql://", "postgres://"):
         if chosen.startswith(scheme) and find_spec("psycopg2") is None:
             return f"postgresql+psycopg://{chosen.removeprefix(scheme)}"
@@ -133,8 +141,11 @@ def open_study(url: str, name: str, directions: Mapping[str, "Direction"], ident
     recorded = study.user_attrs.get(_RECORD)
     if not isinstance(recorded, dict):
         raise InputError(
-            f"the storage {masked(url)} has a study {name!r} that no search made: rename the search, or use another "
-            "storage"
+            address_line(
+                url,
+                f"the storage {{address}} has a study {name!r} that no search made: rename the search, or use another "
+                "storage",
+            )
         )
     _require_equal(name, url, recorded, json.loads(json.dumps(identity)))
     return study
@@ -168,10 +179,12 @@ def storage_errors(url: str) -> Iterator[None]:
 def cannot_use(url: str, error: Exception) -> InputError:
     """One line for whatever a database or its driver says."""
     cause = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
-    reason = reason_of(url, cause)
+    hint = ""
     if isinstance(error, ImportError) and url.startswith("postgres"):
-        reason += " (pip install asc-study[postgresql] and write postgresql+psycopg://...)"
-    return InputError(f"the Optuna storage {masked(url)} cannot be used: {reason}: check --storage")
+        hint = " (pip install asc-study[postgresql] and write postgresql+psycopg://...)"
+    return InputError(
+        address_line(url, f"the Optuna storage {{address}} cannot be used: {{reason}}{hint}: check --storage", cause)
+    )
 
 
 def _engine_options(url: str) -> dict[str, Any]:
@@ -186,8 +199,11 @@ def _require_equal(name: str, url: str, recorded: Mapping[str, Any], wanted: Map
     for part in wanted:
         if recorded.get(part) != wanted[part]:
             raise InputError(
-                f"the search {name!r} in {masked(url)} was begun with other {_NAMES.get(part, part)}: "
-                f"{_difference(part, recorded.get(part), wanted[part])}: rename the search, or use another storage"
+                address_line(
+                    url,
+                    f"the search {name!r} in {{address}} was begun with other {_NAMES.get(part, part)}: "
+                    f"{_difference(part, recorded.get(part), wanted[part])}: rename the search, or use another storage",
+                )
             )
 
 

@@ -19,6 +19,7 @@ from asc_study.search.space import suggest
 from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
+from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import signs_of_life, whereabouts
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
@@ -157,8 +158,9 @@ class TrialRun:
             self._end("KILLED", "interrupted")
             raise
         except Exception as error:  # Keras', MLflow's or the disk's: no trial's failure may end the others
-            self._end("FAILED", "failed", failure_reason(error))
-            self._trial.set_user_attr(FAILURE, failure_reason(error))
+            reason = scrubbed(failure_reason(error), self._setting.tracker.uri)
+            self._end("FAILED", "failed", reason)
+            self._trial.set_user_attr(FAILURE, reason)
             raise
         self._end("FINISHED", "complete")
         return values

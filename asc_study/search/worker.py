@@ -29,7 +29,7 @@ from asc_study.search.file import Search
 from asc_study.search.sampler import make_pruner, make_sampler
 from asc_study.search.storage import open_storage, quiet_optuna, storage_errors
 from asc_study.search.trial import Setting, State, Trainer, TrialOutcome, TrialRun, begin_training
-from asc_study.store.addresses import masked
+from asc_study.store.addresses import masked, scrubbed
 from asc_study.store.claims import run_lock, settle_abandoned
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
@@ -162,7 +162,7 @@ class _Objective:
             self._give_back(trial)
             raise
         except Exception as error:  # of the sampler or the training: told, and left to Optuna
-            self._end("failed", reason=failure_reason(error))
+            self._end("failed", reason=scrubbed(failure_reason(error), self._setting.tracker.uri))
             raise
         self._end("complete", values)
         return values

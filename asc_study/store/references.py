@@ -6,6 +6,7 @@ from typing import Final
 
 from asc_study.base.errors import InputError
 from asc_study.base.schema import did_you_mean
+from asc_study.store.addresses import address_line
 from asc_study.store.tracking import RunRecord, Tracker
 
 #: How runs can be named, for error lines.
@@ -38,7 +39,7 @@ def find_runs(tracker: Tracker, reference: str) -> list[RunRecord]:
     if _RUN_ID.fullmatch(reference):
         record = tracker.run(reference)
         if record is None:
-            raise InputError(f"there is no run {reference} in {tracker.uri}: {FORMS}")
+            raise InputError(address_line(tracker.uri, f"there is no run {reference} in {{address}}: {FORMS}"))
         if record.status != "FINISHED" or record.tags.get("asc.kind") not in SYSTEM_KINDS:
             kind = record.tags.get("asc.kind", "none")
             raise InputError(
@@ -51,7 +52,8 @@ def find_runs(tracker: Tracker, reference: str) -> list[RunRecord]:
         raise InputError(f"{reference!r} names no run: {FORMS}")
     finished = finished_systems(tracker, study)
     if not finished:
-        raise InputError(f"study {study!r} of {reference!r} has no finished runs in {tracker.uri}: run it first")
+        line = f"study {study!r} of {reference!r} has no finished runs in {{address}}: run it first"
+        raise InputError(address_line(tracker.uri, line))
     records = [record for record in finished if record.tags.get("asc.row") == row]
     if not records and (match := re.fullmatch(r"(.+) \[([0-9a-f]{10})\]", row)):  # as the leaderboard writes it
         row = match[1]

@@ -21,6 +21,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.locks import file_lock
 from asc_study.store.addresses import (
     SQLITE,
+    address_line,
     cannot_open,
     cannot_write,
     require_database,
@@ -152,8 +153,11 @@ class Tracker:
                     raise cannot_write(self.uri, error) from None
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             raise InputError(
-                f"the experiment {study!r} was deleted in {self.uri}: restore it with "
-                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or rename the study"
+                address_line(
+                    self.uri,
+                    f"the experiment {study!r} was deleted in {{address}}: restore it with "
+                    f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or rename the study",
+                )
             )
         return str(experiment.experiment_id) if experiment else None
 

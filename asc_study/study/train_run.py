@@ -16,6 +16,7 @@ from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
+from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life, whereabouts
 from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.study.launch import Launch
@@ -104,7 +105,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
             tracker.finish(run_id, "KILLED")  # its checkpoint stays: the next launch goes on from it
         raise
     except Exception as error:  # Keras', MLflow's or the disk's: no run's failure may end the others
-        reason = failure_reason(error)
+        reason = scrubbed(failure_reason(error), launch.tracking_uri)
         if tracker and run_id:
             tracker.finish(run_id, "FAILED", failure=reason)
             (cache_dir() / "checkpoints" / f"{run_id}.npz").unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.ensemble_rows import EnsembleRow
+from asc_study.store.addresses import scrubbed
 from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.systems.derived import Logged, existing, find_derived
 from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity, log_ensemble
@@ -99,7 +100,8 @@ def _make(
             return EnsembleOutcome(row.name, seed, "waits", reason=reason), ""
         logged = _log(tracker, study, row, records)
     except Exception as error:  # a bad input, scikit-learn's, MLflow's or the disk's: the others are made all the same
-        return EnsembleOutcome(row.name, seed, "failed", reason=failure_reason(error)), ""
+        reason = scrubbed(failure_reason(error), tracker.uri)
+        return EnsembleOutcome(row.name, seed, "failed", reason=reason), ""
     if logged.name != row.name:  # the row was renamed in the study file
         name = f"{row.name} seed {seed}"
         tracker.set_tags(logged.run_id, {"asc.row": row.name, "mlflow.runName": name})
