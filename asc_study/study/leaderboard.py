@@ -15,7 +15,7 @@ from asc_study.base.text_table import text_table
 from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import load_study
-from asc_study.store.addresses import tracking_uri
+from asc_study.store.addresses import address_line, tracking_uri
 from asc_study.store.references import finished_systems
 from asc_study.store.tracking import RunRecord, Tracker, open_existing
 
@@ -46,7 +46,8 @@ def study_leaderboard(study: str) -> tuple[str, pd.DataFrame]:
     figures = parse_published(published, f"the published figures of {study}") if published else None
     board = leaderboard(tracker, study, order=order, published=figures) if tracker else None
     if board is None or board.empty or not board["seeds"].any():
-        raise InputError(f"study {study!r} has no finished runs in {tracking_uri()}: run it, or name another one")
+        line = f"study {study!r} has no finished runs in {{address}}: run it, or name another one"
+        raise InputError(address_line(tracking_uri(), line))
     return study, board
 
 

@@ -3,9 +3,10 @@ import math
 
 import pytest
 
+from asc_study.base.errors import InputError
 from asc_study.settings.published import parse_published
 from asc_study.store.tracking import Tracker
-from asc_study.study.leaderboard import leaderboard, render, to_json
+from asc_study.study.leaderboard import leaderboard, render, study_leaderboard, to_json
 
 
 def log(tracker: Tracker, row: str, seed: int, accuracy: float, *, combination: str, status: str = "FINISHED", **tags):
@@ -83,3 +84,9 @@ def test_published_figures_stand_beside_ours_and_alone(tracker):
     assert lines[3].split() == ["zero", "-", "0", "-", "[50.0]", "-", "-", "-", "[40.0]"]
     assert "82.0 ± 2.8 [81.5]" in lines[4]
     assert lines[-1] == "[ ]: published: Paper 1"
+
+
+def test_a_study_without_runs_is_refused_without_the_secret_of_the_server(tracker, monkeypatch):
+    monkeypatch.setattr("asc_study.study.leaderboard.tracking_uri", lambda: "http://u:hunter2@127.0.0.1:5000")
+    with pytest.raises(InputError, match=r"'x' has no finished runs in http://\*\*\*@127\.0\.0\.1:5000: run it"):
+        study_leaderboard("x")
