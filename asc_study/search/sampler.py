@@ -82,7 +82,8 @@ class _Hyperband(PrunerOptions):
         return self
 
 
-_SAMPLERS: Final[Mapping[str, type[SamplerOptions]]] = {
+#: Name -> options, of every sampler of a search.
+SAMPLERS: Final[Mapping[str, type[SamplerOptions]]] = {
     "tpe": _Tpe,
     "random": SamplerOptions,
     "grid": SamplerOptions,
@@ -91,7 +92,8 @@ _SAMPLERS: Final[Mapping[str, type[SamplerOptions]]] = {
     "gp": _Gp,
 }
 
-_PRUNERS: Final[Mapping[str, type[PrunerOptions]]] = {
+#: Name -> options, of every pruner of a search.
+PRUNERS: Final[Mapping[str, type[PrunerOptions]]] = {
     "none": PrunerOptions,
     "median": _Median,
     "hyperband": _Hyperband,
@@ -109,7 +111,7 @@ def sampler_options(raw: Mapping[str, Any], *, where: str, objectives: int) -> S
     InputError
         If its name or an option is unknown, a package that it needs is not installed, or it knows one objective only.
     """
-    options: SamplerOptions = _options(_SAMPLERS, raw, "sampler", where)
+    options: SamplerOptions = _options(SAMPLERS, raw, "sampler", where)
     if objectives > 1 and options.name == "cmaes":
         raise InputError(
             f"{where}: the sampler 'cmaes' knows one objective only, got {objectives}: use nsga2, tpe, gp or random"
@@ -131,7 +133,7 @@ def pruner_options(raw: Mapping[str, Any], *, where: str, objectives: int) -> Pr
     InputError
         If its name or an option is unknown, or there is more than one objective.
     """
-    options: PrunerOptions = _options(_PRUNERS, raw, "pruner", where)
+    options: PrunerOptions = _options(PRUNERS, raw, "pruner", where)
     if objectives > 1 and options.name != "none":
         raise InputError(
             f"{where}: trials can be pruned by one objective only, got the pruner {options.name!r} with {objectives} "

@@ -77,7 +77,8 @@ class CategoricalParameter(_Parameter):
 Parameter = FloatParameter | IntParameter | CategoricalParameter
 Space = Mapping[str, Parameter]
 
-_TYPES: Final[Mapping[str, type[Parameter]]] = {
+#: Name -> parameter, of every type of a space.
+TYPES: Final[Mapping[str, type[Parameter]]] = {
     "float": FloatParameter,
     "int": IntParameter,
     "categorical": CategoricalParameter,
@@ -98,11 +99,11 @@ def parse_space(raw: Mapping[str, Mapping[str, Any]], *, where: str) -> Space:
     for name, settings in raw.items():
         _require_free(name, where)
         kind = settings.get("type")
-        if not isinstance(kind, str) or kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in TYPES:
             raise InputError(
                 f"{where}: `space.{name}.type` must be float, int or categorical, got {shown(kind)}: name one"
             )
-        parameter = validate(_TYPES[kind], dict(settings), where=where, path=f"space.{name}")
+        parameter = validate(TYPES[kind], dict(settings), where=where, path=f"space.{name}")
         _check_values(parameter, f"{where}: `space.{name}`")
         if isinstance(parameter, CategoricalParameter):
             for setting in parameter.labelled().values():
