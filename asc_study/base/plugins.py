@@ -91,6 +91,6 @@ def _import(kind: str, point: EntryPoint) -> Any:
     except Exception as error:  # no such module or name, or whatever that module's own code raises
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{kind} {point.value!r} cannot be imported ({type(error).__name__}: {reason}): write module.object and "
+            f"{kind} {point.value!r} cannot be imported ({type(error).__name__}: {reason}): write module:object and "
             "start in the folder of the module, or install it"
         ) from None

@@ -134,4 +134,4 @@ def test_an_archive_is_small_and_names_no_folder_of_a_person(archive: Path) -> N
     with tarfile.open(archive) as tar:
         for member in tar:
             content = tar.extractfile(member).read()
-            assert not re.search(rb"/home/|/root/|/Users/", content), member.name
+            assert not re.search(rb"/(home|root|Users)/", content), member.name
