@@ -181,7 +181,7 @@ def test_every_metric_stands_there() -> None:
     # What is measured of each epoch is named where it is measured, and of a fusion each metric has a change.
     of_epochs = {name for name in listed_metrics() if name.startswith("epoch/")} - known
     assert "epoch/objective" in of_epochs  # of a trial; the others are held by the next test, which trains
-    assert listed_metrics() - of_epochs - {"change/<metric>"} == known
+    assert listed_metrics() - of_epochs - {"test/change_<metric>"} == known
     used = set(texts("training", "search", "study"))
     assert {name.removeprefix("epoch/") for name in of_epochs} <= used
 

@@ -5,9 +5,10 @@ computes the metrics, tables and figures take their headings from it. A new metr
 is the mean or the difference of others needs nothing else, any other is computed in `asc_study.evaluation.metrics`,
 `asc_study.evaluation.calibration` or `asc_study.models.cost`.
 
-Names: MLflow groups charts by the part before the slash. Those of the test split are ``test/...``, ``device/...``,
-``scene/...``, ``gap/...``; of validation everything stands under ``validation/``. ``<metric>_lo`` and ``<metric>_hi``
-are the ends of an interval.
+Names in MLflow, which groups charts by the part before the slash: ``<split>/<name>``, where the split is ``test``,
+``validation`` (what runs are chosen by) or ``holdout`` (devices kept out of a search's trainings), or ``cost`` and
+``epoch`` for what is measured on none. ``<metric>_lo`` and ``<metric>_hi`` are the ends of an interval. Stores written
+before this scheme hold other names: `today` gives those of now.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ class Metric:
     Attributes
     ----------
     name
-        Without its split: ``acc_avg``, ``device/acc_s3``; of a metric of no split the whole name.
+        Without its split: ``acc_avg``, ``device_acc_s3``; of a metric of no split the whole name.
     direction
         Whether a higher or a lower value is better; None if neither is.
     unit
@@ -97,10 +98,27 @@ class Subset:
 
 
 def full_name(name: str, split: str) -> str:
-    """The name that MLflow has for a metric of a split: ``validation/device_acc_s3`` for ``device/acc_s3``."""
-    if split == "test":
-        return name if "/" in name else f"test/{name}"
-    return f"{split}/{name.replace('/', '_')}"
+    """The name that MLflow has for a metric of a split: ``validation/device_acc_s3`` for ``device_acc_s3``."""
+    return f"{split}/{name}"
+
+
+#: What names began with before every one began with its split, and what they begin with now.
+_FORMERLY: Final = {
+    "device/": "test/device_",
+    "scene/": "test/scene_",
+    "gap/": "test/gap_",
+    "change/": "test/change_",
+    "calibration/test_": "test/calibrated_",
+    "calibration/": "validation/",
+}
+
+
+def today(name: str) -> str:
+    """The present name of a metric that an earlier version logged: ``test/device_acc_a`` for ``device/acc_a``."""
+    for former, present in _FORMERLY.items():
+        if name.startswith(former):
+            return present + name.removeprefix(former)
+    return name
 
 
 _HEADINGS: Final = {"BC": "B&C"}
@@ -127,15 +145,15 @@ METRICS: Final = (
     *(_accuracy(subset.metric, subset.heading, column=True) for subset in SUBSETS),
     Metric("log_loss", "minimize", "nats", heading="log loss", digits=2, column=True, objective=True),
     _accuracy(ALL_CLIPS.metric, "Avg acc.", column=True),
-    _accuracy("acc_macro", mean_of="scene/acc_"),
-    _accuracy("acc_device_macro", mean_of="device/acc_"),
-    Metric("gap/A_to_unseen", "minimize", "share", objective=True, difference_of=("acc_A", "acc_s4-s6")),
-    *(_accuracy(f"device/acc_{device}", device) for device in DEVICES),
-    *(_accuracy(f"scene/acc_{scene}", scene) for scene in (*SCENES, *SCENE_GROUPS)),
+    _accuracy("acc_macro", mean_of="scene_acc_"),
+    _accuracy("acc_device_macro", mean_of="device_acc_"),
+    Metric("gap_A_to_unseen", "minimize", "share", objective=True, difference_of=("acc_A", "acc_s4-s6")),
+    *(_accuracy(f"device_acc_{device}", device) for device in DEVICES),
+    *(_accuracy(f"scene_acc_{scene}", scene) for scene in (*SCENES, *SCENE_GROUPS)),
     Metric("ece", "minimize", "share"),
-    Metric("calibration/temperature", None, "", per_split=False, digits=2),
-    Metric("calibration/test_ece", "minimize", "share", per_split=False),
-    Metric("calibration/test_log_loss", "minimize", "nats", per_split=False, digits=2),
+    Metric("validation/temperature", None, "", per_split=False, digits=2),
+    Metric("test/calibrated_ece", "minimize", "share", per_split=False),
+    Metric("test/calibrated_log_loss", "minimize", "nats", per_split=False, digits=2),
     _cost("parameters", "parameters", objective=True),
     _cost("model_kb", "kB", objective=True),
     _cost("nonzero_kb", "kB", objective=True),
@@ -172,9 +190,7 @@ def direction(metric: str) -> Direction:
     """
     known = _BY_FULL_NAME.get(metric) or _BY_FULL_NAME.get(metric.removesuffix("_lo").removesuffix("_hi"))
     if known is None or known.direction is None:
-        raise InputError(
-            f"metric {shown(metric)} has no declared direction: use a test/, validation/, gap/ or cost/ metric"
-        )
+        raise InputError(f"metric {shown(metric)} has no declared direction: use a test/, validation/ or cost/ metric")
     return known.direction
 
 
@@ -195,6 +211,7 @@ def require_objective(metric: str) -> str:
 
     known = {entry.name: entry for entry in METRICS if entry.objective and entry.per_split}
     named = {entry.validation_name: name for name, entry in known.items()}
+    metric = today(metric)
     name = named.get(metric, metric.removeprefix("validation/"))
     if name.startswith("test/"):
         raise InputError(f"nothing is chosen on the test split, got the objective {shown(metric)}: use {name[5:]!r}")

@@ -155,8 +155,8 @@ def calibration_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     Returns
     -------
     dict
-        ``<split>/ece`` for each table; with validation ``calibration/temperature``, fitted there; with both
-        ``calibration/test_ece`` and ``calibration/test_log_loss``, test after that temperature.
+        ``<split>/ece`` for each table; with validation ``validation/temperature``, fitted there; with both
+        ``test/calibrated_ece`` and ``test/calibrated_log_loss``, test after that temperature.
 
     Raises
     ------
@@ -173,11 +173,11 @@ def calibration_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     if "validation" not in tables:
         return values
     temperature = fit_temperature(tables["validation"])
-    values["calibration/temperature"] = temperature
+    values["validation/temperature"] = temperature
     if "test" in tables:
         calibrated = with_temperature(tables["test"], temperature)
-        values["calibration/test_ece"] = expected_calibration_error(calibrated)
-        values["calibration/test_log_loss"] = evaluate(calibrated, intervals=False)["test/log_loss"]
+        values["test/calibrated_ece"] = expected_calibration_error(calibrated)
+        values["test/calibrated_log_loss"] = evaluate(calibrated, intervals=False)["test/log_loss"]
     return values
 
 

@@ -172,9 +172,9 @@ def _mean(shares: Sequence[Weights]) -> Weights:
 
 def _details(clips: _Clips, draws: LocationDraws) -> dict[str, Weights]:
     """Accuracy of every device and every class, one value a draw."""
-    values = {f"device/acc_{name}": draws.mean(clips.correct, clips.device == name) for name in DEVICES}
+    values = {f"device_acc_{name}": draws.mean(clips.correct, clips.device == name) for name in DEVICES}
     for k, name in enumerate(clips.classes):
-        values[f"scene/acc_{name}"] = draws.mean(clips.correct, clips.label == k)
+        values[f"scene_acc_{name}"] = draws.mean(clips.correct, clips.label == k)
     return values
 
 

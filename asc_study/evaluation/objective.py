@@ -53,7 +53,7 @@ def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Obj
     ----------
     metric
         A metric's name without its split: ``acc_avg``, ``acc_device_macro``, ``acc_s4-s6``, ``log_loss``,
-        ``gap/A_to_unseen``, ``device/acc_s3``, ``scene/acc_tram`` ...; or as MLflow has it for validation.
+        ``gap_A_to_unseen``, ``device_acc_s3``, ``scene_acc_tram`` ...; or as MLflow has it for validation.
     context
         Context columns of the n clips (a predictions table will do).
     classes
@@ -69,8 +69,8 @@ def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Obj
     everything = np.full(count, 1 / count)
     device, scene = context["device"].to_numpy(str), context["scene"].to_numpy(str)
     masks = groups(context)
-    masks |= {f"device/acc_{known}": device == known for known in DEVICES}
-    masks |= {f"scene/acc_{known}": scene == known for known in classes}
+    masks |= {f"device_acc_{known}": device == known for known in DEVICES}
+    masks |= {f"scene_acc_{known}": scene == known for known in classes}
     weights = {known: mask / max(mask.sum(), 1) for known, mask in masks.items() if mask.any()}
     for entry in METRICS:
         if entry.mean_of:

@@ -98,8 +98,8 @@ def device_figure(metrics: Mapping[str, float]) -> go.Figure:
             x=[label], y=[value], error_y=interval, marker_color=colour, text=[f"{value:.1f}"], showlegend=False
         )
         figure.add_trace(bar.update(textposition="inside", insidetextanchor="start"), 1, 1)
-        heard = [device for device in devices if f"device/acc_{device}" in metrics]
-        values = [100 * metrics[f"device/acc_{device}"] for device in heard]
+        heard = [device for device in devices if f"test/device_acc_{device}" in metrics]
+        values = [100 * metrics[f"test/device_acc_{device}"] for device in heard]
         text = [f"{value:.0f}" for value in values]
         figure.add_trace(go.Bar(x=heard, y=values, marker_color=colour, text=text, showlegend=False), 1, 2)
     figure.update_xaxes(categoryorder="array", categoryarray=list(DEVICES), row=1, col=2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from asc_study.base.errors import InputError, shown
-from asc_study.base.metric_table import METRICS, Direction, direction, full_name
+from asc_study.base.metric_table import METRICS, Direction, direction, full_name, today
 from asc_study.base.schema import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ OBJECTIVES: Final = tuple(metric.validation_name for metric in METRICS if metric
 
 #: Ends of intervals and the chosen epoch belong to one training.
 _OF_ONE_TRAINING: Final = ("_lo", "_hi", "epoch/chosen")
-
-_OF_TEST: Final = ("test/", "device/", "scene/", "gap/")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Target:
 
 def device_metric(device: str) -> str:
     """The validation accuracy on one device."""
-    return full_name(f"device/acc_{device}", "validation")
+    return full_name(f"device_acc_{device}", "validation")
 
 
 def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
@@ -57,8 +55,8 @@ def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
     """
     targets = []
     for name in names:
-        metric = HOLDOUT_METRIC if name in (HOLDOUT, HOLDOUT_METRIC) else name
-        if metric.startswith(_OF_TEST):
+        metric = HOLDOUT_METRIC if name in (HOLDOUT, HOLDOUT_METRIC) else today(name)
+        if metric.startswith("test/"):
             raise InputError(
                 f"{where}: nothing is chosen on the test split, got the objective {shown(name)}: use {HOLDOUT}, or a "
                 "validation/ or cost/ metric"

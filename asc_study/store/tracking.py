@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.errors import InputError
 from asc_study.base.locks import file_lock
+from asc_study.base.metric_table import today
 from asc_study.store.addresses import (
     SQLITE,
     address_line,
@@ -349,6 +350,6 @@ def _record(run: "Run") -> RunRecord:
         status=run.info.status,
         tags=dict(run.data.tags),
         params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
+        metrics={today(name): value for name, value in run.data.metrics.items()},
         start_seconds=run.info.start_time / 1000,
     )

@@ -177,7 +177,7 @@ def _log_result(
         }
         (folder / "training.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
     model_id = tracker.log_keras_model(run_id, result.model)
-    tracker.log_metrics(run_id, metrics, len(result.history), model_id=model_id)
+    tracker.log_metrics(run_id, metrics, model_id=model_id)
     tracker.finish(run_id)
     return metrics
 

@@ -195,7 +195,7 @@ def _log(tracker: Tracker, run: Derived) -> Logged:
             page = summary_page(run.name, run.tables, metrics, more=run.figures)
             (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
         tracker.log_path(run_id, run.path)
-        tracker.log_metrics(run_id, metrics, len(run.path))
+        tracker.log_metrics(run_id, metrics)
         status, failure = "FINISHED", ""
     finally:
         tracker.finish(run_id, status, failure=failure)

@@ -233,7 +233,9 @@ def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logge
     """Log a fusion as a run of kind ``fusion``, with the change per device subset against its parts."""
     fine, coarse = ([member.record for member in group] for group in (fusion.fine, fusion.coarse))
     shown = _with_result(fusion, name)
-    changes = {f"change/{key.removeprefix('test/')}": v for key, v in fusion.change.items() if key.startswith("test/")}
+    changes = {
+        f"test/change_{key.removeprefix('test/')}": v for key, v in fusion.change.items() if key.startswith("test/")
+    }
     derived = Derived(
         identity=fusion_identity(fusion.options, fine, coarse),
         study=study,

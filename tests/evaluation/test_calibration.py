@@ -174,17 +174,17 @@ def test_metrics_of_both_splits():
     assert list(metrics) == [
         "test/ece",
         "validation/ece",
-        "calibration/temperature",
-        "calibration/test_ece",
-        "calibration/test_log_loss",
+        "validation/temperature",
+        "test/calibrated_ece",
+        "test/calibrated_log_loss",
     ]
-    assert metrics["calibration/temperature"] == pytest.approx(2.0, rel=0.03)
+    assert metrics["validation/temperature"] == pytest.approx(2.0, rel=0.03)
     assert metrics["test/ece"] > 0.1
-    assert metrics["calibration/test_ece"] < 0.02
+    assert metrics["test/calibrated_ece"] < 0.02
     # On well calibrated predictions the log loss is their entropy.
     q = softmax(np.log(tables["test"][list(SCENES)].to_numpy()) / 2, axis=1)
-    assert metrics["calibration/test_log_loss"] == pytest.approx(-(q * np.log(q)).sum(axis=1).mean(), rel=0.02)
-    for name in metrics.keys() - {"calibration/temperature"}:
+    assert metrics["test/calibrated_log_loss"] == pytest.approx(-(q * np.log(q)).sum(axis=1).mean(), rel=0.02)
+    for name in metrics.keys() - {"validation/temperature"}:
         assert direction(name) == "minimize"
 
 
@@ -192,14 +192,14 @@ def test_test_labels_do_not_touch_the_temperature():
     validation, test = sampled(2.0, clips=500), sampled(1.0, clips=500, seed=1, split="test")
     permuted = test.assign(scene=np.random.default_rng(0).permutation(test["scene"]))
     straight, other = (calibration_metrics({"test": t, "validation": validation}) for t in (test, permuted))
-    assert straight["calibration/temperature"] == other["calibration/temperature"]
-    assert straight["calibration/test_log_loss"] < other["calibration/test_log_loss"]
+    assert straight["validation/temperature"] == other["validation/temperature"]
+    assert straight["test/calibrated_log_loss"] < other["test/calibrated_log_loss"]
 
 
 def test_metrics_of_one_split():
     validation, test = sampled(2.0, clips=100), sampled(2.0, clips=100, split="test")
     assert list(calibration_metrics({"test": test})) == ["test/ece"]
-    assert list(calibration_metrics({"validation": validation})) == ["validation/ece", "calibration/temperature"]
+    assert list(calibration_metrics({"validation": validation})) == ["validation/ece", "validation/temperature"]
     assert calibration_metrics({}) == {}
 
 

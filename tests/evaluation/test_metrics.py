@@ -35,13 +35,13 @@ def test_metrics_by_hand():
     assert metrics["test/acc_BC"] == 0.5
     assert metrics["test/acc_s1-s3"] == 0.0
     assert metrics["test/acc_s4-s6"] == 1.0
-    assert metrics["gap/A_to_unseen"] == 0.0
+    assert metrics["test/gap_A_to_unseen"] == 0.0
     # recalls: indoor 2 of 3, outdoor 1 of 2, transportation 1 of 1
     assert metrics["test/acc_macro"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
     assert metrics["test/log_loss"] == pytest.approx(-sum(map(math.log, (0.8, 0.5, 0.3, 1.0, 0.3, 0.5))) / 6)
-    assert metrics["device/acc_c"] == 1.0
-    assert metrics["scene/acc_outdoor"] == 0.5
-    assert "device/acc_s6" not in metrics
+    assert metrics["test/device_acc_c"] == 1.0
+    assert metrics["test/scene_acc_outdoor"] == 0.5
+    assert "test/device_acc_s6" not in metrics
 
 
 def test_log_loss_of_an_impossible_class_is_finite():

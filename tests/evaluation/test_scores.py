@@ -111,7 +111,7 @@ def test_scores_by_hand():
     assert metrics["test/acc_BC"] == 0.0
     assert metrics["test/acc_s1-s3"] == 1.0
     assert metrics["test/acc_s4-s6"] == 0.5
-    assert metrics["gap/A_to_unseen"] == 0.5
+    assert metrics["test/gap_A_to_unseen"] == 0.5
     # recalls: indoor 2 of 2, outdoor 0 of 1, transportation 2 of 3
     assert metrics["test/acc_macro"] == pytest.approx((1 + 0 + 2 / 3) / 3)
     assert imported.notes == (

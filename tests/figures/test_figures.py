@@ -35,7 +35,7 @@ def test_cdn_page_is_small():
 def test_device_figure_shows_every_subset_and_device():
     metrics = evaluate(table())
     bars = {x: y for trace in device_figure(metrics).data for x, y in zip(trace.x, trace.y, strict=True)}
-    assert bars["s4"] == 100 * metrics["device/acc_s4"]
+    assert bars["s4"] == 100 * metrics["test/device_acc_s4"]
     assert bars["s4-s6<br>(unseen)"] == 100 * metrics["test/acc_s4-s6"]
     assert len(bars) == 4 + len(DEVICES)
 

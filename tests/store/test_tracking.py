@@ -31,11 +31,11 @@ def test_environment_variable_wins(isolated: Path, monkeypatch: pytest.MonkeyPat
 
 def test_run_round_trip(tracker: Tracker):
     run_id = tracker.create_run("s", "r", {"asc.kind": "train", "asc.signature": "f00"}, {"a.b": 1, "c": [1, 2]})
-    tracker.log_metrics(run_id, {"test/acc_s1-s3": 0.5, "gap/A_to_unseen": 0.25}, 3)
+    tracker.log_metrics(run_id, {"test/acc_s1-s3": 0.5, "test/gap_A_to_unseen": 0.25}, 3)
     (record,) = tracker.runs("s", kind="train")
     assert (record.status, record.signature, record.identity) == ("RUNNING", "f00", "f00")
     assert record.params == {"a.b": "1", "c": "[1, 2]"}
-    assert record.metrics == {"test/acc_s1-s3": 0.5, "gap/A_to_unseen": 0.25}
+    assert record.metrics == {"test/acc_s1-s3": 0.5, "test/gap_A_to_unseen": 0.25}
     tracker.finish(run_id, "FAILED", failure="the loss became nan")
     (record,) = tracker.runs("s")
     assert (record.status, record.failure) == ("FAILED", "the loss became nan")

@@ -137,7 +137,9 @@ def test_run_logs_the_contract(launched: Launched):
         assert record.tags["asc.signature_short"] == record.signature[:10]
         assert record.tags["asc.git_commit"]
         assert {"test/acc_A", "test/acc_BC", "test/acc_s1-s3", "test/acc_s4-s6", "test/acc_avg"} <= set(record.metrics)
-        assert {"validation/acc_avg", "gap/A_to_unseen", "device/acc_s6", "scene/acc_bus"} <= set(record.metrics)
+        assert {"validation/acc_avg", "test/gap_A_to_unseen", "test/device_acc_s6", "test/scene_acc_bus"} <= set(
+            record.metrics
+        )
         assert {"cost/parameters", "cost/macs", "cost/model_kb", "cost/nonzero_kb"} <= set(record.metrics)
         assert record.metrics["cost/latency_ms"] > 0
         assert {"epoch/train_loss", "epoch/validation_acc", "epoch/learning_rate"} <= set(record.metrics)

@@ -34,7 +34,7 @@ def test_an_ensemble_run_holds_members_path_overlap_predictions_and_figures(shar
     for name, value in expected.items():
         assert record.metrics[name] == pytest.approx(value, abs=1e-6), name
     assert chosen.prefixes[-1]["test/acc_avg"] == pytest.approx(expected["test/acc_avg"])
-    assert {"calibration/temperature", "test/ece", "validation/acc_avg"} <= record.metrics.keys()
+    assert {"validation/temperature", "test/ece", "validation/acc_avg"} <= record.metrics.keys()
     steps = shared.client.get_metric_history(logged.run_id, "path/test_acc_avg")
     assert [step.value for step in steps] == [prefix["test/acc_avg"] for prefix in chosen.prefixes]
     assert len(read_predictions(shared.artifact(logged.run_id, "predictions/test.parquet"))) == 200

@@ -25,7 +25,7 @@ def test_two_stage_fusion_of_runs_is_the_product_of_their_means(shared, make_tab
     record = shared.run(logged.run_id)
     assert record.tags["asc.kind"] == "fusion"
     assert record.tags["asc.change_against"] == "fine: average of 2"
-    assert record.metrics["change/acc_s4-s6"] == pytest.approx(fusion.change["test/acc_s4-s6"])
+    assert record.metrics["test/change_acc_s4-s6"] == pytest.approx(fusion.change["test/acc_s4-s6"])
     assert record.metrics["test/acc_avg"] > before["test/acc_avg"]
     parts = pd.read_csv(shared.artifact(logged.run_id, "parts.csv"), index_col="system")
     assert list(parts.index) == [
