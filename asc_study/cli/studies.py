@@ -49,7 +49,7 @@ def plan(
       asc-study plan studies/demo.yaml --data DIR --explain
     """
     from asc_study.settings.study_file import load_study
-    from asc_study.store.tracking import open_existing
+    from asc_study.store.queries import open_existing
     from asc_study.study.launch import identify
     from asc_study.study.plan import explain as explain_orphans
     from asc_study.study.plan import make_plan, render_plan

@@ -45,16 +45,16 @@ class _ManyValues(click.Command):
 def _store() -> "Tracker":
     """The existing store; an empty one has no runs to work on."""
     from asc_study.store.addresses import address_line, tracking_uri
-    from asc_study.store.tracking import open_existing
+    from asc_study.store.queries import store_exists
+    from asc_study.store.tracking import Tracker
 
-    tracker = open_existing()
-    if tracker is None:
+    if not store_exists():
         raise InputError(
             address_line(
                 tracking_uri(), "there is no tracking store {address}: run a study here first, or import a system"
             )
         )
-    return tracker
+    return Tracker()
 
 
 @click.command("import")

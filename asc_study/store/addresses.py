@@ -139,8 +139,13 @@ def scrubbed(text: str, *uris: str) -> str:
     return text
 
 
-def require_sqlite(database: Path, own_tables: frozenset[str] = _MLFLOW_TABLES, *, writes: bool = False) -> None:
+def require_sqlite(database: Path, own_tables: frozenset[str] = _MLFLOW_TABLES, *, writes: bool = False) -> bool:
     """Create or look into the file, so that a path that cannot work is found at once; MLflow retries for long.
+
+    Returns
+    -------
+    bool
+        Whether it holds tables.
 
     Raises
     ------
@@ -158,6 +163,7 @@ def require_sqlite(database: Path, own_tables: frozenset[str] = _MLFLOW_TABLES, 
         raise OSError(str(error)) from None
     if tables and tables.isdisjoint(own_tables):  # not all need be there: another process may be creating them
         raise OSError("it is a database of something else")
+    return bool(tables)
 
 
 def require_server(uri: str) -> None:

@@ -15,7 +15,8 @@ from typing import Final
 import filelock
 
 from asc_study.base.locks import file_lock, lock_domain
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.tracking import Tracker
 
 #: A run that does not share our locks counts as alive for this long after its last sign of life.
 HEARTBEAT_LIMIT_SECONDS: Final = 600
@@ -29,7 +30,7 @@ def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileL
     return file_lock(f"run {tracking_uri} {study} {identity}", timeout_seconds=1)
 
 
-def is_alive(tracker: Tracker, record: RunRecord) -> bool:
+def is_alive(tracker: Reader, record: RunRecord) -> bool:
     """Whether a process still works on a run that is marked RUNNING."""
     if shares_locks(record):
         try:

@@ -7,7 +7,7 @@ from typing import Final
 from asc_study.base.errors import InputError
 from asc_study.base.schema import did_you_mean
 from asc_study.store.addresses import address_line
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import Reader, RunRecord
 
 #: How runs can be named, for error lines.
 FORMS: Final = "write STUDY/ROW (all its seeds), STUDY/ROW@SEED, STUDY/* or an MLflow run id"
@@ -18,7 +18,7 @@ SYSTEM_KINDS: Final = ("train", "imported", "ensemble", "fusion")
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
-def find_runs(tracker: Tracker, reference: str) -> list[RunRecord]:
+def find_runs(tracker: Reader, reference: str) -> list[RunRecord]:
     """The finished runs that ``reference`` names, one for each seed, the lowest seed first.
 
     Parameters
@@ -88,7 +88,7 @@ def find_runs(tracker: Tracker, reference: str) -> list[RunRecord]:
     return [by_seed[seed]]
 
 
-def finished_systems(tracker: Tracker, study: str) -> list[RunRecord]:
+def finished_systems(tracker: Reader, study: str) -> list[RunRecord]:
     """All finished runs of a study that hold predictions, the newest first; of repeated signatures the newest alone."""
     found: dict[str, RunRecord] = {}
     for record in tracker.runs(study):

@@ -16,8 +16,8 @@ from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import load_study
 from asc_study.store.addresses import address_line, tracking_uri
+from asc_study.store.queries import Reader, RunRecord, open_existing
 from asc_study.store.references import finished_systems
-from asc_study.store.tracking import RunRecord, Tracker, open_existing
 
 #: Marks a row whose seeds have several execution fingerprints.
 _MIXED: Final = "*"
@@ -51,7 +51,7 @@ def study_leaderboard(study: str) -> tuple[str, pd.DataFrame]:
     return study, board
 
 
-def launched_table(tracker: Tracker, study: str) -> tuple[list[str], str]:
+def launched_table(tracker: Reader, study: str) -> tuple[list[str], str]:
     """The rows of a study and its published figures (CSV text, maybe empty) as its newest launch had them."""
     for record in tracker.runs(study, kind="study"):
         with suppress(InputError, ValueError):
@@ -64,7 +64,7 @@ def launched_table(tracker: Tracker, study: str) -> tuple[list[str], str]:
 
 
 def leaderboard(
-    tracker: Tracker, study: str, *, order: Sequence[str] = (), published: pd.DataFrame | None = None
+    tracker: Reader, study: str, *, order: Sequence[str] = (), published: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Gather the finished systems of a study (trained, imported, combined), one row a combination, repeats averaged.
 

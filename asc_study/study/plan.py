@@ -10,7 +10,7 @@ from asc_study.base.provenance import fingerprint, other_facts, short_digest
 from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import is_alive
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import Reader, RunRecord
 from asc_study.study.train_run import RunSpec
 
 Status = Literal["new", "done", "failed", "running", "interrupted", "orphaned"]
@@ -105,7 +105,7 @@ def specs(study: Study, digest: str) -> list[RunSpec]:
     ]
 
 
-def make_plan(study: Study, digest: str, tracker: Tracker | None, *, same_fingerprint: bool = False) -> Plan:
+def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerprint: bool = False) -> Plan:
     """Compare the study with the store (None: there is no store yet). Changes nothing.
 
     With ``same_fingerprint`` only what the same back end, device and versions computed counts as done.
@@ -136,7 +136,7 @@ def make_plan(study: Study, digest: str, tracker: Tracker | None, *, same_finger
     return Plan(tuple(runs), tuple(orphans))
 
 
-def _status(tracker: Tracker | None, records: Sequence[RunRecord]) -> tuple[Status, RunRecord | None]:
+def _status(tracker: Reader | None, records: Sequence[RunRecord]) -> tuple[Status, RunRecord | None]:
     """The status of one signature and the run that shows it; ``records`` are the newest first."""
     by_status: dict[str, RunRecord] = {}
     for record in reversed(records):
@@ -174,7 +174,7 @@ def render_plan(study: Study, plan: Plan) -> str:
     return "\n".join(lines + [f"{status}: {STATUSES[status]}" for status, count in plan.counts.items() if count])
 
 
-def explain(study: Study, plan: Plan, tracker: Tracker | None) -> str:
+def explain(study: Study, plan: Plan, tracker: Reader | None) -> str:
     """What tells each orphaned run from the row of the study that is nearest to it: a line a difference.
 
     The nearest row is that of the same name, else the one with the fewest differences.

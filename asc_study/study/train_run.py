@@ -18,7 +18,8 @@ from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life, whereabouts
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import RunRecord
+from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
 from asc_study.training.run_data import RunData, run_data
 from asc_study.training.runtime import start_keras

@@ -13,8 +13,9 @@ from asc_study.base.schema import require_row_name
 from asc_study.evaluation.scores_in import Imported, read_scores
 from asc_study.evaluation.scores_out import write_scores
 from asc_study.settings.study_file import require_name
+from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs, finished_systems
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 
 

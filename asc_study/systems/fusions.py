@@ -15,8 +15,9 @@ from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.figures.ensemble import change_figure
+from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 from asc_study.systems.members import Member, basis_of, load_members, require_untouched, stacks
 

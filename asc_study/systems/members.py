@@ -9,7 +9,8 @@ import pandas as pd
 from asc_study.base.errors import InputError
 from asc_study.base.progress import progress_bar
 from asc_study.ensemble.stack import Stack, stack
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import RunRecord
+from asc_study.store.tracking import Tracker
 
 #: Splits in which systems can be combined.
 SPLITS: Final = ("validation", "test", "evaluation")

@@ -16,8 +16,9 @@ from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.settings.migrations import read_config
 from asc_study.settings.run_config import RunConfig
+from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.tracking import Tracker
 from asc_study.training.runtime import start_keras
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from asc_study.search.run_search import SearchResult, run_search
 from asc_study.search.storage import open_storage, storage_url
 from asc_study.search.trial import Fold
 from asc_study.settings.study_file import load_study
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import RunRecord
+from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch, identify
 from asc_study.study.train_run import RunSpec
 from asc_study.training.run_data import split_clips

@@ -50,7 +50,7 @@ def test_unknown_study_has_no_runs_and_creates_nothing(tracker: Tracker):
 
 
 def test_many_runs_are_read_in_pages(tracker: Tracker, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("asc_study.store.tracking._PAGE", 2)
+    monkeypatch.setattr("asc_study.store.queries._PAGE", 2)
     for i in range(3):
         tracker.create_run("s", f"r{i}", {"asc.kind": "train"}, {})
     assert len(tracker.runs("s")) == 3
@@ -63,7 +63,7 @@ def test_mlflow_project_run_is_not_adopted(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_deleted_experiment_is_named(tracker: Tracker):
-    experiment_id = tracker.experiment_id("s", create=True)
+    experiment_id = tracker.experiment_id("s")
     tracker.client.delete_experiment(experiment_id)
     with pytest.raises(InputError, match="experiment 's' was deleted.*mlflow experiments restore"):
         tracker.runs("s")

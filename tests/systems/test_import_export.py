@@ -42,7 +42,7 @@ def test_bad_scores_log_nothing(tracker, files):
     with pytest.raises(InputError, match="needs a `name` of one line"):
         import_system(tracker, "s", " ", *files)
     assert tracker.runs("s") == []
-    assert tracker.experiment_id("s") is None
+    assert tracker.find_experiment("s") is None
 
 
 def test_export_and_import_go_round(tracker, log_run, make_table, isolated):

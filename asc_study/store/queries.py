@@ -1,0 +1,224 @@
+"""Reading a tracking store: its studies, its runs and what they logged. Changes nothing.
+
+The default store is ``sqlite:///mlflow.db`` in the working directory with its artifacts beside it;
+``MLFLOW_TRACKING_URI`` wins. Heavy: imports MLflow when a store is opened, not before.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from asc_study.base.errors import InputError
+from asc_study.base.metric_table import today
+from asc_study.store.addresses import SQLITE, address_line, tracking_uri
+from asc_study.store.opening import open_client
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+    from mlflow.entities import Experiment, Run
+
+#: Runs asked for in one request.
+_PAGE: Final = 1000
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the platform reads back of a run; ``status`` is MLflow's (RUNNING, FINISHED, FAILED, KILLED)."""
+
+    run_id: str
+    experiment_id: str
+    status: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    start_seconds: float
+
+    @property
+    def signature(self) -> str:
+        """The run's signature (64 hex digits), or an empty text for a parent run."""
+        return self.tags.get("asc.signature", "")
+
+    @property
+    def identity(self) -> str:
+        """What the process that works on the run locks: its signature, or the launch that a parent run stands for."""
+        return self.signature or self.tags.get("asc.launch", self.run_id)
+
+    @property
+    def seed(self) -> str:
+        """The run's seed as text; empty for what has none."""
+        return self.tags.get("asc.seed", "")
+
+    @property
+    def label(self) -> str:
+        """Row and seed, as shown to people."""
+        row = self.tags.get("asc.row", self.run_id)
+        return f"{row} seed {self.seed}" if self.seed else row
+
+    @property
+    def failure(self) -> str:
+        """Why the run failed, or an empty text."""
+        return self.tags.get("asc.failure", "")
+
+
+class Reader:
+    """A tracking store, opened for reading.
+
+    Parameters
+    ----------
+    uri
+        An MLflow tracking URI; by default `tracking_uri()`.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be opened.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = uri or tracking_uri()
+        self.database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+        self.client = open_client(self.uri)
+
+    def find_experiment(self, study: str) -> "Experiment | None":
+        """The experiment of a study; None if there is none.
+
+        Raises
+        ------
+        InputError
+            If the experiment was deleted.
+        """
+        experiment = self.client.get_experiment_by_name(study)
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            raise InputError(
+                address_line(
+                    self.uri,
+                    f"the experiment {study!r} was deleted in {{address}}: restore it with "
+                    f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or rename the study",
+                )
+            )
+        return experiment
+
+    def runs(self, study: str, *, kind: str | None = None) -> list[RunRecord]:
+        """All runs of a study, the newest first."""
+        experiment = self.find_experiment(study)
+        if experiment is None:
+            return []
+        found, token = [], None
+        while True:
+            page = self.client.search_runs(
+                [experiment.experiment_id],
+                filter_string=f"tags.`asc.kind` = '{kind}'" if kind else "",
+                max_results=_PAGE,
+                page_token=token,
+            )
+            found += [_record(run) for run in page]
+            token = page.token
+            if not token:
+                return found
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """One run by its id; None if there is none, or it was deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException:
+            return None
+        return _record(run) if run.info.lifecycle_stage == "active" else None
+
+    def has_predictions(self, run_id: str) -> bool:
+        """Whether a run has any predictions table."""
+        return bool(self.client.list_artifacts(run_id, "predictions"))
+
+    def predictions(self, run_id: str) -> "dict[str, pd.DataFrame]":
+        """The predictions tables of a run by split; empty if it has none.
+
+        Raises
+        ------
+        InputError
+            If a table cannot be read.
+        """
+        from asc_study.evaluation.predictions import read_predictions
+
+        if not self.has_predictions(run_id):
+            return {}
+        tables = {}
+        for path in sorted(self.artifact(run_id, "predictions").glob("*.parquet")):
+            try:
+                tables[path.stem] = read_predictions(path)
+            except InputError as error:
+                raise InputError(f"predictions/{path.name} of run {run_id} cannot be used: {error}") from None
+        return tables
+
+    def load_keras_model(self, run_id: str) -> "keras.Model":
+        """The Keras model that a run logged.
+
+        Raises
+        ------
+        InputError
+            If the run has none.
+        """
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return mlflow.keras.load_model(f"runs:/{run_id}/model")
+        except (MlflowException, OSError) as error:
+            raise InputError(f"run {run_id} has no model ({' '.join(str(error).split())}): was it deleted?") from None
+
+    def status(self, run_id: str) -> str:
+        """The MLflow status of a run as it is now."""
+        return str(self.client.get_run(run_id).info.status)
+
+    def artifact(self, run_id: str, path: str) -> Path:
+        """A local copy of one artifact of a run.
+
+        Raises
+        ------
+        InputError
+            If the run has no such artifact.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Path(self.client.download_artifacts(run_id, path))
+        except (MlflowException, OSError) as error:
+            raise InputError(f"run {run_id} has no artifact {path} ({error}): was it deleted?") from None
+
+    def json_artifact(self, run_id: str, path: str) -> dict[str, Any]:
+        """A small JSON artifact; empty if the run has none, or one that is no JSON object."""
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException, OSError, ValueError), tempfile.TemporaryDirectory(prefix="asc-study-") as folder:
+            file = Path(self.client.download_artifacts(run_id, path, folder))
+            read = json.loads(file.read_text(encoding="utf-8"))
+            return read if isinstance(read, dict) else {}
+        return {}
+
+
+def _record(run: "Run") -> RunRecord:
+    return RunRecord(
+        run_id=run.info.run_id,
+        experiment_id=str(run.info.experiment_id),
+        status=run.info.status,
+        tags=dict(run.data.tags),
+        params=dict(run.data.params),
+        metrics={today(name): value for name, value in run.data.metrics.items()},
+        start_seconds=run.info.start_time / 1000,
+    )
+
+
+def store_exists() -> bool:
+    """Whether the store in use is there; of anything but a SQLite file only opening it tells."""
+    uri = tracking_uri()
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+
+
+def open_existing() -> "Reader | None":
+    """Open the store in use for reading; None if it is a SQLite file that does not exist yet."""
+    return Reader() if store_exists() else None

@@ -1,0 +1,66 @@
+"""Opening a store: a start that is cut off locks nobody out, and nothing of somebody else's is touched."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from asc_study.base.errors import InputError
+from asc_study.store.tracking import Tracker
+
+_FIRST_TABLES = "CREATE TABLE experiments (experiment_id INTEGER); CREATE TABLE runs (run_uuid TEXT);"
+
+
+def _database(path: Path, script: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+
+
+def test_a_half_made_store_is_put_aside_and_made_anew(isolated: Path, capsys: pytest.CaptureFixture):
+    half = "CREATE TABLE spans (x TEXT); CREATE TABLE alembic_version (version_num TEXT);"
+    _database(isolated / "mlflow.db", _FIRST_TABLES + half)
+    tracker = Tracker()
+    tracker.create_run("s", "r", {"asc.kind": "train"}, {})
+    assert len(tracker.runs("s")) == 1
+    said = capsys.readouterr().err
+    assert "was left half made" in said
+    assert "it is now mlflow.db.half-made-1" in said
+    assert len(said.splitlines()) == 1
+    assert (isolated / "mlflow.db.half-made-1").exists()
+
+
+def test_a_damaged_store_with_runs_is_left_alone(isolated: Path):
+    script = _FIRST_TABLES + "INSERT INTO runs VALUES ('a'); CREATE TABLE alembic_version (version_num TEXT);"
+    _database(isolated / "mlflow.db", script)
+    before = (isolated / "mlflow.db").read_bytes()
+    with pytest.raises(InputError, match="cannot be opened"):
+        Tracker()
+    with closing(sqlite3.connect(isolated / "mlflow.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+    assert len((isolated / "mlflow.db").read_bytes()) >= len(before)
+
+
+def test_what_an_earlier_start_left_under_the_other_name_goes(isolated: Path):
+    _database(isolated / ".mlflow.db.new", _FIRST_TABLES)
+    Tracker().create_run("s", "r", {}, {})
+    assert [path.name for path in isolated.glob(".mlflow.db*")] == []
+
+
+@pytest.mark.slow
+def test_first_starts_that_are_killed_lock_nobody_out(isolated: Path):
+    code = "from asc_study.store.tracking import Tracker; Tracker()"
+    for attempt, seconds in enumerate((1.5, 2.5, 3.0, 3.5, 4.0)):
+        folder = isolated / str(attempt)
+        folder.mkdir()
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=folder, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        again = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+        assert again.returncode == 0, again.stderr
