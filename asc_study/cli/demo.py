@@ -44,7 +44,7 @@ def simulate_demo_data(folder: Path, jobs: int) -> None:
     simulate(folder, clips_per_scene=CLIPS_PER_SCENE, seconds=SECONDS, seed=SEED, jobs=jobs)
 
 
-def next_steps(study: Study, study_file: Path, data_dir: Path) -> str:
+def next_steps(study: Study, study_file: Path, page: str) -> str:
     """What to open and to try after the demo, as lines that can be typed as they stand."""
     scripts = Path(sys.executable).parent
     shown = scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts
@@ -54,8 +54,8 @@ def next_steps(study: Study, study_file: Path, data_dir: Path) -> str:
     own = f"{prefix}asc-study" if (scripts / "asc-study").exists() else f"{prefix}python -m asc_study"
     return f"""Next:
   {prefix}mlflow ui
-      then open http://127.0.0.1:5000 and the study's experiment: one run a row (unfold the launch with +), its
-      metrics, and figures under Artifacts
+      then open {page}
+      accuracy per device subset of every run, best first; charts under "Views"; figures among a run's artifacts
   {own} compare {study.name}/{study.names[0]} {study.name}/{study.names[-1]}
       whether the last row differs from the first by more than noise
   {own} ensemble {study.name} --method overlap --max-overlap 0.9

@@ -1,8 +1,41 @@
 """Options that several commands share."""
 
+import shlex
+import sys
 from pathlib import Path
 
 import click
+
+
+def typed() -> str:
+    """The command as it was typed, without secrets of addresses."""
+    from asc_study.store.addresses import masked
+
+    return " ".join(["asc-study", *(masked(word) if "://" in word else shlex.quote(word) for word in sys.argv[1:])])
+
+
+def page_of(name: str, view: str) -> str:
+    """The address of a view of a study or search in MLflow's page."""
+    from asc_study.store.queries import Reader
+    from asc_study.store.views import page_address, view_link
+
+    store = Reader()
+    experiment = store.find_experiment(name)
+    page = page_address(store.uri)
+    return view_link(experiment.experiment_id, view, page=page) if experiment else page
+
+
+def where_to_look(name: str, view: str) -> str:
+    """What to open to see the runs of a study or search, as a line for people."""
+    from asc_study.store.addresses import tracking_uri
+    from asc_study.store.views import needs_server
+
+    server = needs_server(tracking_uri())
+    return f"look: {page_of(name, view)}" + (f"  (served by `{server}`)" if server else "")
+
+
+#: Keys of the views that commands point to (`asc_study.store.views`, which is not imported for ``--help``).
+DEVICES_VIEW, TRIALS_VIEW = "devices", "trials"
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path)

@@ -11,7 +11,18 @@ import click
 
 from asc_study.base.errors import InputError
 from asc_study.base.files import read_input, require_writable, write_file
-from asc_study.cli.options import FILE, data_option, jobs_option, json_option, profile_option, set_option
+from asc_study.cli.options import (
+    DEVICES_VIEW,
+    FILE,
+    TRIALS_VIEW,
+    data_option,
+    jobs_option,
+    json_option,
+    profile_option,
+    set_option,
+    typed,
+    where_to_look,
+)
 
 if TYPE_CHECKING:
     from asc_study.search.run_search import SearchResult
@@ -71,12 +82,15 @@ def search(
         _require_writable(target)
     data = identify(data_dir)
     loaded = load_search(search_file, overrides=overrides, profile=profile, default_task=data.dataset.task)
-    result = run_search(loaded, data, url=url, trials=trials, timeout_seconds=timeout, jobs=jobs, say=say)
+    result = run_search(
+        loaded, data, url=url, trials=trials, timeout_seconds=timeout, jobs=jobs, command=typed(), say=say
+    )
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         click.echo(result.render())
         click.echo(f"next: optuna-dashboard {shlex.quote(masked(url))}")
+        click.echo(where_to_look(loaded.name, TRIALS_VIEW))
     if target is not None and result.study:
         write_file(target, result.study)
         say(f"written: {target}; train it in full with `asc-study run {target} --data {data_dir}`")
@@ -106,6 +120,7 @@ def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say
         path = Path(folder) / "best.yaml"
         write_file(path, result.study)
         study = load_study(path, default_task=data.dataset.task)
-    outcomes = run_study(study, data, jobs=jobs, say=say)
+    outcomes = run_study(study, data, jobs=jobs, command=typed(), say=say)
     say(f"next: asc-study leaderboard {study.name}")
+    say(where_to_look(study.name, DEVICES_VIEW))
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0

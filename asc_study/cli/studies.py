@@ -9,14 +9,18 @@ import click
 
 from asc_study.base.errors import InputError
 from asc_study.cli.options import (
+    DEVICES_VIEW,
     FILE,
     FOLDER,
     data_option,
     fingerprint_option,
     jobs_option,
     json_option,
+    page_of,
     profile_option,
     set_option,
+    typed,
+    where_to_look,
 )
 
 if TYPE_CHECKING:
@@ -113,6 +117,7 @@ def run(
         click.echo(json.dumps({"runs": [outcome.to_dict() for outcome in outcomes]}, indent=2))
     else:
         click.echo(f"next: asc-study leaderboard {study_file}")
+        click.echo(where_to_look(_study_name(study_file), DEVICES_VIEW))
     return _exit_status(outcomes)
 
 
@@ -143,8 +148,15 @@ def _run(
         only=only,
         retry_failed=retry_failed,
         same_fingerprint=same_fingerprint,
+        command=typed(),
         say=say,
     )
+
+
+def _study_name(study_file: Path) -> str:
+    from asc_study.settings.study_file import load_study
+
+    return load_study(study_file).name
 
 
 def _exit_status(outcomes: "list[Outcome | EnsembleOutcome]") -> int:
@@ -209,8 +221,9 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
         board = json.loads(_leaderboard(str(study_file), as_json=True))
         click.echo(json.dumps(board | ({"search": found.to_dict()} if found else {}), indent=2))
     else:
+        page = page_of(study.name, DEVICES_VIEW)
         click.echo("\n" + _leaderboard(str(study_file)))
-        click.echo(("\n" + found.render() if found else "") + "\n\n" + next_steps(study, study_file, data_dir))
+        click.echo(("\n" + found.render() if found else "") + "\n\n" + next_steps(study, study_file, page))
     return _exit_status(outcomes)
 
 
@@ -222,4 +235,4 @@ def _search(search_file: Path, data_dir: Path, jobs: int, say: Callable[[str], N
 
     data = identify(data_dir)
     search = load_search(search_file, default_task=data.dataset.task)
-    return run_search(search, data, url=storage_url(None), jobs=jobs, say=say)
+    return run_search(search, data, url=storage_url(None), jobs=jobs, command=typed(), say=say)

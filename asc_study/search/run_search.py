@@ -1,4 +1,4 @@
-"""Running a search: check it on the data, open its study, run trials under one parent run, report what is best."""
+"""Running a search: check it on the data, open its study, run trials under the search's run, report what is best."""
 
 import time
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ from asc_study.search.worker import Job, run_workers
 from asc_study.settings.study_file import Row, Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import IdentifiedDataset, Say, parent_run, prepare_features
+from asc_study.store.views import publish, trials_view
+from asc_study.study.launch import IdentifiedDataset, Launch, Say, launch, prepare_features
 from asc_study.study.preflight import check_fit
+from asc_study.study.summary import experiment_note, links
 from asc_study.training.run_data import split_clips
 
 if TYPE_CHECKING:
@@ -58,9 +60,10 @@ def run_search(
     timeout_seconds: float | None = None,
     jobs: int = 1,
     say: Say = lambda line: None,
+    command: str = "",
     train: Trainer = begin_training,
 ) -> SearchResult:
-    """Add trials to a search until there are enough, each an MLflow run under one parent run.
+    """Add trials to a search until there are enough, each an MLflow run under the run of the search.
 
     Parameters
     ----------
@@ -77,6 +80,8 @@ def run_search(
         Trials at the same time, and processes for the features.
     say
         Told one line for people at a time.
+    command
+        What was typed, for MLflow's page.
     train
         Begins the training of one fold.
 
@@ -100,18 +105,29 @@ def run_search(
         if one_more(study, total):
             folds = [fold for _, config in search.corners() for fold in search.folds(config).values()]
             prepare_features(folds, data, jobs, say)
-            with parent_run(
+            with launch(
                 tracker,
                 data,
                 study=search.name,
                 kind="search",
-                name=f"{search.name}: search",
                 figures=search.figures,
                 jobs=jobs,
+                command=command,
                 tags={"asc.optuna_study": search.name},
-            ) as parent:
-                _launch(Job(search, parent.launch, url, total, deadline, train), tracker, study, jobs, say)
+            ) as shared:
+                if note := _publish(search, tracker, shared):
+                    say(note)
+                _launch(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say)
         return SearchResult(search.name, count_states(study), best_trials(search, study), best_study(search, study))
+
+
+def _publish(search: Search, tracker: Tracker, launch: Launch) -> str:
+    experiment_id = tracker.experiment_id(search.name)
+    target = search.targets[0]
+    view = trials_view(target.metric, ascending=target.direction == "minimize")
+    size = f"Trials of {len(search.space)} settings"
+    note = experiment_note(search.name, search.description, size, launch, links(experiment_id, [view]))
+    return publish(tracker, experiment_id, [view], note)
 
 
 def check_search(search: Search, data: IdentifiedDataset, say: Say = lambda line: None) -> None:
@@ -179,7 +195,7 @@ def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: S
     finally:
         with trials_lock(job.url, search.name):  # what workers that were ended could not tell is told here
             settle_trials(study)
-        write_report(search, study, tracker, job.launch.parent_run_id)
+        write_report(search, study, tracker, job.launch.summary_run_id)
 
 
 def _outcome_line(search: Search, outcome: TrialOutcome) -> str:

@@ -20,7 +20,7 @@ from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.addresses import scrubbed
-from asc_study.store.claims import signs_of_life, whereabouts
+from asc_study.store.claims import signs_of_life
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
 from asc_study.study.train_run import RunSpec, log_environment, metrics_of
@@ -263,7 +263,7 @@ class TrialRun:
         if not self._run_id:  # the run itself could not be created
             return
         tracker = self._setting.tracker
-        tracker.log_metrics(self._run_id, self._metrics(), self._epochs)
+        tracker.log_metrics(self._run_id, self._metrics())
         tracker.set_tags(self._run_id, {"asc.state": state})
         tracker.finish(self._run_id, status, failure=failure)
 
@@ -279,12 +279,9 @@ class TrialRun:
             "asc.seed": str(setting.search.seed),
             "asc.combination": signature(run_identity(config, launch.data.digest)),
             "asc.task": config.task,
-            "asc.dataset": launch.data.dataset.root.name,
-            "asc.dataset_digest": launch.data.digest,
-            "asc.git_commit": launch.git_commit,
+            **launch.tags(),
             "asc.launch": setting.worker,
-            **whereabouts(),
-            "mlflow.parentRunId": launch.parent_run_id,
+            "mlflow.parentRunId": launch.summary_run_id,
         }
 
     def _params(self, config: RunConfig) -> dict[str, Any]:

@@ -206,6 +206,15 @@ def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
     )
 
 
+def in_words(config: RunConfig) -> str:
+    """A combination as people say it, ``fcnn + mixup 0.4 + masks``: an augmentation with its number if it has one."""
+    parts = [config.architecture]
+    for name, part in (*config.waveform_augmentation.items(), *config.batch_augmentation.items()):
+        numbers = [v for v in part.model_dump().values() if isinstance(v, float)]
+        parts.append(f"{name} {numbers[0]:g}" if len(numbers) == 1 else name)
+    return " + ".join(parts)
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces; equal settings give equal text. Raises ValueError on NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

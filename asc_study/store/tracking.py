@@ -5,18 +5,34 @@ kind ``study`` (or ``search``, whose trials are its children) stands for the who
 """
 
 import importlib.metadata
+import json
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.store.addresses import cannot_write
 from asc_study.store.queries import Reader
 
 if TYPE_CHECKING:
     import keras
+
+
+#: Digits of a data set's digest that MLflow's page has room for.
+_DIGEST_DIGITS: Final = 10
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
+
+def source_tags(command: str, commit: str) -> dict[str, str]:
+    """MLflow's own tags of where a run comes from: the command, and the commit if the code is one."""
+    tags = {"mlflow.source.name": command or "asc-study", "mlflow.source.type": "LOCAL"}
+    if found := _COMMIT.match(commit):
+        tags["mlflow.source.git.commit"] = found[0]
+    return tags
 
 
 class Tracker(Reader):
@@ -70,6 +86,37 @@ class Tracker(Reader):
         from mlflow.entities import RunTag
 
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_datasets(self, run_id: str, name: str, digest: str, clips: Mapping[str, int], *, source: str = "") -> None:
+        """Say which data a run used, as MLflow's dataset inputs.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+        name, digest
+            Of the data set; MLflow keeps 36 characters of the digest.
+        clips
+            Split -> how many of its clips the run used; each becomes an input whose context is the split.
+        source
+            Where the data are.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=f"{name} ({split})",
+                    digest=digest[:_DIGEST_DIGITS],
+                    source_type="local",
+                    source=json.dumps({"uri": source or name}),
+                    profile=json.dumps({"num_clips": int(count)}),
+                ),
+                tags=[InputTag("mlflow.data.context", split)],
+            )
+            for split, count in clips.items()
+        ]
+        self.client.log_inputs(run_id, datasets=inputs)
 
     def log_path(self, run_id: str, steps: Sequence[Mapping[str, float]], *, first: int = 1) -> None:
         """Log metrics that change from step to step (counted from ``first``) in one request."""

@@ -1,21 +1,21 @@
-"""A launch: one command's work on one data set, under a parent run that lasts as long as the command."""
+"""A launch: one command's work on one data set, and the run that stands for the study or search as a whole."""
 
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from asc_study.base.locks import file_lock
 from asc_study.base.paths import cache_dir
 from asc_study.base.provenance import git_commit
 from asc_study.data.clips import Dataset, require_audio
 from asc_study.data.identity import audio_digests, dataset_digest
 from asc_study.data.layout import read_dataset
 from asc_study.settings.run_config import RunConfig
-from asc_study.store.claims import run_lock, settle_abandoned, whereabouts
-from asc_study.store.tracking import Tracker
+from asc_study.store.claims import settle_abandoned, whereabouts
+from asc_study.store.tracking import Tracker, source_tags
 from asc_study.training.run_data import data_key, describe_left_out, run_data
 
 #: Told one line for people at a time.
@@ -33,23 +33,29 @@ class IdentifiedDataset:
 
 @dataclass(frozen=True)
 class Launch:
-    """What all runs of one launch share; ``process_id`` is that of the command."""
+    """What all runs of one launch share; ``process_id`` is that of the command.
+
+    ``summary_run_id`` is the run that stands for the study or search as a whole, ``command`` what was typed.
+    """
 
     tracking_uri: str
-    parent_run_id: str
+    summary_run_id: str
     data: IdentifiedDataset
     figures: str
     git_commit: str
     jobs: int
     process_id: int
+    command: str = ""
 
-
-@dataclass
-class ParentRun:
-    """The parent run while it is open; ``status`` is what it ends with if the block ends without an error."""
-
-    launch: Launch
-    status: str = "FINISHED"
+    def tags(self) -> dict[str, str]:
+        """Tags of every run of the launch: its data, its code, and where it is worked on."""
+        return {
+            "asc.dataset": self.data.dataset.root.name,
+            "asc.dataset_digest": self.data.digest,
+            "asc.git_commit": self.git_commit,
+            **source_tags(self.command, self.git_commit),
+            **whereabouts(),
+        }
 
 
 def identify(root: Path, task: str | None = None) -> IdentifiedDataset:
@@ -76,38 +82,39 @@ def prepare_features(configs: Iterable[RunConfig], data: IdentifiedDataset, jobs
 
 
 @contextmanager
-def parent_run(
+def launch(
     tracker: Tracker,
     data: IdentifiedDataset,
     *,
     study: str,
     kind: str,
-    name: str,
     figures: str,
     jobs: int,
+    command: str = "",
     tags: Mapping[str, str] = MappingProxyType({}),
-) -> Iterator[ParentRun]:
-    """Open a parent run; at the end no run of the study stays RUNNING that nobody works on.
+) -> Iterator[Launch]:
+    """Work on a study or search; at the end no run of it stays RUNNING that nobody works on."""
+    commit = git_commit()
+    about = {"asc.dataset": data.dataset.root.name, "asc.dataset_digest": data.digest, "asc.git_commit": commit}
+    run_id = summary_run(tracker, study, kind, about | source_tags(command, commit) | dict(tags))
+    try:
+        yield Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid(), command)
+    finally:
+        settle_abandoned(tracker, study)  # what workers that were ended could not tell is told here
 
-    It ends as ``status`` says, or as KILLED if the block raises.
+
+def summary_run(tracker: Tracker, study: str, kind: str, tags: Mapping[str, str]) -> str:
+    """The id of the run that stands for a study or search as a whole: one for all launches, made by the first.
+
+    It holds what compares the others. It is never RUNNING: nothing is lost when a launch is killed.
     """
-    commit, launch_id = git_commit(), uuid.uuid4().hex
-    own = {
-        "asc.study": study,
-        "asc.kind": kind,
-        "asc.launch": launch_id,
-        "asc.dataset": data.dataset.root.name,
-        "asc.dataset_digest": data.digest,
-        "asc.git_commit": commit,
-        **whereabouts(),
-    }
-    with run_lock(tracker.uri, study, launch_id):
-        run_id = tracker.create_run(study, name, own | dict(tags), {})
-        parent = ParentRun(Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid()))
-        status = "KILLED"
-        try:
-            yield parent
-            status = parent.status
-        finally:
-            tracker.finish(run_id, status)
-            settle_abandoned(tracker, study)  # what workers that were ended could not tell is told here
+    with file_lock(f"summary {tracker.uri} {study} {kind}"):
+        # A run with a launch of its own is a parent run of an earlier version, which began one with each launch.
+        found = [run for run in tracker.runs(study, kind=kind) if "asc.launch" not in run.tags]
+        if found:
+            tracker.set_tags(found[0].run_id, tags)
+            return found[0].run_id
+        own = {"asc.study": study, "asc.kind": kind}
+        run_id = tracker.create_run(study, f"{study} ({kind})", own | dict(tags), {})
+        tracker.finish(run_id)
+        return run_id

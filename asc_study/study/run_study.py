@@ -1,22 +1,19 @@
-"""Running a study: plan, train what is missing under one parent run, compare the rows."""
+"""Running a study: plan, train what is missing, combine, compare the rows."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from asc_study.base.errors import InputError
-from asc_study.base.files import write_file
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.accuracy_table import accuracies
-from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import IdentifiedDataset, Say, parent_run, prepare_features
-from asc_study.study.leaderboard import leaderboard, render, unique_names
+from asc_study.study.launch import IdentifiedDataset, Say, launch, prepare_features
 from asc_study.study.plan import describe_plan, make_plan
 from asc_study.study.preflight import check_fit
-from asc_study.study.train_run import Outcome, RunSpec, execute_run
+from asc_study.study.summary import compare_rows, describe_study
+from asc_study.study.train_run import Outcome, execute_run
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.workers.pool import run_parallel
 
@@ -29,9 +26,10 @@ def run_study(
     only: Sequence[str] = (),
     retry_failed: bool = False,
     same_fingerprint: bool = False,
+    command: str = "",
     say: Say = lambda line: None,
 ) -> list[Outcome | EnsembleOutcome]:
-    """Run what is new or was cut off, each as an MLflow run under one parent run; then make the ensembles.
+    """Run what is new or was cut off, each as an MLflow run; then make the ensembles and compare all.
 
     Parameters
     ----------
@@ -45,6 +43,8 @@ def run_study(
         Whether runs that failed are tried again.
     same_fingerprint
         Whether what another back end, device or version computed is trained anew.
+    command
+        What was typed, for MLflow's page.
     say
         Told one line for people at a time.
 
@@ -85,67 +85,25 @@ def run_study(
     pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
     if same_fingerprint:
         pending = [replace(spec, fingerprint=short_digest(fingerprint())) for spec in pending]
-    if not pending:
-        return list(combine())
     prepare_features((spec.config for spec in pending), data, jobs, say)
-    return _run_pending(study, data, tracker, pending, jobs, say, combine)
-
-
-def _run_pending(
-    study: Study,
-    data: IdentifiedDataset,
-    tracker: Tracker,
-    pending: Sequence[RunSpec],
-    jobs: int,
-    say: Say,
-    combine: Callable[[], list[EnsembleOutcome]],
-) -> list[Outcome | EnsembleOutcome]:
     outcomes: list[Outcome | EnsembleOutcome] = []
-    with parent_run(
+    with launch(
         tracker,
         data,
         study=study.name,
         kind="study",
-        name=f"{study.name}: {len(pending)} runs",
         figures=study.figures,
-        jobs=min(jobs, len(pending)),
-    ) as parent:
-        launch = parent.launch
-        with tracker.artifacts(launch.parent_run_id) as folder:
-            write_file(folder / "study.yaml", study.source)
-            table = {"rows": study.names, "published": bool(study.published)}
-            write_file(folder / "rows.json", json.dumps(table))
-            if study.published:
-                write_file(folder / "published.csv", study.published)
-        for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
+        jobs=max(1, min(jobs, len(pending))),
+        command=command,
+    ) as shared:
+        if note := describe_study(study, tracker, shared):
+            say(note)
+        for outcome in run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs):
             outcomes.append(outcome)
             say(_outcome_line(outcome, len(outcomes), len(pending)))
         outcomes += combine()
-        _log_comparison(study, tracker, launch.parent_run_id)
-        if any(outcome.status == "failed" for outcome in outcomes):
-            parent.status = "FAILED"
+        compare_rows(study, tracker, shared, failed=any(outcome.status == "failed" for outcome in outcomes))
     return outcomes
-
-
-def _log_comparison(study: Study, tracker: Tracker, parent: str) -> None:
-    """Give the parent run the leaderboard as it is now: a table and a figure."""
-    from asc_study.figures.run import page, study_figure
-
-    published = parse_published(study.published, "published figures") if study.published else None
-    board = leaderboard(tracker, study.name, order=study.names, published=published)
-    if not board["seeds"].any():
-        return
-    with tracker.artifacts(parent) as folder:
-        write_file(folder / "leaderboard.csv", board.to_csv(index=False))
-        write_file(folder / "leaderboard.txt", render(board, study.name) + "\n")
-        (folder / "figures").mkdir()
-        summary = page(
-            f"Study {study.name}",
-            study.description,
-            [study_figure(board.assign(row=unique_names(board)))],
-            study.figures,
-        )
-        write_file(folder / "figures" / "summary.html", summary)
 
 
 def _outcome_line(outcome: Outcome, number: int, total: int) -> str:

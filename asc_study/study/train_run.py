@@ -15,11 +15,12 @@ from asc_study.base.paths import cache_dir
 from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
 from asc_study.settings.migrations import written_config
-from asc_study.settings.run_config import RunConfig, flatten
+from asc_study.settings.run_config import RunConfig, flatten, in_words
 from asc_study.store.addresses import scrubbed
-from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life, whereabouts
+from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life
 from asc_study.store.queries import RunRecord
 from asc_study.store.tracking import Tracker
+from asc_study.store.views import NOTE_TAG, markdown_table
 from asc_study.study.launch import Launch
 from asc_study.training.run_data import RunData, run_data
 from asc_study.training.runtime import start_keras
@@ -108,11 +109,25 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
     except Exception as error:  # Keras', MLflow's or the disk's: no run's failure may end the others
         reason = scrubbed(failure_reason(error), launch.tracking_uri)
         if tracker and run_id:
-            tracker.finish(run_id, "FAILED", failure=reason)
-            (cache_dir() / "checkpoints" / f"{run_id}.npz").unlink(missing_ok=True)
+            reason = _end_failed(tracker, run_id, reason)
         return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
     checkpoint.unlink(missing_ok=True)
     return Outcome(spec, "done", time.perf_counter() - start, metrics)
+
+
+def _end_failed(tracker: Tracker, run_id: str, reason: str) -> str:
+    """End a run as FAILED and return why; what happens to the run itself meanwhile ends nothing else."""
+    checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
+    try:
+        if tracker.run(run_id) is None:
+            checkpoint.unlink(missing_ok=True)
+            return f"run {run_id} was deleted while it trained: start the study again to train it anew"
+        tracker.finish(run_id, "FAILED", failure=reason)
+    except Exception as error:  # the store itself fails: the run stays as it is, and the next launch settles it
+        told = scrubbed(failure_reason(error), tracker.uri)
+        return f"{reason} (and the store could not be told: {told})"
+    checkpoint.unlink(missing_ok=True)
+    return reason
 
 
 def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:
@@ -148,6 +163,12 @@ def _train_and_log(
     return _log_result(spec, launch, tracker, run_id, result, data)
 
 
+def _note(spec: RunSpec, metrics: Mapping[str, float]) -> str:
+    """The run's description in MLflow's page: what it is, and how it does on each device subset."""
+    lead = f"**{in_words(spec.config)}**, seed {spec.seed}, row *{spec.row}* of study *{spec.study}*"
+    return f"{lead}\n\n{markdown_table(metrics)}"
+
+
 def metrics_of(result: "TrainingResult") -> dict[str, float]:
     """All metrics of a trained model: of the splits that it predicted, its cost and its chosen epoch."""
     from asc_study.evaluation.measure import measure
@@ -171,12 +192,16 @@ def _log_result(
         (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
         (folder / "config.yaml").write_text(written_config(spec.config, row=spec.row, seed=spec.seed), encoding="utf-8")
         (folder / "identity.json").write_text(json.dumps(spec.identity, indent=2), encoding="utf-8")
-        facts = {
+        facts: dict[str, Any] = {
             "clips": data.clips["split"].value_counts().to_dict(),
             "augmented_copies_left_out": data.left_out,
             "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
         }
         (folder / "training.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    tracker.log_datasets(
+        run_id, launch.data.dataset.root.name, launch.data.digest, facts["clips"], source=str(launch.data.dataset.root)
+    )
+    tracker.set_tags(run_id, {NOTE_TAG: _note(spec, metrics)})
     model_id = tracker.log_keras_model(run_id, result.model)
     tracker.log_metrics(run_id, metrics, model_id=model_id)
     tracker.finish(run_id)
@@ -237,13 +262,9 @@ def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
         "asc.combination": spec.combination,
         "asc.combination_short": spec.combination[:10],
         "asc.task": spec.config.task,
-        "asc.dataset": launch.data.dataset.root.name,
-        "asc.dataset_digest": launch.data.digest,
         "asc.sample_rate": str(launch.data.dataset.sample_rate),
         "asc.channels": str(launch.data.dataset.channels),
-        "asc.git_commit": launch.git_commit,
-        **whereabouts(),
-        "mlflow.parentRunId": launch.parent_run_id,
+        **launch.tags(),
     }
 
 

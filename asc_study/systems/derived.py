@@ -20,13 +20,18 @@ from asc_study.settings.study_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import finished_systems
-from asc_study.store.tracking import Tracker
+from asc_study.store.tracking import Tracker, source_tags
+from asc_study.store.views import KIND_TAG, NOTE_TAG, OF_STUDIES, markdown_table, publish, run_link
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 #: Part of every identity: raise it when the code behind derived runs changes their results.
 _VERSION: Final = 2
+
+
+#: Kind of a derived run -> the command that makes it.
+_COMMANDS: Final = {"imported": "import", "ensemble": "ensemble", "fusion": "fuse"}
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,7 @@ def _log(tracker: Tracker, run: Derived) -> Logged:
             page = summary_page(run.name, run.tables, metrics, more=run.figures)
             (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
         tracker.log_path(run_id, run.path)
+        _log_page(tracker, run, run_id, metrics)
         tracker.log_metrics(run_id, metrics)
         status, failure = "FINISHED", ""
     finally:
@@ -217,6 +223,7 @@ def _tags(run: Derived) -> dict[str, str]:
         "asc.combination_short": combination[:10],
         "asc.task": run.task,
         "asc.git_commit": git_commit(),
+        **source_tags(f"asc-study {_COMMANDS.get(identity.kind, '')}".strip(), git_commit()),
         **fact_tags(fingerprint()),
         **whereabouts(),
     }
@@ -230,11 +237,20 @@ def _tags(run: Derived) -> dict[str, str]:
             tags[shared] = values.pop()
     if run.members:
         tags["asc.members"] = json.dumps([record.run_id for record in run.members])
-        tags["mlflow.note.content"] = _links(run.members)
     return tags | dict(run.tags)
 
 
-def _links(records: Sequence[RunRecord]) -> str:
-    """A description in Markdown that links to the inputs in MLflow's user interface."""
-    lines = [f"- [{record.label}](#/experiments/{record.experiment_id}/runs/{record.run_id})" for record in records]
-    return "\n".join(["Made of:", "", *lines])
+def _log_page(tracker: Tracker, run: Derived, run_id: str, metrics: Mapping[str, float]) -> None:
+    """What MLflow's page says of the run: what it is and was made of, its accuracy per device subset, its data."""
+    lines = [f"**{run.system}**, row *{run.name}* of study *{run.study}*", "", markdown_table(metrics)]
+    if run.members:
+        lines += ["", "Made of:", ""]
+        lines += [f"- [{one.label}]({run_link(one.experiment_id, one.run_id)})" for one in run.members]
+    tags = _tags(run)
+    tracker.set_tags(run_id, {NOTE_TAG: "\n".join(lines)})
+    if digest := tags.get("asc.dataset_digest"):
+        clips = {split: len(table) for split, table in run.tables.items()}
+        tracker.log_datasets(run_id, tags.get("asc.dataset", ""), digest, clips)
+    experiment_id = tracker.experiment_id(run.study)
+    if KIND_TAG not in tracker.client.get_experiment(experiment_id).tags:  # no study of this name has made its page
+        publish(tracker, experiment_id, OF_STUDIES, f"**{run.study}**: systems that were imported or combined.")

@@ -431,7 +431,7 @@ def test_a_point_that_kills_its_worker_is_given_up_after_the_second_time(
         search(simulated, 6, jobs=2)
     trials = trials_of()
     assert {trial.state.name for trial in trials} <= {"FAIL", "WAITING"}
-    assert {run.status for run in Tracker().runs("s")} == {"KILLED"}
+    assert {run.status for run in runs_of(Tracker(), "trial")} == {"KILLED"}
 
 
 @pytest.mark.slow
@@ -512,7 +512,7 @@ def test_ctrl_c_finishes_cleanly_and_the_search_goes_on(simulated: Path, jobs: i
     trials = trials_of()
     assert Counter(trial.state.name for trial in trials) == {"FAIL": jobs, "WAITING": jobs}
     tracker = Tracker()
-    assert {run.status for run in tracker.runs("s")} == {"KILLED"}
+    assert {run.status for run in runs_of(tracker, "trial")} == {"KILLED"}
     assert {run.tags["asc.state"] for run in runs_of(tracker, "trial")} == {"interrupted"}
 
     points = {trial.params[ALPHA] for trial in trials}

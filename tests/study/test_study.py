@@ -123,14 +123,20 @@ def test_run_logs_the_contract(launched: Launched):
     assert launched.said[0] == "study tiny: 3 rows: 3 new"
 
     children = finished(tracker)
-    parent = next(
-        run for run in tracker.runs("tiny", kind="study") if run.run_id == children[0].tags["mlflow.parentRunId"]
-    )
+    (parent,) = tracker.runs("tiny", kind="study")
     assert parent.status == "FAILED"  # as one of its rows
     assert "plain" in tracker.artifact(parent.run_id, "leaderboard.txt").read_text()
     assert "Plotly.newPlot" in tracker.artifact(parent.run_id, "figures/summary.html").read_text()
     for record in children:
-        assert record.tags["mlflow.parentRunId"] == parent.run_id
+        assert "mlflow.parentRunId" not in record.tags  # MLflow's page hides what is nested
+        assert "| test |" in record.tags["mlflow.note.content"]
+        assert record.tags["mlflow.source.name"] == "asc-study"
+        used = {
+            one.tags[0].value: (one.dataset.name, one.dataset.digest)
+            for one in tracker.client.get_run(record.run_id).inputs.dataset_inputs
+        }
+        assert used["test"] == (f"{data.dataset.root.name} (test)", data.digest[:10])
+        assert used.keys() == {"train", "validation", "test"}
         assert record.tags["asc.study"] == "tiny"
         assert record.tags["asc.task"] == "ten_class"
         assert record.tags["asc.dataset_digest"] == data.digest
@@ -225,6 +231,26 @@ def test_failed_row_leaves_the_others_and_is_retried_on_demand(launched: Launche
     (again,) = run_study(study, data, retry_failed=True, say=said.append)
     assert (again.spec.row, again.status) == ("broken", "failed")
     assert said[-1].startswith("[1/1] broken seed 0: FAILED: the loss became")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_deleted_while_it_trains_costs_that_run_alone(
+    simulated: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+):
+    """As a person can do in MLflow's page at any moment."""
+
+    def deleted_then(store: Tracker, run_id: str, first_epoch: int) -> None:
+        if store.run(run_id).tags["asc.row"] == "gone":
+            store.client.delete_run(run_id)
+
+    monkeypatch.setattr("asc_study.study.train_run.log_environment", deleted_then)
+    data = identify(simulated)
+    study = load_study(write_study([{"name": "gone", "training.momentum": 0.5}, {"name": "plain"}]))
+    said: list[str] = []
+    outcomes = run_study(study, data, say=said.append)
+    assert [(outcome.spec.row, outcome.status) for outcome in outcomes] == [("gone", "failed"), ("plain", "done")]
+    assert re.search(r"gone seed 0: FAILED: run \w{32} was deleted while it trained: start the study again", said[-2])
+    assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["new", "done"]
 
 
 JOBS = ("1", "2")

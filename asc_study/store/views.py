@@ -1,0 +1,291 @@
+"""What a person sees in MLflow's own page: named views of a study's runs, and links that open them.
+
+A view is an experiment tag ``mlflow.sharedViewState.<key>`` in the private format of MLflow's page (tried with 3.17):
+JSON with a name and the page's state, deflated. A page that no longer understands it shows its own table instead; a
+store that refuses it loses nothing but the view, so `publish` never raises.
+"""
+
+import base64
+import json
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS, full_name
+from asc_study.store.addresses import SQLITE, address_line
+from asc_study.store.queries import Reader
+
+#: MLflow's own: the experiment opens as training of models, not as work with language models.
+KIND_TAG: Final = "mlflow.experimentKind"
+NOTE_TAG: Final = "mlflow.note.content"
+_VIEW_TAG: Final = "mlflow.sharedViewState."
+
+#: Where `mlflow ui` serves if nothing else is said.
+_LOCAL_PAGE: Final = "http://127.0.0.1:5000"
+
+#: Runs that one chart compares.
+_IN_A_CHART: Final = 30
+
+
+def _without(*kinds: str) -> str:
+    """A filter in MLflow's language, which knows no list of values."""
+    return " AND ".join(f"tags.`asc.kind` != '{kind}'" for kind in kinds)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of a view: bars of one metric, lines over the epochs, or one metric against another."""
+
+    section: str
+    metrics: tuple[str, ...]
+    kind: str = "BAR"
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """A named view: which runs, in which order, with which columns, or as charts.
+
+    Attributes
+    ----------
+    key
+        Its name in links.
+    name
+        Its name in MLflow's menu of views.
+    columns
+        Metrics, ``params.`` and ``tags.`` that are shown.
+    order_by
+        The metric that the runs are sorted by.
+    ascending
+        Whether the lowest comes first.
+    runs
+        A filter in MLflow's language.
+    charts
+        If there are any, the view opens as charts.
+    """
+
+    key: str
+    name: str
+    columns: tuple[str, ...]
+    order_by: str
+    ascending: bool = False
+    runs: str = _without("study", "search", "trial")
+    charts: tuple[Chart, ...] = field(default=())
+
+
+_ROWS: Final = ("asc.row", "asc.seed")
+
+
+def _test(*names: str) -> tuple[str, ...]:
+    return tuple(full_name(name, "test") for name in names)
+
+
+def _tags(*names: str) -> tuple[str, ...]:
+    return tuple(f"tags.{name}" for name in names)
+
+
+_SUBSET_METRICS: Final = _test(*(subset.metric for subset in SUBSETS))
+_AVERAGE: Final = full_name(ALL_CLIPS.metric, "test")
+_UNSEEN: Final = full_name(SUBSETS[-1].metric, "test")
+_COSTS: Final = ("cost/parameters", "cost/model_kb", "cost/macs", "cost/latency_ms")
+
+DEVICES: Final = View(
+    "devices",
+    "Devices",
+    (*_SUBSET_METRICS, _AVERAGE, *_test("log_loss", "gap_A_to_unseen"), *_tags(*_ROWS, "asc.system")),
+    _AVERAGE,
+)
+SYSTEMS: Final = View(
+    "systems",
+    "Systems",
+    (_AVERAGE, _UNSEEN, *_COSTS, "params.architecture", *_tags(*_ROWS, "asc.system", "asc.kind")),
+    "cost/parameters",
+    ascending=True,
+    runs=_without("study", "search", "trial", "ensemble", "fusion"),
+)
+ENSEMBLES: Final = View(
+    "ensembles",
+    "Ensembles",
+    (*_SUBSET_METRICS, _AVERAGE, *_test("log_loss"), *_tags(*_ROWS, "asc.system", "asc.basis")),
+    _AVERAGE,
+    runs="tags.`asc.members` IS NOT NULL",
+)
+CHARTS: Final = View(
+    "charts",
+    "Charts",
+    (_AVERAGE,),
+    _AVERAGE,
+    charts=(
+        *(
+            Chart("Accuracy per device subset", (full_name(one.metric, "test"),), title=f"Accuracy, {one.title}")
+            for one in (*SUBSETS, ALL_CLIPS)
+        ),
+        Chart("Learning curves", ("epoch/train_loss",), "LINE", "Training loss"),
+        Chart("Learning curves", ("epoch/validation_acc",), "LINE", "Validation accuracy"),
+        Chart("Size and accuracy", ("cost/model_kb", _AVERAGE), "SCATTER", "Accuracy against kB of weights"),
+        Chart("Size and accuracy", ("cost/model_kb", _UNSEEN), "SCATTER", "Accuracy on unseen devices against kB"),
+    ),
+)
+OF_STUDIES: Final = (DEVICES, SYSTEMS, ENSEMBLES, CHARTS)
+
+
+def trials_view(metric: str, *, ascending: bool) -> View:
+    """The view of a search's trials, the best first."""
+    costs = ("cost/model_kb", "cost/trial_seconds", "cost/trained_epochs")
+    columns = dict.fromkeys((metric, "validation/acc_device_macro", *costs, *_tags("asc.trial", "asc.state")))
+    return View("trials", "Trials", tuple(columns), metric, ascending, "tags.`asc.kind` = 'trial'")
+
+
+def publish(tracker: Reader, experiment_id: str, views: Iterable[View], note: str) -> str:
+    """Give an experiment its views and its description; returns one line if the store refuses, else an empty text."""
+    tags = {KIND_TAG: "custom_model_development", NOTE_TAG: note}
+    try:
+        known = tracker.client.get_experiment(experiment_id).tags
+        tags |= {_VIEW_TAG + view.key: _written(view, known.get(_VIEW_TAG + view.key, "")) for view in views}
+        for name, text in tags.items():
+            if known.get(name) != text:
+                tracker.client.set_experiment_tag(experiment_id, name, text)
+    except Exception as error:  # MLflow's, or whatever a server of another version says: views are no result
+        return address_line(tracker.uri, "note: {address} does not take MLflow views: {reason}", error)
+    return ""
+
+
+def page_address(uri: str) -> str:
+    """Where MLflow's page of a store is: the server itself, without what its address says of a user, or `mlflow ui`."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") and parts.hostname:
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+    return _LOCAL_PAGE
+
+
+def needs_server(uri: str) -> str:
+    """The command that serves a store's page; empty if it is served already."""
+    if urlsplit(uri).scheme in ("http", "https"):
+        return ""
+    if uri.startswith(SQLITE):
+        return "mlflow ui" if uri.endswith("/mlflow.db") else f"mlflow ui --backend-store-uri {uri}"
+    return address_line(uri, "mlflow ui --backend-store-uri {address}")
+
+
+def view_link(experiment_id: str, key: str, *, page: str = "") -> str:
+    """The address of a view by its key; without a page it is one that works within MLflow's own descriptions."""
+    mode = "compareRunsMode=CHART&" if key == CHARTS.key else ""
+    return f"{page}{'/' if page else ''}#/experiments/{experiment_id}/runs?{mode}viewStateShareKey={key}"
+
+
+def run_link(experiment_id: str, run_id: str) -> str:
+    """The address of a run, for MLflow's own descriptions."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def _written(view: View, known: str) -> str:
+    """A view in the format of MLflow's page; one that is there already in the same state stays as it is."""
+    state = json.dumps(_state(view), separators=(",", ":"), sort_keys=True)
+    if known:
+        try:
+            if _inflate(json.loads(known)["state"]) == state:
+                return known
+        except (ValueError, KeyError, TypeError, zlib.error):
+            pass  # written by another version or by hand: made anew
+    now = int(time.time() * 1000)
+    deflated = "deflate;" + base64.b64encode(zlib.compress(state.encode(), 9)).decode()
+    return json.dumps({"name": view.name, "createdAt": now, "updatedAt": now, "state": deflated})
+
+
+def _inflate(state: str) -> str:
+    return zlib.decompress(base64.b64decode(state.removeprefix("deflate;"))).decode()
+
+
+def _state(view: View) -> dict[str, Any]:
+    state: dict[str, Any] = {
+        "searchFilter": view.runs,
+        "orderByKey": f"metrics.`{view.order_by}`",
+        "orderByAsc": view.ascending,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [_column(name) for name in view.columns],
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runListHidden": False,
+        "viewMaximized": False,
+        "groupBy": None,
+        "useGroupedValuesInCharts": True,
+    }
+    if view.charts:
+        state |= {
+            "runsHiddenMode": "SHOWALL",
+            "isAccordionReordered": True,
+            "hideEmptyCharts": True,
+            "compareRunSections": _sections(view.charts),
+            "compareRunCharts": [_chart(number, chart) for number, chart in enumerate(view.charts)],
+        }
+    return state
+
+
+def _column(name: str) -> str:
+    kind, dot, key = name.partition(".")
+    return f"{kind}.`{key}`" if dot and kind in ("params", "tags") else f"metrics.`{name}`"
+
+
+def _section(name: str) -> str:
+    return "asc-" + name.lower().replace(" ", "-")
+
+
+def _sections(charts: Sequence[Chart]) -> list[dict[str, Any]]:
+    fixed = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+    return [{"uuid": _section(name), "name": name, **fixed} for name in dict.fromkeys(one.section for one in charts)]
+
+
+def _chart(number: int, chart: Chart) -> dict[str, Any]:
+    first, last = chart.metrics[0], chart.metrics[-1]
+    of_kind: Mapping[str, dict[str, Any]] = {
+        "BAR": {"metricKey": first},
+        "LINE": {"metricKey": first, "selectedMetricKeys": list(chart.metrics), "xAxisKey": "step"},
+        "SCATTER": {"xaxis": {"key": first, "type": "METRIC"}, "yaxis": {"key": last, "type": "METRIC"}},
+    }
+    return {
+        "uuid": f"asc-{number}",
+        "type": chart.kind,
+        "metricSectionId": _section(chart.section),
+        "displayName": chart.title,
+        "runsCountToCompare": _IN_A_CHART,
+        "deleted": False,
+        "isGenerated": False,
+        **of_kind[chart.kind],
+    }
+
+
+def markdown_table(metrics: Mapping[str, float]) -> str:
+    """Accuracy per device subset with its 95 % interval in per cent and the log loss, as a table in Markdown.
+
+    One line for each of test and validation that has figures; empty if none has.
+    """
+    columns = (*SUBSETS, ALL_CLIPS)
+    lines = []
+    for split in ("test", "validation"):
+        cells = [_share(metrics, full_name(column.metric, split)) for column in columns]
+        loss = metrics.get(full_name("log_loss", split))
+        if any(cells):
+            cells = [cell or "-" for cell in cells]
+            lines.append(f"| {split} | {' | '.join(cells)} | {'-' if loss is None else f'{loss:.2f}'} |")
+    if not lines:
+        return ""
+    titles = [*(column.title for column in columns), BY_NAME["log_loss"].heading]
+    head = [f"| accuracy in % [95 % interval] | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    return "\n".join([*head, *lines])
+
+
+def _share(metrics: Mapping[str, float], name: str) -> str:
+    value = metrics.get(name)
+    if value is None:
+        return ""
+    ends = [metrics.get(f"{name}_{end}") for end in ("lo", "hi")]
+    shown = [f"{100 * end:.1f}" for end in ends if end is not None]
+    return f"{100 * value:.1f}" + (f" [{', '.join(shown)}]" if len(shown) == len(ends) else "")
