@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sqlite3
 import sys
 from contextlib import closing, suppress
@@ -84,17 +85,25 @@ def _open_file(database: Path) -> "MlflowClient":
 
 
 def _create(database: Path) -> None:
-    """Make the tables under another name: a process that is killed meanwhile leaves nothing that looks like a store."""
-    for left in database.parent.glob(f".{database.name}.new*"):  # we hold the lock: nobody works on it
-        left.unlink()
-    new = database.with_name(f".{database.name}.new")
-    require_sqlite(new)
-    _answering(f"{SQLITE}{new}")
-    with closing(sqlite3.connect(new)) as connection:
+    """Make the tables under another name: a process that is killed meanwhile leaves nothing that looks like a store.
+
+    The store is a copy: MLflow keeps the file that it made open, and SQLite would give connections to one file the
+    shared memory of the name under which this process opened it first, which no other process knows.
+    """
+    made, copied = (database.with_name(f".{database.name}.{name}") for name in ("new", "copy"))
+    left = [path for name in (made.name, copied.name) for path in database.parent.glob(f"{name}*")]
+    for path in left:  # of a start that was killed: we hold the lock, so nobody works on it
+        path.unlink()
+    require_sqlite(made)
+    _answering(f"{SQLITE}{made}")
+    with closing(sqlite3.connect(made)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    new.replace(database)
-    for left in database.parent.glob(f".{database.name}.new-*"):  # the journal of what is now complete
-        left.unlink()
+    shutil.copyfile(made, copied)
+    with copied.open("rb") as file:
+        os.fsync(file.fileno())
+    copied.replace(database)
+    for path in database.parent.glob(f"{made.name}*"):
+        path.unlink()
 
 
 def _holds_runs(database: Path) -> bool:

@@ -52,6 +52,23 @@ def test_what_an_earlier_start_left_under_the_other_name_goes(isolated: Path):
     assert [path.name for path in isolated.glob(".mlflow.db*")] == []
 
 
+def test_other_processes_see_what_the_first_one_writes_and_it_sees_theirs(isolated: Path):
+    """The one that created the file must share SQLite's memory with the others: two views of one file damage it."""
+    tracker = Tracker()
+    tracker.create_run("s", "first", {"asc.kind": "train"}, {})
+    code = (
+        "from asc_study.store.tracking import Tracker; tracker = Tracker()\n"
+        "params = {str(n): 'x' * 400 for n in range(40)}\n"
+        "for n in range(40): tracker.create_run('s', f'r{n}', {'asc.kind': 'train'}, params)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    tracker.create_run("s", "last", {"asc.kind": "train"}, {})
+    assert len(tracker.runs("s")) == 42
+    with closing(sqlite3.connect(isolated / "mlflow.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert not list(isolated.glob(".mlflow.db*"))
+
+
 @pytest.mark.slow
 def test_first_starts_that_are_killed_lock_nobody_out(isolated: Path):
     code = "from asc_study.store.tracking import Tracker; Tracker()"
