@@ -2,8 +2,8 @@
 
 A part's code is its own definition and every definition that it uses, directly or not, in its own package (for a single
 file: in the files beside it). Comments, docstrings, layout, annotations of functions and the wording of errors are left
-out, and so is the place of a definition: code that only moves stays the same. Other packages are not followed; which
-version of them computes is a matter of `asc_study.base.provenance`.
+out, and so is the place of a definition, also where a function imports it: code that only moves stays the same. Other
+packages are not followed; which version of them computes is a matter of `asc_study.base.provenance`.
 """
 
 import ast
@@ -90,8 +90,8 @@ class _Collector:
 
     def _add(self, module: _Module, statement: ast.stmt) -> None:
         plain = _Plain().visit(ast.parse(ast.unparse(statement)))
-        self._collected.add(_text(plain))
         local = dict(_imported(plain, module))
+        self._collected.add(_text(_Placeless(self._package).visit(plain)))
         for node in ast.walk(plain):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 if node.id in local:
@@ -181,6 +181,17 @@ class _Plain(ast.NodeTransformer):
     def visit_Raise(self, node: ast.Raise) -> ast.Raise:
         kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
         return ast.Raise(exc=kind, cause=None)
+
+
+class _Placeless(ast.NodeTransformer):
+    """Leaves out from which of the package's own modules a function imports: what it gets from there is followed."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
+        own = node.level or f"{node.module}.".startswith(f"{self._package}.")
+        return ast.ImportFrom(module="", names=node.names, level=0) if own else node
 
 
 def _text(node: Any) -> str:

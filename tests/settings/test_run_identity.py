@@ -136,6 +136,23 @@ def test_an_edited_built_in_part_is_another_part_and_no_other_is(tmp_path):
     assert {name for name in after if after[name] != last[name]} == {"waveform_augmentation reverb_drc"}
 
 
+def test_a_part_whose_code_only_moves_stays_the_same(tmp_path):
+    """Both what it imports at the top of a module and what it imports when it is called."""
+    import asc_study
+
+    package = tmp_path / "asc_study"
+    shutil.copytree(Path(asc_study.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = codes(package)
+    moves = (("models/blocks.py", "models/shared.py"), ("acoustics/compander.py", "acoustics/press.py"))
+    for old, new in moves:
+        (package / old).rename(package / new)
+        name, now = (path.removesuffix(".py").replace("/", ".") for path in (old, new))
+        for file in package.rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            file.write_text(text.replace(f"asc_study.{name} ", f"asc_study.{now} "), encoding="utf-8")
+    assert codes(package) == before
+
+
 def test_differences_name_what_changed():
     old = run_identity(resolve({"training": {"epochs": 6}, "batch_augmentation": {"mixup": {}}}), "a" * 64)
     new = run_identity(resolve({"training": {"epochs": 8}, "model": {"batch_norm_momentum": 0.9}}), "b" * 64)
