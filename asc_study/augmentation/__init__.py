@@ -1,4 +1,7 @@
-"""The registries of augmentations, and the one place that fixes the order in which those of a batch are applied."""
+"""The registries of augmentations, and the one place that fixes the order in which those of a batch are applied.
+
+A new augmentation is one file in ``batch/`` or ``waveform/``, whose package says what it has to keep to, and its line here.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,10 +11,18 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from asc_study.augmentation.batch import BatchAugmentation, ChannelConfusion, FloatArray, Mixup, RandomCrop, SpecAugment
-from asc_study.augmentation.reverb_drc import ReverbDRC
-from asc_study.augmentation.spectrum_correction import SpectrumCorrection
-from asc_study.augmentation.waveform import Mix, Noise, PitchShift, SpeedChange, WaveformAugmentation
+from asc_study.augmentation.batch import BatchAugmentation, FloatArray
+from asc_study.augmentation.batch.channel_confusion import ChannelConfusion
+from asc_study.augmentation.batch.mixup import Mixup
+from asc_study.augmentation.batch.random_crop import RandomCrop
+from asc_study.augmentation.batch.spec_augment import SpecAugment
+from asc_study.augmentation.waveform import WaveformAugmentation
+from asc_study.augmentation.waveform.mix import Mix
+from asc_study.augmentation.waveform.noise import Noise
+from asc_study.augmentation.waveform.pitch_shift import PitchShift
+from asc_study.augmentation.waveform.reverb_drc import ReverbDRC
+from asc_study.augmentation.waveform.spectrum_correction import SpectrumCorrection
+from asc_study.augmentation.waveform.speed_change import SpeedChange
 from asc_study.base.errors import InputError
 from asc_study.base.plugins import find
 from asc_study.base.schema import Strict, label, validate

@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve
 from asc_study.acoustics.compander import PRESETS, Compander
 from asc_study.acoustics.impulse_responses import make_impulse_response
 from asc_study.acoustics.rooms import simulate_rooms
-from asc_study.augmentation.reverb_drc import ReverbDRC
+from asc_study.augmentation.waveform.reverb_drc import ReverbDRC
 
 pytestmark = pytest.mark.skipif(shutil.which("sox") is None, reason="the program sox is not on PATH")
 

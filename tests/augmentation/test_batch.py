@@ -3,7 +3,10 @@ import pytest
 from pydantic import ValidationError
 
 from asc_study.augmentation import AUGMENTATIONS, Pipeline, batch_augmentations, compose
-from asc_study.augmentation.batch import ChannelConfusion, Mixup, RandomCrop, SpecAugment
+from asc_study.augmentation.batch.channel_confusion import ChannelConfusion
+from asc_study.augmentation.batch.mixup import Mixup
+from asc_study.augmentation.batch.random_crop import RandomCrop
+from asc_study.augmentation.batch.spec_augment import SpecAugment
 from asc_study.base.errors import InputError
 
 

@@ -8,7 +8,11 @@ import pytest
 from scipy.signal import hilbert
 from scipy.stats import kurtosis
 
-from asc_study.augmentation.waveform import Mix, Noise, PitchShift, SpeedChange, TrainingSound
+from asc_study.augmentation.waveform import TrainingSound
+from asc_study.augmentation.waveform.mix import Mix
+from asc_study.augmentation.waveform.noise import Noise
+from asc_study.augmentation.waveform.pitch_shift import PitchShift
+from asc_study.augmentation.waveform.speed_change import SpeedChange
 from asc_study.base.errors import InputError
 from asc_study.base.schema import validate
 

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from asc_study.acoustics.rooms import simulate_rooms
-from asc_study.augmentation.reverb_drc import ReverbDRC
 from asc_study.augmentation.waveform import TrainingSound
+from asc_study.augmentation.waveform.reverb_drc import ReverbDRC
 from asc_study.base.errors import InputError
 
 SAMPLE_RATE = 16_000

@@ -11,8 +11,8 @@ from scipy.signal import fftconvolve, firwin
 
 from asc_study.acoustics.devices import Device, record
 from asc_study.acoustics.impulse_responses import colour_response
-from asc_study.augmentation.spectrum_correction import SpectrumCorrection
 from asc_study.augmentation.waveform import TrainingSound
+from asc_study.augmentation.waveform.spectrum_correction import SpectrumCorrection
 from asc_study.base.errors import InputError
 from asc_study.data.identity import audio_digests
 

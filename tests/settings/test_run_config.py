@@ -1,6 +1,6 @@
 import pytest
 
-from asc_study.augmentation.batch import Mixup
+from asc_study.augmentation.batch.mixup import Mixup
 from asc_study.base.errors import InputError
 from asc_study.settings.run_config import canonical_json, flatten, resolve
 

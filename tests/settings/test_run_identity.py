@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import asc_study.augmentation.copies as copies
-import asc_study.augmentation.spectrum_correction as spectrum_correction
+import asc_study.augmentation.waveform.spectrum_correction as spectrum_correction
 import asc_study.features.store as feature_store
 from asc_study.settings import identity
 from asc_study.settings.identity import differences, run_identity, signature
@@ -127,8 +127,12 @@ def test_an_edited_built_in_part_is_another_part_and_no_other_is(tmp_path):
     package = tmp_path / "asc_study"
     shutil.copytree(Path(asc_study.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     before = codes(package)
-    edit(package / "augmentation" / "batch.py", "(first[index] - second[index]) * share", "(first[index]) * share")
-    edit(package / "augmentation" / "waveform.py", '"""Add the noise."""', '"""Add it."""  # and a comment')
+    edit(
+        package / "augmentation" / "batch" / "mixup.py",
+        "(first[index] - second[index]) * share",
+        "(first[index]) * share",
+    )
+    edit(package / "augmentation" / "waveform" / "noise.py", '"""Add the noise."""', '"""Add it."""  # and a comment')
     after = codes(package)
     assert {name for name in before if before[name] != after[name]} == {"batch_augmentation mixup"}
     edit(package / "acoustics" / "impulse_responses.py", "samples = len(signal)", "samples = len(signal) + 0")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asc_study.augmentation import WAVEFORM_AUGMENTATIONS
-from asc_study.augmentation.waveform import Noise
+from asc_study.augmentation.waveform.noise import Noise
 from asc_study.base.errors import InputError
 from asc_study.settings.run_config import resolve
 from asc_study.study.launch import identify
@@ -93,7 +93,8 @@ def test_holding_out_needs_validation():
 
 def test_the_treatment_tells_all_that_decides_a_copy(data):
     from asc_study.augmentation.copies import plan_copies
-    from asc_study.augmentation.waveform import Mix, TrainingSound
+    from asc_study.augmentation.waveform import TrainingSound
+    from asc_study.augmentation.waveform.mix import Mix
     from asc_study.base.paths import cache_dir
 
     sound = TrainingSound(data.dataset.clips, data.audio_digests, data.dataset.sample_rate, cache_dir())

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from asc_study.base.errors import InputError
 from asc_study.base.schema import Strict
@@ -159,128 +159,6 @@ class ReferenceDeviceAugmentation(WaveformAugmentation):
                 f"{self.name} needs training clips of device {REFERENCE_DEVICE!r}, got none: leave {self.name} out"
             )
         return rows
-
-
-class PitchShift(WaveformAugmentation):
-    """Shift the pitch by U(``low_semitones``, ``high_semitones``) and keep the speed (section 3: pitch shift)."""
-
-    low_semitones: float = Field(-4.0, ge=-24, le=24)
-    high_semitones: float = Field(4.0, ge=-24, le=24)
-
-    @model_validator(mode="after")
-    def _check_range(self) -> Self:
-        _require_range("semitones", self.low_semitones, self.high_semitones)
-        return self
-
-    def __call__(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, **_: Any) -> Waveform:
-        """Shift by a phase vocoder and resampling (librosa)."""
-        from librosa.effects import pitch_shift
-
-        semitones = rng.uniform(self.low_semitones, self.high_semitones)
-        return _channels_last(pitch_shift(np.ascontiguousarray(waveform.T), sr=sample_rate, n_steps=semitones))
-
-
-class SpeedChange(WaveformAugmentation):
-    """Play the clip U(``low_factor``, ``high_factor``) times as fast and keep its pitch (section 3: speed change).
-
-    What gets too long is cut at the end. What gets too short is repeated from its start, as in the authors' code, or
-    padded with zeros, as in the text.
-    """
-
-    low_factor: float = Field(0.5, ge=0.1, le=10)
-    high_factor: float = Field(2.0, ge=0.1, le=10)
-    fill: Literal["repeat", "pad"] = "repeat"
-
-    @model_validator(mode="after")
-    def _check_range(self) -> Self:
-        _require_range("factor", self.low_factor, self.high_factor)
-        return self
-
-    def __call__(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, **_: Any) -> Waveform:
-        """Stretch or squeeze by a phase vocoder (librosa)."""
-        from librosa.effects import time_stretch
-
-        factor = rng.uniform(self.low_factor, self.high_factor)
-        stretched = _channels_last(time_stretch(np.ascontiguousarray(waveform.T), rate=factor))
-        if self.fill == "repeat":
-            return np.resize(stretched, waveform.shape)
-        padded = np.zeros(waveform.shape, np.float32)
-        padded[: len(stretched)] = stretched[: len(waveform)]
-        return padded
-
-
-class Noise(WaveformAugmentation):
-    """Add white noise, ``amplitude`` * N(0, 1), independent in every channel (section 3: random noise)."""
-
-    amplitude: float = Field(0.01, gt=0, le=1)
-
-    def __call__(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, **_: Any) -> Waveform:
-        """Add the noise."""
-        noise = rng.standard_normal(waveform.shape, dtype=np.float32)
-        noise *= np.float32(self.amplitude)
-        noise += waveform
-        return noise
-
-
-class Mix(WaveformAugmentation):
-    """Add two clips of one scene, each with a weight of its own ~ U(``low_weight``, ``high_weight``) (section 3).
-
-    The other clip may come from any device and place, but is never the clip itself.
-    """
-
-    low_weight: float = Field(0.5, ge=0, le=10)
-    high_weight: float = Field(1.0, ge=0, le=10)
-
-    @model_validator(mode="after")
-    def _check_range(self) -> Self:
-        _require_range("weight", self.low_weight, self.high_weight)
-        return self
-
-    def prepare(self, sound: TrainingSound) -> Ingredients | None:
-        """Make sure that every clip can have a partner.
-
-        Raises
-        ------
-        InputError
-            If a scene has only one clip.
-        """
-        for scene, rows in sound.rows_by_scene.items():
-            if len(rows) < 2:
-                raise InputError(f"mix needs two training clips of every scene, got one of {scene!r}: leave mix out")
-        return None
-
-    def partner(self, sound: TrainingSound, row: int, rng: np.random.Generator) -> int | None:
-        """Draw another clip of the same scene."""
-        candidates = sound.rows_by_scene[str(sound.clips["scene"].iloc[row])]
-        others = candidates[candidates != row]
-        return int(others[rng.integers(len(others))])
-
-    def __call__(
-        self,
-        waveform: Waveform,
-        sample_rate: int,
-        rng: np.random.Generator,
-        *,
-        partner: Waveform | None = None,
-        **_: Any,
-    ) -> Waveform:
-        """Add ``partner``.
-
-        Raises
-        ------
-        InputError
-            If it has another shape.
-        """
-        if partner is None:
-            raise ValueError("mix needs the clip that its `partner` method chose")
-        if partner.shape != waveform.shape:
-            raise InputError(
-                f"mix needs clips of one shape, got {waveform.shape} and {partner.shape} (samples, channels): "
-                "run asc-study data check"
-            )
-        own, other = rng.uniform(self.low_weight, self.high_weight, 2).astype(np.float32)
-        mixed: Waveform = own * waveform + other * partner
-        return mixed
 
 
 def _require_range(what: str, low: float, high: float) -> None:
