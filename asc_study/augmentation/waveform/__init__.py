@@ -161,10 +161,12 @@ class ReferenceDeviceAugmentation(WaveformAugmentation):
         return rows
 
 
-def _require_range(what: str, low: float, high: float) -> None:
+def require_range(what: str, low: float, high: float) -> None:
+    """Raise `ValueError` if the ends of a range, ``low_<what>`` and ``high_<what>``, are the wrong way round."""
     if low > high:
         raise ValueError(f"low_{what} must be at most high_{what}, got {low:g} and {high:g}: swap them")
 
 
-def _channels_last(channels: npt.NDArray[np.float32]) -> Waveform:
+def channels_last(channels: npt.NDArray[np.float32]) -> Waveform:
+    """Turn librosa's (channels, samples) into (samples, channels)."""
     return np.ascontiguousarray(channels.T, dtype=np.float32)

@@ -10,7 +10,7 @@ from asc_study.augmentation.waveform import (
     TrainingSound,
     Waveform,
     WaveformAugmentation,
-    _require_range,
+    require_range,
 )
 from asc_study.base.errors import InputError
 
@@ -26,7 +26,7 @@ class Mix(WaveformAugmentation):
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
-        _require_range("weight", self.low_weight, self.high_weight)
+        require_range("weight", self.low_weight, self.high_weight)
         return self
 
     def prepare(self, sound: TrainingSound) -> Ingredients | None:

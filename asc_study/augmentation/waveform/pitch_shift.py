@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from asc_study.augmentation.waveform import Waveform, WaveformAugmentation, _channels_last, _require_range
+from asc_study.augmentation.waveform import Waveform, WaveformAugmentation, channels_last, require_range
 
 
 class PitchShift(WaveformAugmentation):
@@ -16,7 +16,7 @@ class PitchShift(WaveformAugmentation):
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
-        _require_range("semitones", self.low_semitones, self.high_semitones)
+        require_range("semitones", self.low_semitones, self.high_semitones)
         return self
 
     def __call__(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, **_: Any) -> Waveform:
@@ -24,4 +24,4 @@ class PitchShift(WaveformAugmentation):
         from librosa.effects import pitch_shift
 
         semitones = rng.uniform(self.low_semitones, self.high_semitones)
-        return _channels_last(pitch_shift(np.ascontiguousarray(waveform.T), sr=sample_rate, n_steps=semitones))
+        return channels_last(pitch_shift(np.ascontiguousarray(waveform.T), sr=sample_rate, n_steps=semitones))

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from asc_study.augmentation.waveform import Waveform, WaveformAugmentation, _channels_last, _require_range
+from asc_study.augmentation.waveform import Waveform, WaveformAugmentation, channels_last, require_range
 
 
 class SpeedChange(WaveformAugmentation):
@@ -21,7 +21,7 @@ class SpeedChange(WaveformAugmentation):
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
-        _require_range("factor", self.low_factor, self.high_factor)
+        require_range("factor", self.low_factor, self.high_factor)
         return self
 
     def __call__(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator, **_: Any) -> Waveform:
@@ -29,7 +29,7 @@ class SpeedChange(WaveformAugmentation):
         from librosa.effects import time_stretch
 
         factor = rng.uniform(self.low_factor, self.high_factor)
-        stretched = _channels_last(time_stretch(np.ascontiguousarray(waveform.T), rate=factor))
+        stretched = channels_last(time_stretch(np.ascontiguousarray(waveform.T), rate=factor))
         if self.fill == "repeat":
             return np.resize(stretched, waveform.shape)
         padded = np.zeros(waveform.shape, np.float32)
