@@ -1,6 +1,6 @@
 """The registries of augmentations, and the one place that fixes the order in which those of a batch are applied.
 
-A new augmentation is one file in ``batch/`` or ``waveform/``, whose package says what it has to keep, and its line here.
+A new augmentation is one file in ``batch/`` or ``waveform/``, whose package holds the contract, and its line here.
 """
 
 import math
