@@ -5,7 +5,7 @@ Where there are validation predictions, a rule that learns is fitted on them and
 rule fitted on the other folds, so no label of a location, nor of its neighbours in the fold, has any influence on it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.ensemble.stack import Probabilities, Sample
+from asc_study.ensemble.arrays import Probabilities
+from asc_study.ensemble.stack import Sample
 from asc_study.evaluation.metrics import places_of
 from asc_study.evaluation.predictions import as_float32
 
@@ -23,18 +24,28 @@ from asc_study.evaluation.predictions import as_float32
 FOLDS: Final = 5
 
 S = TypeVar("S", bound=Sample)
+S_contra = TypeVar("S_contra", bound=Sample, contravariant=True)
 Basis = Literal["fixed", "validation", "cross-fitted"]
 
 
-@dataclass(frozen=True)
-class Fitted(Generic[S]):
-    """A fitted rule: ``combine`` gives (n, classes) probabilities, ``learned`` says what was learned, as JSON types."""
+class Fitted(Protocol[S_contra]):
+    """A fitted rule: plain values, so that it can be written down and rebuilt."""
 
-    combine: Callable[[S], Probabilities]
-    learned: Mapping[str, Any]
+    @property
+    def learned(self) -> Mapping[str, Any]:
+        """What was learned, for people, in the types of JSON."""
+        ...
+
+    def combine(self, sample: S_contra) -> Probabilities:
+        """The output for the clips of a sample, (n, classes)."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, in the types of JSON."""
+        ...
 
 
-class Rule(Protocol[S]):
+class Rule(Protocol[S_contra]):
     """A way to combine systems."""
 
     @property
@@ -47,7 +58,7 @@ class Rule(Protocol[S]):
         """Whether it learns something of each class, so that a class it was not fitted on is lost."""
         ...
 
-    def fit(self, sample: S) -> Fitted[S]:
+    def fit(self, sample: S_contra) -> Fitted[S_contra]:
         """Fit the rule on labelled clips."""
         ...
 
@@ -204,6 +215,6 @@ def describe(learned: Mapping[str, Any]) -> str:
             weights = ", ".join(f"{name} {weight:.2f}" for name, weight in value.items()) if key == "weights" else ""
             inside = weights or describe(value)
             parts += [f"{key} {inside}"] if inside else []
-        elif key != "members":
+        else:
             parts.append(f"{key.replace('_', ' ')} {value:.3g}")
     return "; ".join(parts)

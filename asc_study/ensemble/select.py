@@ -19,9 +19,10 @@ import numpy.typing as npt
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.schema import did_you_mean
-from asc_study.ensemble.crossfit import Fitted, Rule
-from asc_study.ensemble.fuse import weighted_mean
-from asc_study.ensemble.stack import Probabilities, Stack
+from asc_study.ensemble.arrays import Probabilities
+from asc_study.ensemble.rules import FusionRule
+from asc_study.ensemble.rules.weighted import Weighted
+from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.objective import Objective, objective
 from asc_study.evaluation.overlap import overlap
 
@@ -272,10 +273,24 @@ def require_options(method: str, metric: str, max_members: int, max_overlap: flo
 
 
 @dataclass(frozen=True)
-class FittedSelection(Fitted[Stack]):
-    """A fitted `SelectionRule`: besides the combination it knows the path."""
+class FittedSelection:
+    """A fitted `SelectionRule`: the path, and the fitted fusion of the members."""
 
     selection: Selection
+    fusion: FusionRule
+
+    @property
+    def learned(self) -> Mapping[str, Any]:
+        """What the fusion learned; the members are its systems."""
+        return self.fusion.learned
+
+    def combine(self, sample: Stack) -> Probabilities:
+        """Fuse the members among the systems of a stack, (n, c)."""
+        return self.fusion.combine(sample)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fusion of the members: the path is of no use to new clips."""
+        return self.fusion.to_dict()
 
 
 @dataclass(frozen=True)
@@ -283,7 +298,7 @@ class SelectionRule:
     """Select members, then fuse them: by the mean with the weights of the selection, or by a rule of their own."""
 
     options: Mapping[str, Any]
-    fusion: Rule[Stack] | None = None
+    fusion: type[FusionRule] | None = None
     learns: bool = True
 
     @property
@@ -294,16 +309,12 @@ class SelectionRule:
     def fit(self, sample: Stack) -> FittedSelection:
         """Select on the labelled clips of ``sample``, and fit the fusion of the members on them too."""
         selection = select(sample, **self.options)
-        members = list(selection.weights())
         if self.fusion is None:
-            return FittedSelection(prefix_mean(selection), {"weights": selection.weights()}, selection)
-        fused = self.fusion.fit(sample.only(members))
-        learned = {"members": members, **fused.learned}
-        return FittedSelection(lambda part: fused.combine(part.only(members)), learned, selection)
+            return FittedSelection(selection, prefix_mean(selection))
+        return FittedSelection(selection, self.fusion.fit(sample.only(list(selection.weights()))))
 
 
-def prefix_mean(selection: Selection, steps: int | None = None) -> Callable[[Stack], Probabilities]:
+def prefix_mean(selection: Selection, steps: int | None = None) -> Weighted:
     """The weighted mean of the members after the first ``steps`` steps of the path (all by default)."""
     weights = selection.weights(steps)
-    mean = weighted_mean(np.array(list(weights.values())))
-    return lambda sample: mean(sample.only(list(weights)))
+    return Weighted(tuple(weights), tuple(weights.values()))

@@ -11,13 +11,9 @@ import pandas as pd
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+from asc_study.ensemble.arrays import Probabilities
 from asc_study.evaluation.metrics import labels_of
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, classes_of
-
-Probabilities = npt.NDArray[np.float64]
-
-#: Column of each scene's group among the three classes.
-GROUP_COLUMN = np.array([SCENE_GROUPS.index(GROUP_OF_SCENE[scene]) for scene in SCENES])
 
 
 class Sample(Protocol):
@@ -71,6 +67,8 @@ class Stack:
 
     def only(self, names: Sequence[str]) -> "Stack":
         """The named systems alone, in the order of ``names``."""
+        if tuple(names) == self.names:
+            return self
         chosen = [self.names.index(name) for name in names]
         return replace(self, names=tuple(names), probabilities=self.probabilities[chosen])
 
@@ -169,10 +167,3 @@ def _require_same_clips(first_name: str, first: "pd.Series[str]", name: str, oth
         f"{len(first)} clips of {first_name!r} and with {len(more)} others (e.g. {(lacking + more)[0]!r}): combine "
         "runs on one data set and one validation cut"
     )
-
-
-def normalised(scores: npt.NDArray[np.floating], fallback: npt.NDArray[np.floating]) -> Probabilities:
-    """Rows of ``scores`` (..., c) divided by their sums; rows of nothing but zeros are taken from ``fallback``."""
-    total = scores.sum(axis=-1, keepdims=True)
-    result: Probabilities = np.where(total > 0, scores / np.where(total > 0, total, 1), fallback)
-    return result

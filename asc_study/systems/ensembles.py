@@ -201,7 +201,7 @@ def _prefix_metrics(fused: Fused[Stack], test: Stack, steps: int) -> list[dict[s
     for count in range(1, steps + 1):
         mean = np.empty(test.probabilities.shape[1:])
         for rows, part in fused.test_parts:
-            mean[rows] = prefix_mean(_selection(part), count)(test.take(rows))
+            mean[rows] = prefix_mean(_selection(part), count).combine(test.take(rows))
         table = pd.concat([test.context, pd.DataFrame(mean, columns=list(test.classes))], axis=1)
         metrics.append(evaluate(table, intervals=False))
     return metrics

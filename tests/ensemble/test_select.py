@@ -114,7 +114,7 @@ def test_every_score_of_a_path_is_the_metric_of_its_prefix(method, candidates):
     options = {"method": method, "metric": "acc_s4-s6", "max_overlap": 0.99}
     selection = SelectionRule(options).fit(candidates).selection
     for count, step in enumerate(selection.path, 1):
-        fused = pd.DataFrame(prefix_mean(selection, count)(candidates), columns=list(SCENES))
+        fused = pd.DataFrame(prefix_mean(selection, count).combine(candidates), columns=list(SCENES))
         metrics = evaluate(candidates.context.join(fused), intervals=False)
         assert metrics["validation/acc_s4-s6"] == pytest.approx(step.score)
 
