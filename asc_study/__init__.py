@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asc_study.base.errors import InputError, TrainingFailure
     from asc_study.data.formats.data_format import DataFormat
     from asc_study.data.layout import read_dataset
+    from asc_study.ensemble.rules import FusionRule
     from asc_study.evaluation.metrics import evaluate
     from asc_study.evaluation.predictions import predictions_table, read_predictions, write_predictions
     from asc_study.evaluation.significance import compare
@@ -40,6 +41,7 @@ __all__ = [
     "Architecture",
     "BatchAugmentation",
     "DataFormat",
+    "FusionRule",
     "InputError",
     "LogMelSettings",
     "ModelOptions",
@@ -72,6 +74,7 @@ _HOMES: Final = {
     "Architecture": "models",
     "BatchAugmentation": "augmentation.batch",
     "DataFormat": "data.formats.data_format",
+    "FusionRule": "ensemble.rules",
     "InputError": "base.errors",
     "LogMelSettings": "features.logmel",
     "ModelOptions": "models.options",

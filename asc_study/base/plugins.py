@@ -20,6 +20,7 @@ ENTRY_POINT_GROUPS: Final[Mapping[str, str]] = {
     "architecture": "asc_study.architectures",
     "batch_augmentation": "asc_study.batch_augmentations",
     "waveform_augmentation": "asc_study.waveform_augmentations",
+    "fusion_rule": "asc_study.fusion_rules",
     "data_format": "asc_study.data_formats",
 }
 

@@ -26,18 +26,28 @@ FUSIONS: Final[Mapping[str, type[FusionRule]]] = MappingProxyType({rule.name: ru
 
 
 def find_fusion(name: str) -> type[FusionRule]:
-    """The fusion rule of that name.
+    """The fusion rule of that name: built in, of an installed package, or ``module:class``.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or it cannot be imported.
     """
-    if name not in FUSIONS:
-        from asc_study.base.schema import did_you_mean  # which needs more than a deployed system has
+    if name in FUSIONS:
+        return FUSIONS[name]
+    from asc_study.base.plugins import find  # which needs more than a deployed system has
 
-        raise InputError(f"unknown fusion rule {name!r}: {did_you_mean(name, list(FUSIONS))}")
-    return FUSIONS[name]
+    found: type[FusionRule] = find("fusion_rule", name, FUSIONS, FusionRule)
+    return found
+
+
+def fusion_settings(name: str) -> dict[str, str]:
+    """What of a rule makes a fusion the same: its name, and the code of one that is not built in."""
+    if name in FUSIONS:
+        return {"fusion": name}
+    from asc_study.base.source import source_digest
+
+    return {"fusion": name, "fusion_code": source_digest(find_fusion(name))}
 
 
 def read_rule(raw: Any, where: str) -> FusionRule:

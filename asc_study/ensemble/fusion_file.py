@@ -6,8 +6,9 @@ written so that they are read back unchanged::
     {
       "format": "asc-study fusion",
       "version": 1,
-      "basis": "validation",            what it was fitted on: "fixed" (nothing), "validation", or "cross-fitted" (all
-                                        test clips; the run's own figures are those of rules fitted fold by fold)
+      "basis": "validation",            which labels it, or a system that is one of these itself, was fitted on: "fixed"
+                                        (none), "validation", or "cross-fitted" (all test clips; the figures of the run
+                                        are those of rules fitted fold by fold)
       "classes": {"ten_class": [...]},  task -> its classes: the order of the columns of a system of that task
       "systems": [                      in the order of the arrays; those of the first task before the others
         {"name": "fcnn seed 0",         by which the fusion below refers to it; unique
@@ -71,7 +72,7 @@ class FusionFile:
     Attributes
     ----------
     basis
-        What the rule was fitted on.
+        Which labels had a part in it.
     classes
         Task -> its classes.
     systems

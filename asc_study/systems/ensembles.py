@@ -12,7 +12,8 @@ from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, DEFAULT_OBJECTIVE
 from asc_study.base.text_table import text_table
 from asc_study.ensemble.crossfit import Basis, Fitted, Fused, describe, fuse_splits
-from asc_study.ensemble.fuse import find_fusion
+from asc_study.ensemble.fuse import find_fusion, fusion_settings
+from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean, require_options
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.accuracy_table import cell, figure
@@ -23,7 +24,7 @@ from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs, finished_systems
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
-from asc_study.systems.members import Member, load_members, require_untouched, stacks, with_same_test_clips
+from asc_study.systems.members import Member, fusion_json, load_members, require_untouched, stacks, with_same_test_clips
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Ensemble:
         Test metrics of the mean of the members after each step.
     tables
         Predictions of the ensemble by split.
-    learned
-        What the fusion learned.
+    fusion
+        The fitted fusion of the members.
     clips, locations
         How many decided.
     notes
@@ -84,7 +85,7 @@ class Ensemble:
     overlap: Overlap
     prefixes: Sequence[Mapping[str, float]]
     tables: Mapping[str, pd.DataFrame]
-    learned: Mapping[str, Any]
+    fusion: FusionRule
     clips: int
     locations: int
     notes: Sequence[str] = field(default_factory=tuple)
@@ -174,7 +175,7 @@ def choose(members: Sequence[Member], options: EnsembleOptions, notes: Sequence[
     deciding = samples.get("validation", samples.get("test"))
     assert deciding is not None
     fused = fuse_splits(options.rule(), samples)
-    selection = _selection(fused.fitted)
+    selection = _fitted(fused.fitted).selection
     return Ensemble(
         options=options,
         candidates=members,
@@ -183,16 +184,16 @@ def choose(members: Sequence[Member], options: EnsembleOptions, notes: Sequence[
         overlap=overlap(deciding.probabilities, deciding.label),
         prefixes=_prefix_metrics(fused, samples["test"], len(selection.path)) if "test" in samples else [],
         tables=fused.tables,
-        learned=fused.fitted.learned,
+        fusion=_fitted(fused.fitted).fusion,
         clips=len(deciding.context),
         locations=len(np.unique(places_of(deciding.context))),
         notes=(*notes, *found),
     )
 
 
-def _selection(fitted: Fitted[Stack]) -> Selection:
+def _fitted(fitted: Fitted[Stack]) -> FittedSelection:
     assert isinstance(fitted, FittedSelection)
-    return fitted.selection
+    return fitted
 
 
 def _prefix_metrics(fused: Fused[Stack], test: Stack, steps: int) -> list[dict[str, float]]:
@@ -201,7 +202,7 @@ def _prefix_metrics(fused: Fused[Stack], test: Stack, steps: int) -> list[dict[s
     for count in range(1, steps + 1):
         mean = np.empty(test.probabilities.shape[1:])
         for rows, part in fused.test_parts:
-            mean[rows] = prefix_mean(_selection(part), count).combine(test.take(rows))
+            mean[rows] = prefix_mean(_fitted(part).selection, count).combine(test.take(rows))
         table = pd.concat([test.context, pd.DataFrame(mean, columns=list(test.classes))], axis=1)
         metrics.append(evaluate(table, intervals=False))
     return metrics
@@ -232,6 +233,7 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
         files={
             "path.csv": path.to_csv(index=False),
             "overlap.csv": ensemble.overlap.to_frame(names).to_csv(index=False),
+            "fusion.json": fusion_json(ensemble.fusion, ensemble.basis, ensemble.members),
             "members.json": pd.Series(selection.weights()).to_json(indent=2),
         },
         figures=[path_figure(path, f"{options.metric} ({split})"), overlap_figure(ensemble.overlap, names, split)],
@@ -241,7 +243,7 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
 
 def ensemble_identity(options: EnsembleOptions, candidates: Sequence[RunRecord]) -> Identity:
     """What makes an ensemble the same: the options and the candidates, in any order."""
-    return Identity("ensemble", asdict(options), candidates, ordered=False)
+    return Identity("ensemble", asdict(options) | fusion_settings(options.fusion), candidates, ordered=False)
 
 
 def _steps(ensemble: Ensemble) -> list[tuple[Step, Mapping[str, float]]]:
@@ -269,7 +271,7 @@ def to_dict(ensemble: Ensemble) -> dict[str, Any]:
         "members": [{"name": m.name, "run_id": m.record.run_id, "weight": weights[m.name]} for m in ensemble.members],
         "path": path,
         "ended": ensemble.selection.ended,
-        "learned": dict(ensemble.learned),
+        "learned": dict(ensemble.fusion.learned),
         "notes": list(ensemble.notes),
     }
 
@@ -299,7 +301,7 @@ def render(ensemble: Ensemble, study: str) -> str:
             "are cross-fitted, each location's by members chosen on others"
         )
     if options.fusion != "average" or options.method == "caruana":
-        text.append(f"{options.fusion}: {describe(ensemble.learned) or 'nothing to learn'}")
+        text.append(f"{options.fusion}: {describe(ensemble.fusion.learned) or 'nothing to learn'}")
     return "\n".join([*text, *(f"note: {note}" for note in ensemble.notes)])
 
 

@@ -8,9 +8,10 @@ import pandas as pd
 
 from asc_study.base.errors import InputError
 from asc_study.ensemble.crossfit import Basis, Fused, describe, fuse_splits
-from asc_study.ensemble.fuse import find_fusion
+from asc_study.ensemble.fuse import find_fusion, fusion_settings
+from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.stack import Stack, pair
-from asc_study.ensemble.two_stage import TwoStage
+from asc_study.ensemble.two_stage import FittedTwoStage, TwoStage
 from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
@@ -19,7 +20,7 @@ from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
-from asc_study.systems.members import Member, basis_of, load_members, require_untouched, stacks
+from asc_study.systems.members import Member, basis_of, fusion_json, load_members, require_untouched, stacks
 
 #: From what has seen most to what has seen least.
 _BASES: Final[tuple[Basis, ...]] = ("cross-fitted", "validation", "fixed")
@@ -65,7 +66,7 @@ class Fusion:
     metrics: Mapping[str, float]
     change: Mapping[str, float]
     learns: bool
-    learned: Mapping[str, Any]
+    fitted: FusionRule | FittedTwoStage
     notes: Sequence[str]
 
     @property
@@ -222,8 +223,9 @@ def _measured(
     basis: Basis = next(found for found in _BASES if found in bases)
     touched = [member.name for member in (*fine, *coarse) if basis_of(member) == "cross-fitted"]
     learns = fused.basis != "fixed"
+    assert isinstance(fused.fitted, FusionRule | FittedTwoStage)
     notes = [*notes, f"cross-fitted parts: {', '.join(touched)}"] if touched else notes
-    return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, learns, fused.fitted.learned, notes)
+    return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, learns, fused.fitted, notes)
 
 
 def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
@@ -247,7 +249,11 @@ def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logge
         tables=fusion.tables,
         tags={"asc.basis": fusion.basis, "asc.change_against": _against(fusion)},
         metrics=changes,
-        files={"parts.csv": pd.DataFrame(shown).T.rename_axis("system").to_csv(), "parts.txt": render(fusion, name)},
+        files={
+            "parts.csv": pd.DataFrame(shown).T.rename_axis("system").to_csv(),
+            "parts.txt": render(fusion, name),
+            "fusion.json": fusion_json(fusion.fitted, fusion.basis, [*fusion.fine, *fusion.coarse]),
+        },
         figures=[change_figure(shown)] if "test" in fusion.tables else [],
     )
     return log_derived(tracker, derived)
@@ -255,7 +261,7 @@ def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logge
 
 def fusion_identity(options: FusionOptions, fine: Sequence[RunRecord], coarse: Sequence[RunRecord]) -> Identity:
     """What makes a fusion the same: the options that count and its parts."""
-    settings: dict[str, Any] = {"fusion": options.fusion, "fine": len(fine)}
+    settings: dict[str, Any] = {**fusion_settings(options.fusion), "fine": len(fine)}
     if coarse:
         settings |= {"coarse": len(coarse), "join": options.join}
         if options.join == "product":
@@ -286,7 +292,7 @@ def to_dict(fusion: Fusion) -> dict[str, Any]:
     return {
         "system": fusion.system,
         "basis": fusion.basis,
-        "learned": dict(fusion.learned),
+        "learned": dict(fusion.fitted.learned),
         "parts": {name: dict(metrics) for name, metrics in fusion.parts.items()},
         "metrics": dict(fusion.metrics),
         "change": dict(fusion.change),
@@ -304,7 +310,7 @@ def render(fusion: Fusion, name: str) -> str:
         text.append(
             f"no test split: {', '.join(f'{len(t)} {split} clips' for split, t in fusion.tables.items())} fused"
         )
-    if fusion.learns and (learned := describe(fusion.learned)):
+    if fusion.learns and (learned := describe(fusion.fitted.learned)):
         where = "validation" if fusion.basis == "validation" else "other locations of test (cross-fitted)"
         text.append(f"learned on {where}: {learned}")
     return "\n".join([*text, *(f"note: {note}" for note in fusion.notes)])

@@ -1,5 +1,6 @@
 """The predictions of runs, read back and put side by side."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +9,12 @@ import pandas as pd
 
 from asc_study.base.errors import InputError
 from asc_study.base.progress import progress_bar
+from asc_study.base.taxonomy import CLASSES
+from asc_study.ensemble.crossfit import Basis
+from asc_study.ensemble.fusion_file import FusionFile, System
+from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.stack import Stack, stack
+from asc_study.ensemble.two_stage import FittedTwoStage
 from asc_study.store.queries import RunRecord
 from asc_study.store.tracking import Tracker
 
@@ -113,6 +119,14 @@ def stacks(members: Sequence[Member]) -> tuple[dict[str, Stack], list[str]]:
 def basis_of(member: Member) -> str:
     """What the run's predictions depend on besides training: ``fixed``, ``validation`` or ``cross-fitted``."""
     return member.record.tags.get("asc.basis", "fixed")
+
+
+def fusion_json(fusion: FusionRule | FittedTwoStage, basis: Basis, members: Sequence[Member]) -> str:
+    """The artifact ``fusion.json`` of a run that is made of these members, those of the first stage first."""
+    systems = [System(m.name, m.task, m.record.tags["asc.kind"], m.record.run_id, m.record.signature) for m in members]
+    classes = {system.task: CLASSES[system.task] for system in systems}
+    content = FusionFile(basis, classes, tuple(systems), fusion).to_dict()
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def require_untouched(members: Sequence[Member]) -> None:

@@ -190,7 +190,7 @@ def test_what_does_not_fit_together_is_refused(make_table, tiny_table):
         pair(stack({"x": table}), stack({"y": table}))
     with pytest.raises(InputError, match="the scene of a clip must be in its group"):
         pair(stack({"x": table}), stack({"y": make_table(1, task="three_class").assign(scene=SCENE_GROUPS[0])}))
-    with pytest.raises(InputError, match="unknown fusion rule 'averge': did you mean 'average'"):
+    with pytest.raises(InputError, match="unknown fusion.rule 'averge': did you mean 'average'"):
         find_fusion("averge")
     one_place = stack({"x": tiny_table(("indoor", "a", "1", 0.6, 0.3, 0.1), ("outdoor", "b", "1", 0.5, 0.4, 0.1))})
     with pytest.raises(InputError, match="at least 2 locations, got 1"):

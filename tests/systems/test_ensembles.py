@@ -73,7 +73,7 @@ def test_permuted_test_labels_choose_the_same(tracker, log_run, make_table):
         members, _ = gather_candidates(tracker, study)
         chosen.append(choose(members, EnsembleOptions(fusion="weighted")))
     assert chosen[0].selection.path[1:] == chosen[1].selection.path[1:]
-    assert chosen[0].learned == chosen[1].learned
+    assert chosen[0].fusion == chosen[1].fusion
     np.testing.assert_array_equal(
         chosen[0].tables["test"][list(SCENES)].to_numpy(), chosen[1].tables["test"][list(SCENES)].to_numpy()
     )
@@ -213,7 +213,7 @@ def test_options_are_checked_before_anything_is_read():
         ({"max_members": 0}, "--max-members must be at least 1"),
         ({"max_overlap": float("nan")}, "--max-overlap must be in"),
         ({"metric": "accc"}, "the objective must be a known metric"),
-        ({"fusion": "mean"}, "unknown fusion rule"),
+        ({"fusion": "mean"}, "unknown fusion.rule"),
     ):
         with pytest.raises(InputError, match=message):
             EnsembleOptions(**options)

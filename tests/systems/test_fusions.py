@@ -1,10 +1,15 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+from asc_study.ensemble.fusion_file import FusionFile
 from asc_study.evaluation.metrics import evaluate
+from asc_study.evaluation.predictions import read_predictions
+from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble
 from asc_study.systems.fusions import fuse_runs, log_fusion, render
 
 PAPER = {"fusion": "average", "join": "product", "exponent": "1"}
@@ -33,6 +38,47 @@ def test_two_stage_fusion_of_runs_is_the_product_of_their_means(shared, make_tab
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("coarse", "options"),
+    [
+        ([], {"fusion": "weighted"}),
+        (["s/coarse"], {}),
+        (["s/coarse"], {"fusion": "weighted", "join": "learned"}),
+    ],
+)
+def test_a_fusion_is_rebuilt_from_its_file_and_its_runs(shared, coarse, options):
+    """Fault B9: the coefficients were in closures alone."""
+    logged = log_fusion(shared, "s", "rebuilt", fuse_runs(shared, ["s/b", "s/a"], coarse, **PAPER | options))
+    file = FusionFile.from_dict(json.loads(shared.artifact(logged.run_id, "fusion.json").read_text(encoding="utf-8")))
+    assert file.basis == shared.run(logged.run_id).tags["asc.basis"]
+    assert [system.name for system in file.systems] == ["b seed 0", "a seed 0", *["coarse seed 0"] * len(coarse)]
+    assert rebuilt(shared, logged.run_id, file) < 1e-7
+
+
+def rebuilt(tracker, run_id: str, file: FusionFile) -> float:
+    """How far the logged test predictions, float32, are from those made anew of the systems' own."""
+    outputs = {}
+    for system in file.systems:
+        assert tracker.run(system.run_id).signature == system.signature
+        table = read_predictions(tracker.artifact(system.run_id, "predictions/test.parquet")).sort_values("clip_id")
+        values = table[list(file.classes[system.task])].to_numpy(np.float64)
+        outputs[system.name] = values / values.sum(axis=1, keepdims=True)
+    logged = read_predictions(tracker.artifact(run_id, "predictions/test.parquet")).sort_values("clip_id")
+    return float(abs(file.apply(outputs) - logged[list(file.output_classes)].to_numpy()).max())
+
+
+def test_an_ensemble_is_rebuilt_from_its_file_and_its_runs(shared):
+    members, _ = gather_candidates(shared, "s", references=["s/a", "s/b", "s/c"])
+    for fusion in ("average", "logistic"):
+        chosen = choose(members, EnsembleOptions(method="caruana", metric="log_loss", fusion=fusion))
+        logged = log_ensemble(shared, "s", f"rebuilt {fusion}", chosen)
+        content = json.loads(shared.artifact(logged.run_id, "fusion.json").read_text(encoding="utf-8"))
+        file = FusionFile.from_dict(content)
+        assert rebuilt(shared, logged.run_id, file) < 1e-7
+        if fusion == "average":
+            assert dict(zip(file.fusion.systems, file.fusion.weights, strict=True)) == chosen.selection.weights()
+
+
 def test_the_subset_table_shows_before_after_and_the_change(shared):
     fusion = fuse_runs(shared, ["s/a"], ["s/coarse"], **PAPER)
     lines = render(fusion, "two").splitlines()
@@ -46,7 +92,7 @@ def test_the_subset_table_shows_before_after_and_the_change(shared):
 def test_what_learns_is_fitted_on_validation_and_says_so(shared):
     fusion = fuse_runs(shared, ["s/a", "s/b"], ["s/coarse"], fusion="weighted", join="product", exponent="fit")
     assert fusion.basis == "validation"
-    assert set(fusion.learned["fine"]["weights"]) == {"a seed 0", "b seed 0"}
+    assert set(fusion.fitted.learned["fine"]["weights"]) == {"a seed 0", "b seed 0"}
     assert "learned on validation" in render(fusion, "x")
     assert set(fusion.tables) == {"validation", "test"}
 
@@ -75,7 +121,7 @@ def test_seeds_of_a_row_are_all_fused(tracker, log_run, make_table):
         (["s/a", "s/a"], [], {}, "each run can be named once, got 'a seed 0' twice"),
         (["s/a", "s/coarse"], [], {}, "must be of one task"),
         (["s/coarse"], ["s/a"], {}, "two-stage fusion takes ten-class systems"),
-        (["s/a", "s/b"], [], {"fusion": "mean"}, "unknown fusion rule 'mean'"),
+        (["s/a", "s/b"], [], {"fusion": "mean"}, "unknown fusion.rule 'mean'"),
         (["s/a"], ["s/coarse"], {"exponent": "much"}, "--exponent must be a number or fit, got 'much'"),
         (["s/a"], ["s/coarse"], {"exponent": "-1"}, r"--exponent must be in \[0, 100\] or fit, got -1"),
         (["s/a"], ["s/coarse"], {"exponent": "nan"}, "--exponent must be in"),
