@@ -20,8 +20,8 @@ _fusion_option = click.option(
     "--fusion",
     default="average",
     show_default=True,
-    type=click.Choice(["average", "weighted", "product", "logistic"]),
-    help="How systems of one task become one.",
+    metavar="RULE",
+    help="How systems of one task become one: average, weighted, product, logistic, or one's own, module:class.",
 )
 
 

@@ -9,8 +9,6 @@ from asc_study.base.errors import InputError, shown
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.schema import Strict, did_you_mean, require_row_name, validate
 
-FusionName = Literal["average", "weighted", "product", "logistic"]
-
 
 class SelectOptions(Strict):
     """How members are chosen among the ``fine`` rows; see `asc_study.ensemble.select.select`."""
@@ -30,13 +28,14 @@ class EnsembleRow(Strict):
     """One ensemble, made once for each seed of the study.
 
     ``fine`` names rows, or ensembles above it; without them, ``select`` chooses among all rows of the task of the
-    study's first row. With ``coarse`` (three-class rows) it is a two-stage fusion.
+    study's first row. With ``coarse`` (three-class rows) it is a two-stage fusion. Whether there is a rule of the name
+    ``fusion`` is found out by `asc_study.study.preflight`: rules are of a later stage.
     """
 
     name: str
     fine: list[str] = []
     coarse: list[str] = []
-    fusion: FusionName = "average"
+    fusion: str = "average"
     rule: Literal["product", "learned"] = "product"
     exponent: float | str = 1.0
     select: SelectOptions | None = None

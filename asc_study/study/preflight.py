@@ -9,6 +9,7 @@ from asc_study.augmentation import compose
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.data.clips import Dataset
+from asc_study.ensemble.fuse import find_fusion
 from asc_study.features.audio import require_sound
 from asc_study.features.deltas import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
@@ -18,7 +19,7 @@ from asc_study.training.run_data import log_mel_settings, split_clips
 
 
 def check_fit(study: Study, dataset: Dataset, say: Callable[[str], None] = lambda line: None) -> None:
-    """Find out before anything runs whether every row can be trained on the data set.
+    """Find out before anything runs whether every row can be trained on the data set, and ensembles can be fused.
 
     Raises
     ------
@@ -39,6 +40,11 @@ def check_fit(study: Study, dataset: Dataset, say: Callable[[str], None] = lambd
             raise InputError(f"row {row.name!r}: {error}") from None
         cut = row.config.training.data == "train" and row.config.validation.share > 0
         validated.append(not cut or (clips["split"] == "validation").any())
+    for ensemble in study.ensembles:
+        try:
+            find_fusion(ensemble.fusion)
+        except InputError as error:
+            raise InputError(f"ensemble {ensemble.name!r}: {error}") from None
     if not all(validated):
         say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
 

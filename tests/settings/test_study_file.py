@@ -220,7 +220,6 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
         ("{name: x, fine: [a], coarse: [b]}", "`fine` takes rows of one task and `coarse` three-class rows"),
         ("{name: x, fine: [t2], coarse: [three]}", "the `fine` rows of two-stage fusion are ten-class ones"),
         ("{name: x, select: {}, coarse: [three]}", "must either select members or fuse two stages, got both"),
-        ("{name: x, fine: [a, b], fusion: mean}", "ensemble 1: `fusion` must be 'average', 'weighted'"),
         ("{name: x, fine: [a, b], weigths: 1}", "unknown key 'weigths'"),
         ("{name: x, fine: [a, a]}", "must name each row once"),
         ("{name: x, fine: [a, b]}\n- {name: y, fine: [a, b]}", "ensemble 'y' is the same as 'x'"),

@@ -363,6 +363,11 @@ def test_rows_that_do_not_fit_the_data_are_found_before_anything_runs(simulated:
         line = f"row 'x': spec_augment.{setting} must be at most the {limit} of a clip, got 37: lower it"
         with pytest.raises(InputError, match=line):
             check_fit(mask, data.dataset)
+    rows = [{"name": "x"}, {"name": "y", "batch_augmentation": {"mixup": {}}}]
+    both = {"name": "both", "fine": ["x", "y"], "fusion": "averge"}
+    unknown = load_study(write_study(rows, ensembles=[both]))
+    with pytest.raises(InputError, match="ensemble 'both': unknown fusion.rule 'averge': did you mean 'average'"):
+        check_fit(unknown, data.dataset)
     with pytest.raises(InputError, match="--jobs must be at least 1, got 0"):
         run_study(load_study(write_study(ROWS)), data, jobs=0)
     assert not Path("mlflow.db").exists()

@@ -6,6 +6,7 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+from asc_study.ensemble.fuse import fusion_settings
 from asc_study.ensemble.fusion_file import FusionFile
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
@@ -77,6 +78,37 @@ def test_an_ensemble_is_rebuilt_from_its_file_and_its_runs(shared):
         assert rebuilt(shared, logged.run_id, file) < 1e-7
         if fusion == "average":
             assert dict(zip(file.fusion.systems, file.fusion.weights, strict=True)) == chosen.selection.weights()
+
+
+OWN_RULE = """
+from dataclasses import dataclass
+
+import numpy as np
+
+from asc_study import FusionRule
+
+
+@dataclass(frozen=True)
+class Median(FusionRule):
+    def apply(self, probabilities):
+        middle = np.median(probabilities, axis=0) + {bias}
+        return middle / middle.sum(axis=1, keepdims=True)
+"""
+
+
+def test_a_rule_of_ones_own_fuses_and_its_code_is_part_of_the_result(shared, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    signatures = set()
+    for name, bias in (("own_one", 0.0), ("own_two", 0.1)):
+        (tmp_path / f"{name}.py").write_text(OWN_RULE.format(bias=bias), encoding="utf-8")
+        fusion = fuse_runs(shared, ["s/a", "s/b", "s/c"], [], **PAPER | {"fusion": f"{name}:Median"})
+        logged = log_fusion(shared, "s", name, fusion)
+        file = FusionFile.from_dict(json.loads(shared.artifact(logged.run_id, "fusion.json").read_text("utf-8")))
+        assert file.fusion.to_dict()["rule"] == f"{name}:Median"
+        assert rebuilt(shared, logged.run_id, file) < 1e-7
+        signatures.add(fusion_settings(f"{name}:Median")["fusion_code"])
+    assert len(signatures) == 2
+    assert fusion_settings("average") == {"fusion": "average"}  # what made earlier runs the same still does
 
 
 def test_the_subset_table_shows_before_after_and_the_change(shared):
