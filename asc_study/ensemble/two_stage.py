@@ -32,14 +32,14 @@ TWO_STAGE: Final = "two_stage"
 _HIGHEST_EXPONENT: Final = 5.0
 
 #: Column of each scene's group among the three classes.
-_GROUP_COLUMNS: Final = tuple(SCENE_GROUPS.index(GROUP_OF_SCENE[scene]) for scene in SCENES)
+GROUP_COLUMNS: Final = tuple(SCENE_GROUPS.index(GROUP_OF_SCENE[scene]) for scene in SCENES)
 
 
 def two_stage_product(
     fine: npt.NDArray[np.floating],
     coarse: npt.NDArray[np.floating],
     exponent: float = 1.0,
-    group_columns: tuple[int, ...] = _GROUP_COLUMNS,
+    group_columns: tuple[int, ...] = GROUP_COLUMNS,
 ) -> Probabilities:
     """The paper's rule: p(scene) proportional to p10(scene) * p3(group of scene) ** exponent.
 
@@ -67,7 +67,7 @@ class ProductJoin:
     """The paper's rule, with an exponent on the coarse score; see `two_stage_product`."""
 
     exponent: float
-    group_columns: tuple[int, ...] = _GROUP_COLUMNS
+    group_columns: tuple[int, ...] = GROUP_COLUMNS
 
     def __post_init__(self) -> None:
         if self.exponent < 0 or not all(0 <= column < len(SCENE_GROUPS) for column in self.group_columns):
