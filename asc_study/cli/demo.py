@@ -58,7 +58,7 @@ def next_steps(study: Study, study_file: Path, page: str) -> str:
       accuracy per device subset of every run, best first; charts under "Views"; figures among a run's artifacts
   {own} compare {study.name}/{study.names[0]} {study.name}/{study.names[-1]}
       whether the last row differs from the first by more than noise
-  {own} ensemble {study.name} --method overlap --max-overlap 0.9
+  {own} ensemble {study.name} --max-members 2
       another ensemble of these runs, chosen step by step
   {prefix}optuna-dashboard sqlite:///optuna.db
       the trials of the search; open http://127.0.0.1:8080

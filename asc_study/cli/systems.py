@@ -150,14 +150,19 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
 @click.argument("study", metavar="STUDY")
 @click.option(
     "--method",
-    default="greedy",
+    default="overlap",
     show_default=True,
-    type=click.Choice(["greedy", "overlap", "exhaustive", "caruana"]),
-    help="greedy: best objective of the mean; overlap: best systems that differ; exhaustive: all subsets; "
+    type=click.Choice(["overlap", "greedy", "exhaustive", "caruana"]),
+    help="overlap: systems that help and err least alike; greedy: best objective of the mean; exhaustive: all subsets; "
     "caruana: with replacement.",
 )
 @click.option("--max-members", default=5, show_default=True, metavar="K")
-@click.option("--max-overlap", default=0.8, show_default=True, metavar="X", help="Members overlap by less (overlap).")
+@click.option(
+    "--max-overlap",
+    type=float,
+    metavar="X",
+    help="overlap: instead, the next best systems that decide alike with each member on less than this share.",
+)
 @click.option(
     "--objective",
     "metric",
@@ -170,26 +175,34 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
 @_task_option
 @click.option("--run", "runs", multiple=True, metavar="RUN...", help=f"Candidates; default: all. {_RUN_HELP}.")
 @click.option("--name", metavar="NAME", help="Name of the row; default: ensemble-METHOD.")
+@click.option("--show-test", is_flag=True, help="Print the test accuracy of every step; the run is tagged with it.")
 @json_option
 def ensemble(
-    study: str, task: str | None, runs: tuple[str, ...], name: str | None, as_json: bool, **options: Any
+    study: str,
+    task: str | None,
+    runs: tuple[str, ...],
+    name: str | None,
+    show_test: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Choose members among the finished runs of STUDY, fuse them and log the result as a run.
 
     Decides on the validation split; if a candidate has no validation predictions (imported systems), by cross-fitting
-    over locations.
+    over locations. Options that are chosen with --show-test are chosen on test.
 
     \b
     Example:
-      asc-study ensemble demo --method overlap --max-overlap 0.75
+      asc-study ensemble demo --max-members 3
     """
     from asc_study.settings.study_file import require_name
-    from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble, render, to_dict
+    from asc_study.systems.ensemble_report import log_ensemble, render, to_dict
+    from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 
     require_name("study", study)
     tracker = _store()
     members, notes = gather_candidates(tracker, study, references=runs, task=task)
-    chosen = choose(members, EnsembleOptions(**options), notes)
+    chosen = choose(members, EnsembleOptions(**options), notes, show_test=show_test)
     logged = log_ensemble(tracker, study, name or f"ensemble-{options['method']}", chosen)
     if as_json:
         click.echo(json.dumps({"run_id": logged.run_id, "existed": logged.existed, **to_dict(chosen)}, indent=2))

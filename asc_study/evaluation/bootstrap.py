@@ -57,6 +57,13 @@ class LocationDraws:
         mean: Values = np.divide(total, count, out=np.full(len(self.counts), np.nan), where=count > 0)
         return mean
 
+    def sums(self, values: Values) -> Values:
+        """Sum of ``values`` (..., n) over the clips for each draw, (..., draws): of differences, they are paired."""
+        by_place = np.zeros((self.locations, *values.shape[:-1]))
+        np.add.at(by_place, self.place, np.moveaxis(values, -1, 0))
+        drawn: Values = np.moveaxis(np.tensordot(self.counts, by_place, axes=1), 0, -1)
+        return drawn
+
 
 def interval(drawn: Values) -> tuple[float, float] | None:
     """The ends of the interval of a value, from its values by draw; NaN is left out, None if nothing else is there."""

@@ -109,7 +109,23 @@ def fit_temperature(validation: pd.DataFrame) -> float:
     """
     if "test" in set(validation["split"]):
         raise InputError("a temperature is never fitted on the test split, got its clips: give validation predictions")
-    probabilities, label = _scores(validation)
+    return calibrated_log_loss(*_scores(validation))[0]
+
+
+def calibrated_log_loss(
+    probabilities: npt.NDArray[np.float64], label: npt.NDArray[np.int_], *, precision: float = 1e-6
+) -> tuple[float, float]:
+    """The temperature that minimises the log loss of p**(1/T) normalised, and that loss in nats.
+
+    Parameters
+    ----------
+    probabilities
+        (n, classes); count as at least 1e-7.
+    label
+        (n,) column of each clip's true class.
+    precision
+        Of ln T; the loss is flat around its minimum, so that it is far more precise.
+    """
     logits = np.log(np.maximum(probabilities, LOG_LOSS_FLOOR))
     clips = np.arange(len(label))
 
@@ -119,8 +135,9 @@ def fit_temperature(validation: pd.DataFrame) -> float:
 
     # The loss is convex in 1/T, so it has a single valley in ln T.
     ends = tuple(np.log(TEMPERATURE_RANGE))
-    best = minimize_scalar(log_loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(best.x)) if best.fun < log_loss(0.0) - _LEAST_GAIN else 1.0
+    best = minimize_scalar(log_loss, bounds=ends, method="bounded", options={"xatol": precision})
+    plain = log_loss(0.0)
+    return (float(np.exp(best.x)), float(best.fun)) if best.fun < plain - _LEAST_GAIN else (1.0, plain)
 
 
 def with_temperature(predictions: pd.DataFrame, temperature: float) -> pd.DataFrame:

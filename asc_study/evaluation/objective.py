@@ -39,11 +39,17 @@ class Objective:
         label
             (n,) column of each clip's true class.
         """
-        if self.of_loss:
-            values: Weights = losses(probabilities, label) @ self.weights
-        else:
-            values = (probabilities.argmax(axis=-1) == label).astype(np.float64) @ self.weights
+        values: Weights = self._of_clips(probabilities, label) @ self.weights
         return values
+
+    def parts(self, probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> Weights:
+        """What each clip adds to the metric of each system, (..., n); the parameters are those of a call."""
+        parts: Weights = self._of_clips(probabilities, label) * self.weights
+        return parts
+
+    def _of_clips(self, probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> Weights:
+        right = probabilities.argmax(axis=-1) == label
+        return losses(probabilities, label) if self.of_loss else right.astype(np.float64)
 
 
 def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Objective:

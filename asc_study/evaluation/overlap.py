@@ -34,6 +34,17 @@ class Overlap:
         return pd.DataFrame(rows, columns=["first", "second", "equal_decisions", "equal_errors"])
 
 
+def double_fault(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> Shares:
+    """Share of the clips on which both of two systems are wrong, (m, m), in [0, 1] (Giacinto and Roli 2001).
+
+    The parameters are those of `overlap`; the diagonal is each system's error rate. Unlike other measures of diversity
+    it is low only for systems that are good as well as different.
+    """
+    wrong = (probabilities.argmax(axis=-1) != label).astype(np.float64)
+    both: Shares = wrong @ wrong.T / wrong.shape[1]
+    return both
+
+
 def overlap(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> Overlap:
     """Measure the overlap of m systems on n clips.
 

@@ -1,5 +1,6 @@
 """Figures of ensembles and fusions: overlap, the selection's path, what changed against the parts."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,11 +9,15 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from asc_study.base.metric_table import Metric
 from asc_study.evaluation.overlap import Overlap
 from asc_study.figures.run import LAYOUT, SUBSET_COLOURS, SUBSET_NAMES
 
 #: With more systems than this the cells of a heat map are too small for figures.
 _MOST_WRITTEN = 20
+
+_SENTENCE_CHARACTERS = 130
+_TAKEN = "#1f4e79"
 
 _BELOW = {"orientation": "h", "y": -0.12, "yanchor": "top"}
 
@@ -47,32 +52,122 @@ def _heat(shares: npt.NDArray[np.float64], names: Sequence[str], colours: str) -
     )
 
 
-def path_figure(path: pd.DataFrame, objective: str) -> go.Figure:
-    """Objective and test accuracy of every prefix of a selection's path.
+def path_figure(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metric, decided: str, sentence: str) -> go.Figure:
+    """How members were chosen: score and overlap of each step, and all candidates, taken or not.
 
     Parameters
     ----------
     path
-        One row a step: ``added``, ``score``, ``acc_avg`` and ``acc_<subset>`` (shares).
-    objective
+        One row a step: ``added``, ``score``, ``low`` and ``high`` of its change (NaN: unknown), ``overlap``,
+        ``both_wrong`` and, if they are shown, ``test_acc_avg`` and ``test_acc_<subset>``; all in shares.
+    candidates
+        One row a candidate: ``name``, ``score``, ``overlap``, ``both_wrong``, ``taken``.
+    metric
         What ``score`` is.
+    decided
+        The clips that decided, in words.
+    sentence
+        What is written below the figure.
     """
-    figure = make_subplots(specs=[[{"secondary_y": True}]])
-    steps = [f"{number}. {name}" for number, name in enumerate(path["added"], 1)]
-    for subset, name in {"avg": "test, all clips", **{k: f"test, {v}" for k, v in SUBSET_NAMES.items()}}.items():
-        if f"acc_{subset}" in path:
-            line = {"color": SUBSET_COLOURS.get(subset, "#222"), "width": 3 if subset == "avg" else 1.5}
-            trace = go.Scatter(x=steps, y=100 * path[f"acc_{subset}"], name=name, line=line, mode="lines+markers")
-            figure.add_trace(trace)
-    line = {"color": "#999", "dash": "dot"}
-    figure.add_trace(
-        go.Scatter(x=steps, y=path["score"], name=f"objective: {objective}", line=line, mode="lines+markers"),
-        secondary_y=True,
+    axis = f"{metric.name} (%)" if metric.unit == "share" else f"{metric.name} ({metric.unit})"
+    figure = make_subplots(
+        rows=2,
+        cols=2,
+        specs=[[{}, {"rowspan": 2}], [{}, None]],
+        row_heights=[0.6, 0.4],
+        vertical_spacing=0.06,
+        horizontal_spacing=0.11,
+        shared_xaxes=True,
+        subplot_titles=("The mean after each step", "All candidates", ""),
     )
-    figure.update_yaxes(title="test accuracy (%)", secondary_y=False)
-    figure.update_yaxes(title=objective, showgrid=False, secondary_y=True)
-    title = "Path of the selection: members added one by one"
-    return figure.update_layout(title=title, height=480, legend=_BELOW, **LAYOUT)
+    steps = [f"{number}. {name}" for number, name in enumerate(path["added"], 1)]
+    for trace in _step_traces(path, steps, metric):
+        figure.add_trace(trace, 1, 1)
+    for trace in _overlap_bars(path, steps):
+        figure.add_trace(trace, 2, 1)
+    for trace in _candidate_traces(path, candidates, metric):
+        figure.add_trace(trace, 1, 2)
+    figure.update_yaxes(title=axis, row=1, col=1).update_yaxes(title="with those before (%)", rangemode="tozero", row=2)
+    figure.update_xaxes(type="category", row=1, col=1).update_xaxes(type="category", tickangle=15, row=2, col=1)
+    figure.update_xaxes(title="wrong together with the other members (% of the clips)", row=1, col=2)
+    figure.update_yaxes(title=f"{axis} of the system alone", row=1, col=2)
+    lines = textwrap.wrap(sentence, _SENTENCE_CHARACTERS)
+    below = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "yshift": -90, "yanchor": "top", "align": "left"}
+    figure.add_annotation(text="<br>".join(lines), showarrow=False, xanchor="left", **below)
+    return figure.update_layout(
+        title=f"Path of the selection ({decided})",
+        height=600 + 18 * len(lines),
+        barmode="group",
+        legend={"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        **LAYOUT | {"margin": {"l": 60, "r": 20, "t": 120, "b": 100 + 18 * len(lines)}},
+    )
+
+
+def _step_traces(path: pd.DataFrame, steps: Sequence[str], metric: Metric) -> list[go.Scatter]:
+    """The score after each step, with the interval of its change, and the test accuracy if it is shown."""
+    score = metric.factor * path["score"]
+    before = score.shift()
+    highest = before + metric.factor * path["high"]
+    highest = highest.clip(upper=100) if metric.unit == "share" else highest
+    bars = {
+        "type": "data",
+        "array": (highest - score).clip(lower=0),
+        "arrayminus": (score - before - metric.factor * path["low"]).clip(lower=0),
+        "color": "#888",
+    }
+    line = {"color": _TAKEN, "width": 3}
+    traces = [go.Scatter(x=steps, y=score, error_y=bars, line=line, mode="lines+markers", showlegend=False)]
+    for subset, name in {"avg": "test, all clips", **{k: f"test, {v}" for k, v in SUBSET_NAMES.items()}}.items():
+        if f"test_acc_{subset}" in path:
+            dotted = {"color": SUBSET_COLOURS.get(subset, "#222"), "width": 1.5, "dash": "dot"}
+            test = 100 * path[f"test_acc_{subset}"]
+            traces.append(go.Scatter(x=steps, y=test, name=name, line=dotted, mode="lines+markers"))
+    return traces
+
+
+def _overlap_bars(path: pd.DataFrame, steps: Sequence[str]) -> list[go.Bar]:
+    """How each member overlaps with those before it, in per cent of the clips."""
+    kinds = {"overlap": ("equal decisions", "#9dbbd8"), "both_wrong": ("both wrong", "#c8443c")}
+    return [
+        go.Bar(
+            x=steps,
+            y=100 * path[key],
+            name=name,
+            marker_color=colour,
+            texttemplate="%{y:.0f}",
+            textposition="outside",
+            textangle=0,
+        )
+        for key, (name, colour) in kinds.items()
+    ]
+
+
+def _candidate_traces(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metric) -> list[go.Scatter]:
+    """Each candidate by what it is alone and how it errs with the members; those taken have their step's number."""
+    number = {name: str(position) for position, name in reversed(list(enumerate(path["added"], 1)))}
+    traces = []
+    for taken, name, marker in (
+        (False, "not taken", {"color": "white", "line": {"color": "#888", "width": 1.5}, "size": 10}),
+        (True, "taken, in this order", {"color": _TAKEN, "size": 20}),
+    ):
+        shown = candidates[candidates["taken"] == taken]
+        written = shown["name"] if len(candidates) <= _MOST_WRITTEN else [""] * len(shown)
+        traces.append(
+            go.Scatter(
+                x=100 * shown["both_wrong"],
+                y=metric.factor * shown["score"],
+                mode="markers+text",
+                marker=marker,
+                text=[number[name] for name in shown["name"]] if taken else written,
+                textposition="middle center" if taken else "top center",
+                textfont={"color": "white"} if taken else {"color": "#666", "size": 10},
+                customdata=np.column_stack([shown["name"], 100 * shown["overlap"]]),
+                hovertemplate="%{customdata[0]}<br>alone %{y:.1f}<br>both wrong %{x:.1f} %<br>"
+                "equal decisions %{customdata[1]:.1f} %<extra></extra>",
+                name=name,
+            )
+        )
+    return traces
 
 
 def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:

@@ -13,9 +13,9 @@ from asc_study.base.schema import Strict, did_you_mean, require_row_name, valida
 class SelectOptions(Strict):
     """How members are chosen among the ``fine`` rows; see `asc_study.ensemble.select.select`."""
 
-    method: Literal["greedy", "overlap", "exhaustive", "caruana"] = "greedy"
+    method: Literal["overlap", "greedy", "exhaustive", "caruana"] = "overlap"
     max_members: int = Field(5, ge=1)
-    max_overlap: float = Field(0.8, gt=0, le=1)
+    max_overlap: float | None = Field(None, gt=0, le=1)
     objective: str = DEFAULT_OBJECTIVE
 
     @model_validator(mode="after")

@@ -1,40 +1,40 @@
-"""Ensembles: choose members among the systems of a study, fuse them, log the result and how it came about."""
+"""Ensembles: choose members among the systems of a study and fuse them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, DEFAULT_OBJECTIVE
-from asc_study.base.text_table import text_table
-from asc_study.ensemble.crossfit import Basis, Fitted, Fused, describe, fuse_splits
+from asc_study.ensemble.candidates import Selection, Step
+from asc_study.ensemble.crossfit import Basis, Fitted, Fused, fuse_splits
 from asc_study.ensemble.fuse import find_fusion, fusion_settings
 from asc_study.ensemble.rules import FusionRule
-from asc_study.ensemble.select import FittedSelection, Selection, SelectionRule, Step, prefix_mean, require_options
+from asc_study.ensemble.select import DEFAULT_METHOD, FittedSelection, SelectionRule, prefix_mean, require_options
 from asc_study.ensemble.stack import Stack
-from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
-from asc_study.figures.ensemble import overlap_figure, path_figure
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs, finished_systems
 from asc_study.store.tracking import Tracker
-from asc_study.systems.derived import Derived, Identity, Logged, log_derived
-from asc_study.systems.members import Member, fusion_json, load_members, require_untouched, stacks, with_same_test_clips
+from asc_study.systems.derived import Identity
+from asc_study.systems.members import Member, load_members, require_untouched, stacks, with_same_test_clips
+
+#: What the identity of an ensemble holds for the bound that its method does not know: runs of earlier versions keep it.
+_NO_MAX_OVERLAP: Final = 0.8
 
 
 @dataclass(frozen=True)
 class EnsembleOptions:
     """How members are chosen and fused; see `asc_study.ensemble.select.select`."""
 
-    method: str = "greedy"
+    method: str = DEFAULT_METHOD
     metric: str = DEFAULT_OBJECTIVE
     max_members: int = 5
-    max_overlap: float = 0.8
+    max_overlap: float | None = None
     fusion: str = "average"
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class Ensemble:
     overlap
         Of the candidates, in their order, on the split that decides.
     prefixes
-        Test metrics of the mean of the members after each step.
+        Test metrics of the mean of the members after each step; empty unless people asked to see them.
     tables
         Predictions of the ensemble by split.
     fusion
@@ -156,8 +156,22 @@ def has_test(record: RunRecord) -> bool:
     return BY_NAME[ALL_CLIPS.metric].test_name in record.metrics
 
 
-def choose(members: Sequence[Member], options: EnsembleOptions, notes: Sequence[str] = ()) -> Ensemble:
+def choose(
+    members: Sequence[Member], options: EnsembleOptions, notes: Sequence[str] = (), *, show_test: bool = False
+) -> Ensemble:
     """Choose an ensemble on validation, or, where there is none, cross-fitted over the locations of test.
+
+    Parameters
+    ----------
+    members
+        The candidates.
+    options
+        How to choose.
+    notes
+        What people should know of the candidates.
+    show_test
+        Whether to measure every step on test. Whoever looks at it and then chooses options has chosen on test, so that
+        the run says so.
 
     Raises
     ------
@@ -182,7 +196,9 @@ def choose(members: Sequence[Member], options: EnsembleOptions, notes: Sequence[
         basis=fused.basis,
         selection=selection,
         overlap=overlap(deciding.probabilities, deciding.label),
-        prefixes=_prefix_metrics(fused, samples["test"], len(selection.path)) if "test" in samples else [],
+        prefixes=_prefix_metrics(fused, samples["test"], len(selection.path))
+        if show_test and "test" in samples
+        else [],
         tables=fused.tables,
         fusion=_fitted(fused.fitted).fusion,
         clips=len(deciding.context),
@@ -208,102 +224,24 @@ def _prefix_metrics(fused: Fused[Stack], test: Stack, steps: int) -> list[dict[s
     return metrics
 
 
-def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) -> Logged:
-    """Log an ensemble as a run of kind ``ensemble``: members, path, overlap, predictions, figures."""
-    options, selection = ensemble.options, ensemble.selection
-    names = [member.name for member in ensemble.candidates]
-    path, cross_fitted = path_frame(ensemble), ensemble.basis == "cross-fitted"
-    split = "validation" if ensemble.basis == "validation" else "test"
-    steps = [
-        {"path/score": step.score, **({} if np.isnan(step.overlap) else {"path/overlap": step.overlap})}
-        | {f"path/{metric.replace('/', '_')}": value for metric, value in metrics.items() if metric.startswith("test/")}
-        for step, metrics in _steps(ensemble)
-    ]
-    derived = Derived(
-        identity=ensemble_identity(options, [member.record for member in ensemble.candidates]),
-        study=study,
-        name=name,
-        task=ensemble.members[0].task,
-        system=f"{options.fusion} of {len(ensemble.members)}" + (", cross-fitted" if cross_fitted else ""),
-        members=[member.record for member in ensemble.members],
-        tables=ensemble.tables,
-        tags={"asc.basis": ensemble.basis},
-        metrics={"ensemble/members": len(ensemble.members), "ensemble/candidates": len(names)},
-        path=steps,
-        files={
-            "path.csv": path.to_csv(index=False),
-            "overlap.csv": ensemble.overlap.to_frame(names).to_csv(index=False),
-            "fusion.json": fusion_json(ensemble.fusion, ensemble.basis, ensemble.members),
-            "members.json": pd.Series(selection.weights()).to_json(indent=2),
-        },
-        figures=[path_figure(path, f"{options.metric} ({split})"), overlap_figure(ensemble.overlap, names, split)],
-    )
-    return log_derived(tracker, derived)
-
-
 def ensemble_identity(options: EnsembleOptions, candidates: Sequence[RunRecord]) -> Identity:
     """What makes an ensemble the same: the options and the candidates, in any order."""
-    return Identity("ensemble", asdict(options) | fusion_settings(options.fusion), candidates, ordered=False)
+    settings = asdict(options)
+    if options.method != "overlap" and options.max_overlap is None:
+        settings["max_overlap"] = _NO_MAX_OVERLAP
+    return Identity("ensemble", settings | fusion_settings(options.fusion), candidates, ordered=False)
 
 
-def _steps(ensemble: Ensemble) -> list[tuple[Step, Mapping[str, float]]]:
+def steps_of(ensemble: Ensemble) -> list[tuple[Step, Mapping[str, float]]]:
+    """The steps of the path, each with its test metrics, if they are shown."""
     prefixes = ensemble.prefixes or [{}] * len(ensemble.selection.path)
     return list(zip(ensemble.selection.path, prefixes, strict=True))
 
 
 def path_frame(ensemble: Ensemble) -> pd.DataFrame:
-    """The path as a table: ``added, score, overlap`` and the test metrics of the prefix, in the columns of Table 1."""
+    """The path as a table: the fields of a step and, if they are shown, its test metrics in the columns of Table 1."""
     rows = []
-    for step, metrics in _steps(ensemble):
+    for step, metrics in steps_of(ensemble):
         known = {column.name: metrics[column.test_name] for column in COLUMNS if column.test_name in metrics}
-        rows.append({"added": step.added, "score": step.score, "overlap": step.overlap, **known})
-    return pd.DataFrame(rows)
-
-
-def to_dict(ensemble: Ensemble) -> dict[str, Any]:
-    """The choice in the types of JSON."""
-    path = json.loads(path_frame(ensemble).to_json(orient="records", double_precision=15))
-    weights = ensemble.selection.weights()
-    return {
-        "basis": ensemble.basis,
-        "options": asdict(ensemble.options),
-        "candidates": [member.name for member in ensemble.candidates],
-        "members": [{"name": m.name, "run_id": m.record.run_id, "weight": weights[m.name]} for m in ensemble.members],
-        "path": path,
-        "ended": ensemble.selection.ended,
-        "learned": dict(ensemble.fusion.learned),
-        "notes": list(ensemble.notes),
-    }
-
-
-def render(ensemble: Ensemble, study: str) -> str:
-    """The choice as text: what decided, the path with the test metrics of every prefix, why it ended."""
-    options = ensemble.options
-    where = f"{ensemble.clips} clips of {ensemble.locations} locations"
-    how = f"on validation ({where})" if ensemble.basis == "validation" else f"cross-fitted over test ({where})"
-    lines = [["Step", "Added", options.metric, "Overlap"]]
-    shown = [column for column in COLUMNS if any(column.test_name in metrics for metrics in ensemble.prefixes)]
-    lines[0] += [f"test: {shown[0].heading}", *(column.heading for column in shown[1:])] if shown else []
-    for number, (step, metrics) in enumerate(_steps(ensemble), 1):
-        lines.append([str(number), *_step_cells(step), *(cell(column, figure(metrics, column)) for column in shown)])
-    result = evaluate(ensemble.tables["test"], intervals=False) if "test" in ensemble.tables else {}
-    cells = [cell(column, figure(result, column)) for column in shown]
-    if cells != lines[-1][4:]:  # fused by another rule, or the folds' paths are longer
-        lines.append(["", f"result ({options.fusion})", "", "", *cells])
-    text = [
-        f"Ensemble of study {study}: {options.method}, {len(ensemble.candidates)} candidates, {options.metric} {how}",
-        text_table(lines, left=(0, 1)),
-        f"ended: {ensemble.selection.ended}",
-    ]
-    if ensemble.basis == "cross-fitted":
-        text.append(
-            "no validation predictions: members and scores of the path are those on all test clips; the test figures "
-            "are cross-fitted, each location's by members chosen on others"
-        )
-    if options.fusion != "average" or options.method == "caruana":
-        text.append(f"{options.fusion}: {describe(ensemble.fusion.learned) or 'nothing to learn'}")
-    return "\n".join([*text, *(f"note: {note}" for note in ensemble.notes)])
-
-
-def _step_cells(step: Step) -> list[str]:
-    return [step.added, f"{step.score:.4f}", "-" if np.isnan(step.overlap) else f"{step.overlap:.3f}"]
+        rows.append(asdict(step) | {f"test_{name}": value for name, value in known.items()})
+    return pd.DataFrame(rows).astype({"low": float, "high": float})

@@ -11,7 +11,8 @@ from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Logged, existing, find_derived
-from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity, log_ensemble
+from asc_study.systems.ensemble_report import log_ensemble
+from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
 from asc_study.systems.members import load_members
 

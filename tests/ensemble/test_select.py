@@ -11,6 +11,7 @@ from asc_study.ensemble.fuse import FUSIONS
 from asc_study.ensemble.select import METHODS, SelectionRule, prefix_mean, select
 from asc_study.ensemble.stack import Stack, stack
 from asc_study.evaluation.metrics import evaluate
+from asc_study.evaluation.significance import compare
 
 
 def accuracy(sample: Stack, weights: dict[str, float]) -> float:
@@ -65,6 +66,68 @@ def test_overlap_method_by_hand(by_hand):
     assert [step.added for step in equal.path] == ["x", "z"]  # it has to stay under
 
 
+def weak_beside_good(make_table, split="validation"):
+    """Four equals, a near copy of the first, and two systems at chance, which decide least like all others."""
+    tables = {f"good{i}": make_table(i, skill=2.2, clips=400, split=split) for i in range(4)}
+    first, noise = tables["good0"], make_table(50, skill=0, clips=400, split=split)
+    classes = list(SCENES)
+    copy = first.assign(**{c: 0.95 * first[c] + 0.05 * noise[c] for c in classes})
+    return stack(
+        tables | {"copy": copy} | {f"weak{i}": make_table(20 + i, skill=0, clips=400, split=split) for i in range(2)}
+    )
+
+
+def test_overlap_is_the_default_and_takes_neither_copies_nor_what_is_at_chance(make_table):
+    sample = weak_beside_good(make_table)
+    selection = select(sample, max_members=4)
+    assert selection.path[1:] == select(sample, method="overlap", max_members=4).path[1:]
+    assert set(selection.weights()) in ({"good0", "good1", "good2", "good3"}, {"copy", "good1", "good2", "good3"})
+    everything = select(sample, max_members=7)
+    assert not {"weak0", "weak1"} & set(everything.weights())
+    assert everything.ended.startswith("none of the other ")
+    by_name = {candidate.name: candidate for candidate in selection.candidates}
+    assert by_name["weak0"].overlap < min(by_name[name].overlap for name in selection.weights())  # why it is no guide
+    assert by_name["weak0"].both_wrong > max(by_name[name].both_wrong for name in selection.weights())
+
+
+def test_overlap_takes_the_one_that_is_wrong_elsewhere(tiny_table):
+    def system(*indoor: float):
+        return tiny_table(*(("indoor", "a", str(i), p, 1 - p, 0.0) for i, p in enumerate(indoor)))
+
+    # All but a make two of eight wrong and raise the objective alike; b shares one of the errors of a, c none.
+    sample = stack(
+        {
+            "a": system(0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.3),
+            "b": system(0.4, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.45),
+            "c": system(0.9, 0.4, 0.4, 0.9, 0.9, 0.9, 0.9, 0.9),
+        }
+    )
+    selection = select(sample, metric="acc_avg", max_members=2)
+    assert [step.added for step in selection.path] == ["a", "c"]
+    assert [step.score for step in selection.path] == pytest.approx([7 / 8, 1])
+    assert (selection.path[1].overlap, selection.path[1].both_wrong) == pytest.approx((5 / 8, 0))
+    low, high = selection.path[1].low, selection.path[1].high
+    assert 0 <= low < 1 / 8 < high  # the one clip is drawn not at all, or several times
+
+
+def test_the_interval_of_a_step_is_that_of_a_paired_comparison(candidates):
+    selection = select(candidates, method="greedy", metric="acc_avg")
+    tables = []
+    for count in (1, 2):
+        fused = pd.DataFrame(prefix_mean(selection, count)(candidates), columns=list(SCENES)).astype(np.float32)
+        tables.append(candidates.context.join(fused))
+    compared = compare(tables[:1], tables[1:]).subsets[0]
+    step = selection.path[1]
+    assert (step.low, step.high) == pytest.approx((compared.low, compared.high), abs=0.005)
+
+
+def test_clips_of_one_location_have_no_noise(candidates):
+    sample = candidates.take((candidates.context["location"] == "4").to_numpy())
+    selection = select(sample.take((sample.context["city"] == "lisbon").to_numpy()), metric="acc_avg")
+    assert selection.noise is None
+    assert all(step.low is None for step in selection.path)
+
+
 def test_greedy_takes_the_lower_overlap_on_a_tie(tiny_table):
     def system(*indoor: float):
         return tiny_table(*(("indoor", "a", str(i), p, 1 - p, 0.0) for i, p in enumerate(indoor)))
@@ -83,10 +146,10 @@ def test_greedy_adds_what_keeps_the_objective_and_lowers_the_log_loss(tiny_table
         return tiny_table(*(("indoor", "a", str(i), p, 1 - p, 0.0) for i, p in enumerate(indoor)))
 
     surer = {"a": system(0.9, 0.6, 0.4), "b": system(0.6, 0.9, 0.4)}  # the mean errs on the last one as each does
-    path = select(stack(surer), metric="acc_avg").path
+    path = select(stack(surer), method="greedy", metric="acc_avg").path
     assert [(step.added, step.score) for step in path] == [("a", pytest.approx(2 / 3)), ("b", pytest.approx(2 / 3))]
     worse = {"a": system(0.9, 0.9, 0.4), "b": system(0.6, 0.6, 0.3)}
-    assert [step.added for step in select(stack(worse), metric="acc_avg").path] == ["a"]
+    assert [step.added for step in select(stack(worse), method="greedy", metric="acc_avg").path] == ["a"]
 
 
 def test_exhaustive_finds_the_best_subset_of_all(candidates):
@@ -111,7 +174,7 @@ def test_caruana_weights_by_draws(candidates):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_score_of_a_path_is_the_metric_of_its_prefix(method, candidates):
-    options = {"method": method, "metric": "acc_s4-s6", "max_overlap": 0.99}
+    options = {"method": method, "metric": "acc_s4-s6"}
     selection = SelectionRule(options).fit(candidates).selection
     for count, step in enumerate(selection.path, 1):
         fused = pd.DataFrame(prefix_mean(selection, count).combine(candidates), columns=list(SCENES))
@@ -120,7 +183,7 @@ def test_every_score_of_a_path_is_the_metric_of_its_prefix(method, candidates):
 
 
 def test_log_loss_is_lowered(candidates):
-    scores = [step.score for step in select(candidates, metric="log_loss").path]
+    scores = [step.score for step in select(candidates, method="greedy", metric="log_loss").path]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) > 1
 
@@ -128,7 +191,7 @@ def test_log_loss_is_lowered(candidates):
 @pytest.mark.parametrize("method", METHODS)
 def test_test_labels_have_no_influence_on_the_members(method, make_table):
     validation = stack({f"s{i}": make_table(i, split="validation") for i in range(5)})
-    rule = SelectionRule({"method": method, "metric": "acc_avg", "max_overlap": 0.99}, FUSIONS["weighted"])
+    rule = SelectionRule({"method": method, "metric": "acc_avg"}, FUSIONS["weighted"])
     results = []
     for shift in (0, 1):
         tables = {f"s{i}": make_table(i + 10) for i in range(5)}
@@ -140,8 +203,9 @@ def test_test_labels_have_no_influence_on_the_members(method, make_table):
     assert results[0].tables["test"][classes].equals(results[1].tables["test"][classes])
 
 
-def test_cross_fitted_selection_does_not_look_at_a_locations_own_labels(make_table):
-    rule = SelectionRule({"method": "greedy", "metric": "acc_avg"})
+@pytest.mark.parametrize("method", ["overlap", "greedy"])
+def test_cross_fitted_selection_does_not_look_at_a_locations_own_labels(method, make_table):
+    rule = SelectionRule({"method": method, "metric": "acc_avg"})
     outputs, here = [], None
     for shift in (0, 1):
         tables = {}

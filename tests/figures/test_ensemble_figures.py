@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asc_study.base.metric_table import BY_NAME
 from asc_study.evaluation.overlap import Overlap
 from asc_study.figures.ensemble import change_figure, overlap_figure, path_figure
 
@@ -21,14 +22,55 @@ def test_many_systems_have_no_figures_in_their_cells():
     assert figure.data[0].texttemplate is None
 
 
-def test_path_has_a_line_for_each_subset_and_the_objective():
-    path = pd.DataFrame({"added": ["x", "y"], "score": [0.5, 0.6], "acc_avg": [0.55, 0.65], "acc_s4-s6": [0.4, 0.5]})
-    figure = path_figure(path, "acc_avg (validation)")
-    lines = {trace.name: list(trace.y) for trace in figure.data}
+PATH = pd.DataFrame(
+    {
+        "added": ["x", "y"],
+        "score": [0.5, 0.6],
+        "low": [np.nan, -0.02],
+        "high": [np.nan, 0.2],
+        "overlap": [np.nan, 0.7],
+        "both_wrong": [np.nan, 0.15],
+    }
+)
+CANDIDATES = pd.DataFrame(
+    {
+        "name": ["x", "y", "z"],
+        "score": [0.5, 0.45, 0.2],
+        "overlap": [0.7, 0.7, 0.5],
+        "both_wrong": [0.15, 0.15, 0.3],
+        "taken": [True, True, False],
+    }
+)
+
+
+def test_the_path_shows_score_noise_overlap_and_what_was_not_taken_in_per_cent():
+    figure = path_figure(PATH, CANDIDATES, BY_NAME["acc_avg"], "validation: 50 clips", "Because.")
+    score, decisions, wrong, left, taken = figure.data
+    assert list(score.y) == pytest.approx([50, 60])
+    assert score.error_y.array[1] == pytest.approx(10)  # 50 + 20 is the upper end
+    assert score.error_y.arrayminus[1] == pytest.approx(12)
+    assert (decisions.y[1], wrong.y[1]) == pytest.approx((70, 15))
+    assert (list(left.text), list(left.x), list(left.y)) == (["z"], pytest.approx([30]), pytest.approx([20]))
+    assert (list(taken.text), list(taken.y)) == (["1", "2"], pytest.approx([50, 45]))
+    assert list(score.x) == ["1. x", "2. y"]
+    assert figure.layout.yaxis.title.text == "acc_avg (%)"
+    assert "Because." in [note.text for note in figure.layout.annotations]
+    assert "validation: 50 clips" in figure.layout.title.text
+
+
+def test_the_path_shows_test_accuracy_only_if_it_is_given():
+    names = [trace.name for trace in path_figure(PATH, CANDIDATES, BY_NAME["acc_avg"], "", "").data]
+    assert not any(name and name.startswith("test") for name in names)
+    shown = PATH.assign(**{"test_acc_avg": [0.55, 0.65], "test_acc_s4-s6": [0.4, 0.5]})
+    lines = {t.name: list(t.y) for t in path_figure(shown, CANDIDATES, BY_NAME["acc_avg"], "", "").data}
     assert lines["test, all clips"] == pytest.approx([55, 65])
     assert lines["test, s4-s6 (unseen)"] == pytest.approx([40, 50])
-    assert lines["objective: acc_avg (validation)"] == [0.5, 0.6]
-    assert list(figure.data[0].x) == ["1. x", "2. y"]
+
+
+def test_a_log_loss_is_drawn_in_nats():
+    figure = path_figure(PATH, CANDIDATES, BY_NAME["log_loss"], "", "")
+    assert list(figure.data[0].y) == [0.5, 0.6]
+    assert figure.layout.yaxis.title.text == "log_loss (nats)"
 
 
 def test_parts_are_grey_and_the_result_is_not():

@@ -11,14 +11,15 @@ from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions, write_predictions
 from asc_study.store.references import find_runs
 from asc_study.study.leaderboard import leaderboard
-from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble, render, to_dict
+from asc_study.systems.ensemble_report import log_ensemble, render, to_dict
+from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity, gather_candidates
 from asc_study.systems.members import load_members
 
 
 def test_an_ensemble_run_holds_members_path_overlap_predictions_and_figures(shared):
     members, notes = gather_candidates(shared, "s")
     assert [member.name for member in members] == ["a seed 0", "b seed 0", "c seed 0", "d seed 0"]
-    chosen = choose(members, EnsembleOptions(), notes)
+    chosen = choose(members, EnsembleOptions(), notes, show_test=True)
     assert chosen.basis == "validation"
     assert len(chosen.members) >= 2
     logged = log_ensemble(shared, "s", "mine", chosen)
@@ -35,11 +36,15 @@ def test_an_ensemble_run_holds_members_path_overlap_predictions_and_figures(shar
         assert record.metrics[name] == pytest.approx(value, abs=1e-6), name
     assert chosen.prefixes[-1]["test/acc_avg"] == pytest.approx(expected["test/acc_avg"])
     assert {"validation/temperature", "test/ece", "validation/acc_avg"} <= record.metrics.keys()
+    assert record.tags["asc.test_shown"] == "true"
     steps = shared.client.get_metric_history(logged.run_id, "path/test_acc_avg")
     assert [step.value for step in steps] == [prefix["test/acc_avg"] for prefix in chosen.prefixes]
     assert len(read_predictions(shared.artifact(logged.run_id, "predictions/test.parquet"))) == 200
     path = pd.read_csv(shared.artifact(logged.run_id, "path.csv"))
     assert list(path["added"]) == [step.added for step in chosen.selection.path]
+    assert list(path["low"].isna()) == [True] + [False] * (len(path) - 1)
+    candidates = pd.read_csv(shared.artifact(logged.run_id, "candidates.csv"))
+    assert set(candidates.loc[candidates["taken"], "name"]) == {member.name for member in chosen.members}
     overlap = pd.read_csv(shared.artifact(logged.run_id, "overlap.csv"))
     assert len(overlap) == 6
     page = shared.artifact(logged.run_id, "figures/summary.html").read_text()
@@ -53,14 +58,53 @@ def test_an_ensemble_run_holds_members_path_overlap_predictions_and_figures(shar
 
 def test_the_path_is_printed_with_the_test_accuracy_of_every_prefix(shared):
     members, notes = gather_candidates(shared, "s")
-    chosen = choose(members, EnsembleOptions(metric="acc_avg"), notes)
+    chosen = choose(members, EnsembleOptions(metric="acc_avg"), notes, show_test=True)
     text = render(chosen, "s")
-    assert "greedy, 4 candidates, acc_avg on validation (200 clips of 20 locations)" in text
-    lines = text.splitlines()[3 : 3 + len(chosen.prefixes)]
+    assert "overlap, 4 candidates, acc_avg on validation (200 clips of 20 locations)" in text
+    lines = text.splitlines()[4 : 4 + len(chosen.prefixes)]
     for number, (line, prefix) in enumerate(zip(lines, chosen.prefixes, strict=True), 1):
         assert line.split()[0] == str(number)
         assert line.split()[-1] == f"{100 * prefix['test/acc_avg']:.1f}"
     assert to_dict(chosen)["path"][0]["overlap"] is None
+
+
+def test_no_test_figure_is_seen_while_choosing_unless_it_is_asked_for(tracker, log_run, make_table):
+    for i in range(3):
+        log_run(f"row{i}", {split: make_table(i, split=split) for split in ("validation", "test")})
+    members, notes = gather_candidates(tracker, "s")
+    chosen = choose(members, EnsembleOptions(), notes)
+    logged = log_ensemble(tracker, "s", "e", chosen)
+    assert "test:" not in render(chosen, "s")
+    assert not any(name.startswith("test") for step in to_dict(chosen)["path"] for name in step)
+    assert not any(name.startswith("path/test") for name in tracker.run(logged.run_id).metrics)
+    assert "asc.test_shown" not in tracker.run(logged.run_id).tags
+    assert "test/acc_avg" in logged.metrics  # the result is measured all the same
+    again = log_ensemble(tracker, "s", "e", choose(members, EnsembleOptions(), notes, show_test=True))
+    assert (again.run_id, again.existed) == (logged.run_id, True)
+    assert tracker.run(logged.run_id).tags["asc.test_shown"] == "true"  # whoever looked at it, looked at this run
+
+
+def test_what_decides_and_what_is_noise_is_said(shared):
+    members, notes = gather_candidates(shared, "s")
+    chosen = choose(members, EnsembleOptions(metric="acc_avg"), notes)
+    lines = render(chosen, "s").splitlines()
+    noise = f"{100 * chosen.selection.noise:.1f} points"
+    assert lines[1] == f"differences of acc_avg below about {noise} between two systems are noise (95 %)"
+    step = chosen.selection.path[1]
+    change = step.score - chosen.selection.path[0].score
+    assert f"{100 * change:+.1f} [{100 * step.low:+.1f}, {100 * step.high:+.1f}]" in lines[5]
+    assert lines[5].split()[-2:] == [f"{100 * step.overlap:.1f}", f"{100 * step.both_wrong:.1f}"]
+
+
+def test_named_methods_keep_the_identity_of_earlier_versions(shared):
+    members, _ = gather_candidates(shared, "s")
+    records = [member.record for member in members]
+    earlier = {"metric": "acc_device_macro", "max_members": 5, "max_overlap": 0.8, "fusion": "average"}
+    for method in ("greedy", "exhaustive", "caruana"):
+        assert ensemble_identity(EnsembleOptions(method), records).settings == {"method": method, **earlier}
+    bounded = EnsembleOptions("overlap", max_overlap=0.8)
+    assert ensemble_identity(bounded, records).settings == {"method": "overlap", **earlier}
+    assert ensemble_identity(EnsembleOptions(), records).settings["max_overlap"] is None
 
 
 def test_permuted_test_labels_choose_the_same(tracker, log_run, make_table):
@@ -94,7 +138,7 @@ def test_a_system_without_validation_is_left_out_beside_others_that_have_it(trac
 def test_without_validation_the_choice_is_cross_fitted(tracker, log_run, make_table):
     for i in range(4):
         log_run(f"row{i}", {"test": make_table(i)})
-    chosen = choose(gather_candidates(tracker, "s")[0], EnsembleOptions())
+    chosen = choose(gather_candidates(tracker, "s")[0], EnsembleOptions(), show_test=True)
     assert chosen.basis == "cross-fitted"
     assert "cross-fitted over test" in render(chosen, "s")
     logged = log_ensemble(tracker, "s", "e", chosen)
