@@ -12,8 +12,9 @@ from asc_study.settings.study_file import Study
 from asc_study.store.claims import is_alive
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.study.train_run import RunSpec
+from asc_study.systems.rows import stale_ensembles
 
-Status = Literal["new", "done", "failed", "running", "interrupted", "orphaned"]
+Status = Literal["new", "done", "failed", "running", "interrupted", "orphaned", "stale"]
 
 #: What each status means, in the order in which a plan counts them.
 STATUSES: Final[dict[Status, str]] = {
@@ -23,6 +24,7 @@ STATUSES: Final[dict[Status, str]] = {
     "running": "being trained by another process: left alone",
     "interrupted": "cut off: goes on from its last epoch",
     "orphaned": "in the store, but no longer in the study (other settings, seed or data): kept",
+    "stale": "an ensemble that is no longer what the study says: made anew by run",
 }
 
 
@@ -40,16 +42,17 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a study and the runs of its experiment that no longer belong to it."""
+    """All runs of a study, those of its experiment that no longer belong to it, and stale ensembles with the reason."""
 
     runs: tuple[PlannedRun, ...]
     orphans: tuple[RunRecord, ...]
+    stale: tuple[tuple[RunRecord, str], ...] = ()
 
     @property
     def counts(self) -> dict[Status, int]:
         """How many runs have each status."""
         counted = Counter(run.status for run in self.runs)
-        counted["orphaned"] = len(self.orphans)
+        counted.update(orphaned=len(self.orphans), stale=len(self.stale))
         return {status: counted[status] for status in STATUSES}
 
     @property
@@ -76,14 +79,17 @@ class Plan:
             {
                 "row": record.tags.get("asc.row", ""),
                 "seed": int(record.tags.get("asc.seed", 0)),
-                "status": "orphaned",
+                "status": status,
                 "signature": record.signature[:10],
                 "combination": record.tags.get("asc.combination", "")[:10],
                 "run_id": record.run_id,
-                "reason": record.failure,
+                "reason": reason,
                 "other_fingerprint": "",
             }
-            for record in self.orphans
+            for status, record, reason in (
+                *(("orphaned", record, record.failure) for record in self.orphans),
+                *(("stale", record, reason) for record, reason in self.stale),
+            )
         ]
 
 
@@ -133,7 +139,14 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
             PlannedRun(spec, status, found.run_id, found.failure, found.tags.get("asc.row", ""), fingerprint=other)
         )
     orphans = [record for records in by_signature.values() for record in records]
-    return Plan(tuple(runs), tuple(orphans))
+    stale: list[tuple[RunRecord, str]] = []
+    if tracker and study.ensembles:
+        finished: dict[str, set[str]] = {row.name: set() for row in study.rows}
+        for run in runs:
+            if run.status == "done":
+                finished[run.spec.row].add(run.run_id)
+        stale = stale_ensembles(tracker, study.name, study.ensembles, study.seeds, finished)
+    return Plan(tuple(runs), tuple(orphans), tuple(stale))
 
 
 def _status(tracker: Reader | None, records: Sequence[RunRecord]) -> tuple[Status, RunRecord | None]:

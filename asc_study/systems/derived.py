@@ -20,6 +20,7 @@ from asc_study.settings.study_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import finished_systems
+from asc_study.store.stale import lost_member
 from asc_study.store.tracking import Tracker, source_tags
 from asc_study.store.views import KIND_TAG, NOTE_TAG, OF_STUDIES, markdown_table, publish, run_link
 
@@ -87,9 +88,13 @@ def _source(record: RunRecord) -> str:
 
 
 def find_derived(tracker: Tracker, study: str, identity: Identity) -> RunRecord | None:
-    """The finished run of that identity, if it is there."""
+    """The finished run of that identity, if it is there with all that it is made of.
+
+    Members that were deleted and trained again have the same signature, but what was made of the deleted ones is stale.
+    """
     signature = identity.signature()
-    return next((record for record in finished_systems(tracker, study) if record.signature == signature), None)
+    found = next((record for record in finished_systems(tracker, study) if record.signature == signature), None)
+    return found if found and not lost_member(tracker, found) else None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from asc_study.base.errors import InputError, failure_reason
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.ensemble_rows import EnsembleRow
 from asc_study.store.addresses import scrubbed
-from asc_study.store.queries import RunRecord
+from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.stale import stale_reasons
 from asc_study.store.tracking import Tracker
-from asc_study.systems.derived import Logged, existing, find_derived
+from asc_study.systems.derived import Identity, Logged, existing, find_derived
 from asc_study.systems.ensemble_report import log_ensemble
 from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
@@ -78,6 +79,48 @@ def make_ensembles(
     return outcomes
 
 
+def stale_ensembles(
+    reader: Reader, study: str, ensembles: Sequence[EnsembleRow], seeds: Sequence[int], finished: Mapping[str, set[str]]
+) -> list[tuple[RunRecord, str]]:
+    """The newest run of each ensemble and seed of a study if it no longer is what the study says, and why.
+
+    Parameters
+    ----------
+    reader, study
+        The store and the study.
+    ensembles, seeds
+        Of the study as it is now; an ensemble names only ensembles above it.
+    finished
+        Name of each trained row -> ids of its runs that are done.
+    """
+    records = reader.runs(study)
+    by_id = {record.run_id: record for record in records}
+    reasons = stale_reasons(reader, records, finished)
+    newest = {
+        (record.tags.get("asc.row", ""), record.seed): record
+        for record in sorted(records, key=lambda record: record.start_seconds)
+        if record.status == "FINISHED" and record.tags.get("asc.kind") in ("ensemble", "fusion")
+    }
+    parts_done = [by_id[run_id] for ids in finished.values() for run_id in ids if run_id in by_id]
+    of_seed = {(record.tags.get("asc.row", ""), record.seed): record for record in parts_done}
+    stale = []
+    for seed in seeds:
+        for row in ensembles:
+            record = newest.get((row.name, str(seed)))
+            if record is None:
+                continue
+            parts = {part: of_seed.get((part, str(seed))) for part in (*row.fine, *row.coarse)}
+            there = {part: found for part, found in parts.items() if found is not None}
+            why = reasons.get(record.run_id, "")
+            if not why and len(there) == len(parts) and _identity(row, there).signature() != record.signature:
+                why = "it was made by other settings, or of other runs, than the study has now"
+            if why:
+                stale.append((record, why))
+            else:
+                of_seed[row.name, str(seed)] = record
+    return stale
+
+
 def _with_parts(ensembles: Sequence[EnsembleRow], wanted: Sequence[EnsembleRow]) -> list[EnsembleRow]:
     """The wanted ensembles and the ones that they are made of, in the order of the study."""
     needed = {row.name for row in wanted}
@@ -113,22 +156,31 @@ def _make(
 
 def _log(tracker: Tracker, study: str, row: EnsembleRow, records: Mapping[str, RunRecord]) -> Logged:
     """Make the ensemble, unless it is there."""
-    fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
-    if row.select:
-        selection = row.select.model_dump()
-        choice = EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
-        done = find_derived(tracker, study, ensemble_identity(choice, fine))
-        return (
-            existing(done)
-            if done
-            else log_ensemble(tracker, study, row.name, choose(load_members(tracker, fine)[0], choice))
-        )
-    options = FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
-    done = find_derived(tracker, study, fusion_identity(options, fine, coarse))
+    done = find_derived(tracker, study, _identity(row, records))
     if done:
         return existing(done)
+    fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
     members, _ = load_members(tracker, [*fine, *coarse])
+    options = _options(row)
+    if isinstance(options, EnsembleOptions):
+        return log_ensemble(tracker, study, row.name, choose(members, options))
     return log_fusion(tracker, study, row.name, fuse(members[: len(fine)], members[len(fine) :], options))
+
+
+def _options(row: EnsembleRow) -> EnsembleOptions | FusionOptions:
+    if row.select:
+        selection = row.select.model_dump()
+        return EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
+    return FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
+
+
+def _identity(row: EnsembleRow, records: Mapping[str, RunRecord]) -> Identity:
+    """What makes the ensemble of these parts the same."""
+    options = _options(row)
+    fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
+    if isinstance(options, EnsembleOptions):
+        return ensemble_identity(options, fine)
+    return fusion_identity(options, fine, coarse)
 
 
 def _record(tracker: Tracker, run_id: str) -> RunRecord:

@@ -1,8 +1,9 @@
 import pytest
 
 from asc_study.settings.ensemble_rows import EnsembleRow, SelectOptions
+from asc_study.store.stale import members_of, stale_reasons
 from asc_study.study.leaderboard import leaderboard
-from asc_study.systems.rows import make_ensembles
+from asc_study.systems.rows import make_ensembles, stale_ensembles
 
 ROWS = (
     EnsembleRow(name="chosen", fine=["a", "b"], select=SelectOptions(max_members=2)),
@@ -70,6 +71,67 @@ def test_a_part_that_is_gone_fails_that_ensemble_alone(tracker, finished):
     outcomes = make_ensembles(tracker, "s", rows, rows, [0], finished | {("gone", 0): "0" * 32}, said.append)
     assert [(o.name, o.status) for o in outcomes] == [("broken", "failed"), ("chosen", "done"), ("two-stage", "done")]
     assert "was deleted" in outcomes[0].reason
+
+
+def made(tracker, finished, rows=ROWS):
+    return make_ensembles(tracker, "s", rows, rows, [0], finished, lambda line: None)
+
+
+def reasons(tracker, finished, rows=ROWS) -> dict[str, str]:
+    ids: dict[str, set[str]] = {}
+    for (row, _), run_id in finished.items():
+        ids.setdefault(row, set()).add(run_id)
+    return {record.label: why for record, why in stale_ensembles(tracker, "s", rows, [0], ids)}
+
+
+def test_a_deleted_member_leaves_nothing_that_passes_for_current(tracker, finished, log_run, make_table):
+    made(tracker, finished)
+    assert reasons(tracker, finished) == {}
+    old = finished["a", 0]
+    tracker.client.delete_run(old)
+    left = {key: run_id for key, run_id in finished.items() if key != ("a", 0)}
+    assert reasons(tracker, left) == {
+        "chosen seed 0": f"its member {old} was deleted",
+        "two-stage seed 0": f"its member chosen seed 0 is stale: its member {old} was deleted",
+    }
+    # trained again it has the same signature, so that the ensemble's identity is the same too
+    now = left | {("a", 0): log_run("a", {s: make_table(0, split=s) for s in ("validation", "test")}, seed=0)}
+    assert [(o.name, o.status) for o in made(tracker, now)] == [("chosen", "done"), ("two-stage", "done")]
+    assert reasons(tracker, now) == {}
+    assert made(tracker, now) == []
+
+
+def test_a_replaced_member_makes_its_ensembles_stale(tracker, finished, log_run, make_table):
+    made(tracker, finished)
+    run_id = log_run("a", {s: make_table(70, split=s) for s in ("validation", "test")}, seed=0)
+    tracker.set_tags(run_id, {"asc.signature": "f" * 64, "asc.combination": "e" * 64})
+    records = tracker.runs("s")
+    labels = {record.run_id: record.label for record in records}
+    named = {labels[key]: why for key, why in stale_reasons(tracker, records).items()}
+    assert named["chosen seed 0"] == "its member a seed 0 was replaced by a newer run of that name"
+    assert set(named) == {"chosen seed 0", "two-stage seed 0"}
+    assert set(reasons(tracker, finished | {("a", 0): run_id})) == {"chosen seed 0", "two-stage seed 0"}
+    assert reasons(tracker, finished) == {}  # the study went back to the older settings
+
+
+def test_an_ensemble_of_other_settings_is_stale_until_it_is_made_anew(tracker, finished):
+    greedy = (ROWS[0].model_copy(update={"select": SelectOptions(method="greedy", max_members=2)}),)
+    made(tracker, finished, greedy)
+    assert reasons(tracker, finished, greedy) == {}
+    assert reasons(tracker, finished, ROWS[:1]) == {
+        "chosen seed 0": "it was made by other settings, or of other runs, than the study has now"
+    }
+    assert [(o.name, o.status) for o in made(tracker, finished, ROWS[:1])] == [("chosen", "done")]
+    assert reasons(tracker, finished, ROWS[:1]) == {}
+
+
+def test_a_tag_of_members_that_was_changed_by_hand_is_no_list_of_members(tracker, finished):
+    made(tracker, finished)
+    (record,) = tracker.runs("s", kind="ensemble")
+    for text in ("[", "7", '{"a": 1}', "[3]"):
+        tracker.set_tags(record.run_id, {"asc.members": text})
+        assert members_of(tracker.run(record.run_id)) == []
+    assert stale_reasons(tracker, tracker.runs("s")) == {}
 
 
 def test_an_ensemble_renamed_in_the_study_file_is_renamed_in_the_store(tracker, finished):
