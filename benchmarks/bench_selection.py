@@ -3,6 +3,7 @@
 python benchmarks/bench_selection.py                        made systems on lists of the size of TAU Urban 2020 Mobile
 python benchmarks/bench_selection.py --lists DIR            the same on DIR/fold1_train.csv and DIR/fold1_evaluate.csv
 python benchmarks/bench_selection.py --study STUDY ...      finished runs of the store at hand, each seed for itself
+python benchmarks/bench_selection.py --cross-fitted         members chosen without validation, as of imported systems
 
 A table a set of candidates: test accuracy, its mean over devices, log loss and number of members, means over the seeds;
 then the difference of selection by overlap to each other method with the 95 % interval of a bootstrap over locations,
@@ -18,7 +19,8 @@ import pandas as pd
 
 from asc_study.base.taxonomy import DEVICES, SCENES
 from asc_study.base.text_table import text_table
-from asc_study.ensemble.select import METHODS, select
+from asc_study.ensemble.crossfit import fuse_splits
+from asc_study.ensemble.select import METHODS, SelectionRule, select
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.significance import compare
@@ -125,20 +127,30 @@ def chosen_by(method: str, sample: Stack, max_members: int) -> dict[str, float]:
     return dict.fromkeys(members, 1 / len(members))
 
 
-def report(title: str, sets: Sequence[Mapping[str, Stack]], max_members: int) -> None:
-    """Print the tables of one kind of candidates."""
-    methods = [*METHODS, "decisions"]
+def outcome(method: str, stacks: Mapping[str, Stack], max_members: int, cross_fitted: bool) -> tuple[pd.DataFrame, int]:
+    """The test table of what a method chooses, and how many members it has (cross-fitted: chosen on all clips)."""
+    test = stacks["test"]
+    if cross_fitted:
+        rule = SelectionRule({"method": method, "max_members": max_members})
+        fused = fuse_splits(rule, {"test": test})
+        return fused.tables["test"], len(fused.fitted.learned["weights"])
+    weights = chosen_by(method, stacks["validation"], max_members)
+    mean = sum(weight * test.probabilities[test.names.index(name)] for name, weight in weights.items())
+    outputs = pd.DataFrame(mean, columns=list(test.classes)).astype(np.float32)
+    return pd.concat([test.context, outputs], axis=1), len(weights)
+
+
+def report(title: str, sets: Sequence[Mapping[str, Stack]], max_members: int, cross_fitted: bool) -> None:
+    """Print the table of one kind of candidates."""
+    methods = [*METHODS] if cross_fitted else [*METHODS, "decisions"]
     tables: dict[str, list[pd.DataFrame]] = {method: [] for method in methods}
     lines = [["Method", "Test acc.", "Mean over devices", "Log loss", "Members", "Overlap minus it [95 %]"]]
     sizes: dict[str, list[int]] = {method: [] for method in methods}
     for stacks in sets:
-        test = stacks["test"]
         for method in methods:
-            weights = chosen_by(method, stacks["validation"], max_members)
-            sizes[method].append(len(weights))
-            fused = sum(weight * test.probabilities[test.names.index(name)] for name, weight in weights.items())
-            outputs = pd.DataFrame(fused, columns=list(test.classes)).astype(np.float32)
-            tables[method].append(pd.concat([test.context, outputs], axis=1))
+            table, members = outcome(method, stacks, max_members, cross_fitted)
+            tables[method].append(table)
+            sizes[method].append(members)
     for method in methods:
         found = pd.DataFrame([evaluate(table, intervals=False) for table in tables[method]]).mean()
         cells = [f"{100 * found[f'test/{name}']:.1f}" for name in ("acc_avg", "acc_device_macro")]
@@ -147,7 +159,7 @@ def report(title: str, sets: Sequence[Mapping[str, Stack]], max_members: int) ->
             whole = compare(tables[method], tables["overlap"]).subsets[0]
             against = f"{100 * whole.difference:+.1f} [{100 * whole.low:+.1f}, {100 * whole.high:+.1f}]"
         lines.append([method, *cells, f"{found['test/log_loss']:.3f}", f"{np.mean(sizes[method]):.1f}", against])
-    sample = sets[0]["validation"]
+    sample = sets[0]["test" if cross_fitted else "validation"]
     decided = f"{len(sample.context)} clips of {len(np.unique(places_of(sample.context)))} locations decide"
     print(f"\n{title}: {len(sample.names)} candidates, {len(sets)} seeds, {decided}, at most {max_members} members")
     print(text_table(lines, left=(0,)), flush=True)
@@ -160,16 +172,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.15, help="of the training locations that decide")
     parser.add_argument("--max-members", type=int, default=5)
+    parser.add_argument("--cross-fitted", action="store_true")
     options = parser.parse_args()
     for study in options.study:
-        report(study, list(stored_systems(study)), options.max_members)
+        report(study, list(stored_systems(study)), options.max_members, options.cross_fitted)
     for number, kind in enumerate([] if options.study else KINDS):
         sets = []
         for seed in range(options.seeds):
             rng = np.random.default_rng([seed, number])
             lists = read_lists(options.lists, rng, options.share) if options.lists else made_lists(options.share)
             sets.append(made_systems(kind, lists, rng))
-        report(kind, sets, options.max_members)
+        report(kind, sets, options.max_members, options.cross_fitted)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ _MOST_WRITTEN = 20
 _SENTENCE_CHARACTERS = 130
 _TAKEN = "#1f4e79"
 
+#: Points that the axis of the path shows above and below its values at least.
+_LEAST_SPAN = 5
+
 _BELOW = {"orientation": "h", "y": -0.12, "yanchor": "top"}
 
 
@@ -80,15 +83,18 @@ def path_figure(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metric, de
         shared_xaxes=True,
         subplot_titles=("The mean after each step", "All candidates", ""),
     )
-    steps = [f"{number}. {name}" for number, name in enumerate(path["added"], 1)]
+    steps = [f"{number}. {name}".replace(" seed ", "<br>seed ") for number, name in enumerate(path["added"], 1)]
     for trace in _step_traces(path, steps, metric):
         figure.add_trace(trace, 1, 1)
     for trace in _overlap_bars(path, steps):
         figure.add_trace(trace, 2, 1)
     for trace in _candidate_traces(path, candidates, metric):
         figure.add_trace(trace, 1, 2)
+    if metric.unit == "share":  # a path that hardly changes is to look like one
+        shown = 100 * path.filter(regex="^(score|test_acc_.*)$").to_numpy()
+        figure.update_yaxes(range=[np.nanmin(shown) - _LEAST_SPAN, np.nanmax(shown) + _LEAST_SPAN], row=1, col=1)
     figure.update_yaxes(title=axis, row=1, col=1).update_yaxes(title="with those before (%)", rangemode="tozero", row=2)
-    figure.update_xaxes(type="category", row=1, col=1).update_xaxes(type="category", tickangle=15, row=2, col=1)
+    figure.update_xaxes(type="category", row=1, col=1).update_xaxes(type="category", tickangle=25, row=2, col=1)
     figure.update_xaxes(title="wrong together with the other members (% of the clips)", row=1, col=2)
     figure.update_yaxes(title=f"{axis} of the system alone", row=1, col=2)
     lines = textwrap.wrap(sentence, _SENTENCE_CHARACTERS)
@@ -96,10 +102,10 @@ def path_figure(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metric, de
     figure.add_annotation(text="<br>".join(lines), showarrow=False, xanchor="left", **below)
     return figure.update_layout(
         title=f"Path of the selection ({decided})",
-        height=600 + 18 * len(lines),
+        height=640 + 18 * len(lines),
         barmode="group",
-        legend={"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 1, "xanchor": "right"},
-        **LAYOUT | {"margin": {"l": 60, "r": 20, "t": 120, "b": 100 + 18 * len(lines)}},
+        legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"},
+        **LAYOUT | {"margin": {"l": 60, "r": 20, "t": 100, "b": 160 + 18 * len(lines)}},
     )
 
 
@@ -134,7 +140,8 @@ def _overlap_bars(path: pd.DataFrame, steps: Sequence[str]) -> list[go.Bar]:
             y=100 * path[key],
             name=name,
             marker_color=colour,
-            texttemplate="%{y:.0f}",
+            text=["" if np.isnan(share) else f"{100 * share:.0f}" for share in path[key]],
+            cliponaxis=False,
             textposition="outside",
             textangle=0,
         )
@@ -165,6 +172,7 @@ def _candidate_traces(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metr
                 hovertemplate="%{customdata[0]}<br>alone %{y:.1f}<br>both wrong %{x:.1f} %<br>"
                 "equal decisions %{customdata[1]:.1f} %<extra></extra>",
                 name=name,
+                cliponaxis=False,
             )
         )
     return traces

@@ -33,3 +33,9 @@ def test_draws_are_as_many_as_there_are_locations_and_depend_on_the_seed_alone()
 def test_interval_leaves_out_what_is_not_known():
     assert interval(np.array([np.nan, *range(41)])) == (1.0, 39.0)
     assert interval(np.array([np.nan])) is None
+
+
+def test_sums_of_a_draw_count_each_location_as_often_as_it_is_drawn():
+    draws = LocationDraws(np.array([[1.0, 1.0], [2.0, 0.0]]), np.array([0, 1, 0]))
+    np.testing.assert_allclose(draws.sums(np.array([1.0, 10.0, 100.0])), [111, 202])
+    np.testing.assert_allclose(draws.sums(np.array([[1.0, 10.0, 100.0], [0.0, 1.0, 0.0]])), [[111, 202], [1, 0]])

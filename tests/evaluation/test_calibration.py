@@ -9,12 +9,14 @@ from asc_study.base.errors import InputError
 from asc_study.base.metric_table import direction
 from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
 from asc_study.evaluation.calibration import (
+    calibrated_log_loss,
     calibration_metrics,
     expected_calibration_error,
     fit_temperature,
     reliability_curve,
     with_temperature,
 )
+from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import check_predictions
 
 GROUPS = list(SCENE_GROUPS)
@@ -218,3 +220,13 @@ def test_nothing_to_measure():
         calibration_metrics({"validation": six_clips().iloc[:0]})
     with pytest.raises(InputError, match="bins must be at least 1, got 0"):
         reliability_curve(six_clips(), bins=0)
+
+
+def test_the_calibrated_loss_is_that_of_the_fitted_temperature(make_table):
+    validation = make_table(0, split="validation")
+    classes = list(SCENES)
+    label = validation["scene"].map({scene: i for i, scene in enumerate(SCENES)}).to_numpy()
+    temperature, loss = calibrated_log_loss(validation[classes].to_numpy(np.float64), label)
+    assert temperature == fit_temperature(validation)
+    calibrated = evaluate(with_temperature(validation, temperature), intervals=False)
+    assert loss == pytest.approx(calibrated["validation/log_loss"], abs=1e-6)

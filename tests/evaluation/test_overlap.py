@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asc_study.evaluation.overlap import overlap
+from asc_study.evaluation.overlap import double_fault, overlap
 
 
 def one_hot(decisions: list[list[int]]) -> np.ndarray:
@@ -19,3 +19,9 @@ def test_overlap_by_hand():
     assert frame.to_dict("records") == [
         {"first": "a", "second": "b", "equal_decisions": pytest.approx(0.6), "equal_errors": pytest.approx(0.2)}
     ]
+
+
+def test_double_fault_by_hand():
+    first, second = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], [[0.4, 0.6], [0.3, 0.7], [0.6, 0.4]]
+    both = double_fault(np.array([first, second]), np.array([0, 0, 0]))  # the first errs on 1, the second on 0 and 1
+    np.testing.assert_allclose(both, [[1 / 3, 1 / 3], [1 / 3, 2 / 3]])

@@ -50,6 +50,8 @@ def test_the_path_shows_score_noise_overlap_and_what_was_not_taken_in_per_cent()
     assert score.error_y.array[1] == pytest.approx(10)  # 50 + 20 is the upper end
     assert score.error_y.arrayminus[1] == pytest.approx(12)
     assert (decisions.y[1], wrong.y[1]) == pytest.approx((70, 15))
+    assert (list(decisions.text), list(wrong.text)) == (["", "70"], ["", "15"])
+    assert figure.layout.yaxis.range == pytest.approx((45, 65))
     assert (list(left.text), list(left.x), list(left.y)) == (["z"], pytest.approx([30]), pytest.approx([20]))
     assert (list(taken.text), list(taken.y)) == (["1", "2"], pytest.approx([50, 45]))
     assert list(score.x) == ["1. x", "2. y"]
@@ -61,8 +63,10 @@ def test_the_path_shows_score_noise_overlap_and_what_was_not_taken_in_per_cent()
 def test_the_path_shows_test_accuracy_only_if_it_is_given():
     names = [trace.name for trace in path_figure(PATH, CANDIDATES, BY_NAME["acc_avg"], "", "").data]
     assert not any(name and name.startswith("test") for name in names)
-    shown = PATH.assign(**{"test_acc_avg": [0.55, 0.65], "test_acc_s4-s6": [0.4, 0.5]})
-    lines = {t.name: list(t.y) for t in path_figure(shown, CANDIDATES, BY_NAME["acc_avg"], "", "").data}
+    shown = PATH.assign(**{"test_acc_avg": [0.55, 0.65], "test_acc_s4-s6": [0.4, 0.5], "test_log_loss": [1.2, 1.1]})
+    figure = path_figure(shown, CANDIDATES, BY_NAME["acc_avg"], "", "")
+    lines = {trace.name: list(trace.y) for trace in figure.data}
+    assert figure.layout.yaxis.range == pytest.approx((35, 70))
     assert lines["test, all clips"] == pytest.approx([55, 65])
     assert lines["test, s4-s6 (unseen)"] == pytest.approx([40, 50])
 

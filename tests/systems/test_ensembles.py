@@ -7,8 +7,11 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
+from asc_study.cli.systems import ensemble as cli_ensemble
+from asc_study.ensemble.select import METHODS
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions, write_predictions
+from asc_study.settings.ensemble_rows import SelectOptions
 from asc_study.store.references import find_runs
 from asc_study.study.leaderboard import leaderboard
 from asc_study.systems.ensemble_report import log_ensemble, render, to_dict
@@ -94,6 +97,13 @@ def test_what_decides_and_what_is_noise_is_said(shared):
     change = step.score - chosen.selection.path[0].score
     assert f"{100 * change:+.1f} [{100 * step.low:+.1f}, {100 * step.high:+.1f}]" in lines[5]
     assert lines[5].split()[-2:] == [f"{100 * step.overlap:.1f}", f"{100 * step.both_wrong:.1f}"]
+
+
+def test_selection_by_overlap_is_the_default_everywhere():
+    options = {option.name: option for option in cli_ensemble.params}
+    assert options["method"].default == SelectOptions().method == EnsembleOptions().method == "overlap"
+    assert options["max_overlap"].default is SelectOptions().max_overlap is EnsembleOptions().max_overlap is None
+    assert tuple(options["method"].type.choices) == tuple(METHODS)
 
 
 def test_named_methods_keep_the_identity_of_earlier_versions(shared):
