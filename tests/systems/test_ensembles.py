@@ -102,7 +102,7 @@ def test_what_decides_and_what_is_noise_is_said(shared):
 def test_selection_by_overlap_is_the_default_everywhere():
     options = {option.name: option for option in cli_ensemble.params}
     assert options["method"].default == SelectOptions().method == EnsembleOptions().method == "overlap"
-    assert options["max_overlap"].default is SelectOptions().max_overlap is EnsembleOptions().max_overlap is None
+    assert SelectOptions().max_overlap is EnsembleOptions().max_overlap is None
     assert tuple(options["method"].type.choices) == tuple(METHODS)
 
 
