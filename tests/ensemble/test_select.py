@@ -114,7 +114,7 @@ def test_the_interval_of_a_step_is_that_of_a_paired_comparison(candidates):
     selection = select(candidates, method="greedy", metric="acc_avg")
     tables = []
     for count in (1, 2):
-        fused = pd.DataFrame(prefix_mean(selection, count)(candidates), columns=list(SCENES)).astype(np.float32)
+        fused = pd.DataFrame(prefix_mean(selection, count).combine(candidates), columns=list(SCENES)).astype(np.float32)
         tables.append(candidates.context.join(fused))
     compared = compare(tables[:1], tables[1:]).subsets[0]
     step = selection.path[1]
