@@ -10,7 +10,7 @@ import json
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -132,6 +132,24 @@ CHARTS: Final = View(
 OF_STUDIES: Final = (DEVICES, SYSTEMS, ENSEMBLES, CHARTS)
 
 
+def study_views(tasks: Iterable[str]) -> tuple[View, ...]:
+    """The views of a study; each of several tasks has its own devices and charts: their accuracies do not compare."""
+    names = list(dict.fromkeys(tasks))
+    if len(names) < 2:
+        return OF_STUDIES
+    views: list[View] = []
+    for view in OF_STUDIES:
+        if view in (SYSTEMS, ENSEMBLES):
+            views.append(view)
+            continue
+        for number, task in enumerate(names):
+            runs = f"{view.runs} AND tags.`asc.task` = '{task}'"
+            key = view.key if number == 0 else f"{view.key}-{task}"
+            name = view.name if number == 0 else f"{view.name} ({task.replace('_', '-')})"
+            views.append(replace(view, key=key, name=name, runs=runs))
+    return tuple(views)
+
+
 def trials_view(metric: str, *, ascending: bool) -> View:
     """The view of a search's trials, the best first."""
     costs = ("cost/model_kb", "cost/trial_seconds", "cost/trained_epochs")
@@ -173,7 +191,7 @@ def needs_server(uri: str) -> str:
 
 def view_link(experiment_id: str, key: str, *, page: str = "") -> str:
     """The address of a view by its key; without a page it is one that works within MLflow's own descriptions."""
-    mode = "compareRunsMode=CHART&" if key == CHARTS.key else ""
+    mode = "compareRunsMode=CHART&" if key.startswith(CHARTS.key) else ""
     return f"{page}{'/' if page else ''}#/experiments/{experiment_id}/runs?{mode}viewStateShareKey={key}"
 
 

@@ -1,6 +1,7 @@
 """The run that stands for a study as a whole, and what MLflow's page says of the study: made anew by each launch."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,7 +9,7 @@ from asc_study.base.files import write_file
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
 from asc_study.store.tracking import Tracker
-from asc_study.store.views import CHARTS, DEVICES, ENSEMBLES, NOTE_TAG, OF_STUDIES, View, publish, view_link
+from asc_study.store.views import CHARTS, DEVICES, ENSEMBLES, NOTE_TAG, View, publish, study_views, view_link
 from asc_study.study.launch import Launch
 from asc_study.study.leaderboard import leaderboard, render, unique_names
 
@@ -24,15 +25,17 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
         if study.published:
             write_file(folder / "published.csv", study.published)
     experiment_id = tracker.experiment_id(study.name)
+    # The task of most rows comes first: its views have the plain names.
+    views = study_views(task for task, _ in Counter(row.config.task for row in study.rows).most_common())
     note = experiment_note(
         study.name,
         study.description,
         f"{len(study.rows)} rows x {len(study.seeds)} seeds"
         + (f", {len(study.ensembles)} ensembles" if study.ensembles else ""),
         launch,
-        links(experiment_id, OF_STUDIES if study.ensembles else [view for view in OF_STUDIES if view != ENSEMBLES]),
+        links(experiment_id, [view for view in views if study.ensembles or view != ENSEMBLES]),
     )
-    return publish(tracker, experiment_id, OF_STUDIES, note)
+    return publish(tracker, experiment_id, views, note)
 
 
 def experiment_note(name: str, description: str, size: str, launch: Launch, views: str) -> str:

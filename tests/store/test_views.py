@@ -17,6 +17,7 @@ from asc_study.store.views import (
     needs_server,
     page_address,
     publish,
+    study_views,
     trials_view,
     view_link,
 )
@@ -122,6 +123,18 @@ def test_links():
     assert view_link("7", DEVICES.key) == "#/experiments/7/runs?viewStateShareKey=devices"
     chart = view_link("7", CHARTS.key, page="http://h")
     assert chart == "http://h/#/experiments/7/runs?compareRunsMode=CHART&viewStateShareKey=charts"
+
+
+def test_tasks_have_views_of_their_own(tracker: Tracker):
+    assert study_views(["ten_class"]) == OF_STUDIES
+    views = {view.key: view for view in study_views(["ten_class", "three_class"])}
+    assert list(views) == ["devices", "devices-three_class", "systems", "ensembles", "charts", "charts-three_class"]
+    assert views["devices-three_class"].name == "Devices (three-class)"
+    for task in ("ten_class", "three_class"):
+        tracker.create_run("s", task, {"asc.kind": "train", "asc.task": task}, {})
+    for key, task in (("devices", "ten_class"), ("charts-three_class", "three_class")):
+        found = tracker.client.search_runs([tracker.experiment_id("s")], filter_string=views[key].runs)
+        assert [run.data.tags["asc.task"] for run in found] == [task]
 
 
 def test_trials_are_sorted_by_the_objective():
