@@ -18,10 +18,8 @@ from asc_study.evaluation.predictions import check_predictions, write_prediction
 from asc_study.settings.run_config import canonical_json, flatten
 from asc_study.settings.study_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
-from asc_study.store.queries import RunRecord
-from asc_study.store.references import finished_systems
-from asc_study.store.tracking import Tracker, source_tags
-from asc_study.store.views import KIND_TAG, NOTE_TAG, OF_STUDIES, markdown_table, publish, run_link
+from asc_study.store.references import finished_systems, made_of
+from asc_study.store.tracking import RunRecord, Tracker
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -87,9 +85,10 @@ def _source(record: RunRecord) -> str:
 
 
 def find_derived(tracker: Tracker, study: str, identity: Identity) -> RunRecord | None:
-    """The finished run of that identity, if it is there."""
+    """The finished run of that identity, if it is there and what it was made of is there too."""
     signature = identity.signature()
-    return next((record for record in finished_systems(tracker, study) if record.signature == signature), None)
+    record = next((record for record in finished_systems(tracker, study) if record.signature == signature), None)
+    return record if record and all(tracker.run(run_id) for run_id in made_of(record)) else None
 
 
 @dataclass(frozen=True)

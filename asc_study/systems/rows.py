@@ -8,9 +8,8 @@ from asc_study.base.errors import InputError, failure_reason
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.ensemble_rows import EnsembleRow
 from asc_study.store.addresses import scrubbed
-from asc_study.store.queries import RunRecord
-from asc_study.store.tracking import Tracker
-from asc_study.systems.derived import Logged, existing, find_derived
+from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.systems.derived import Identity, Logged, existing, find_derived
 from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity, log_ensemble
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
 from asc_study.systems.members import load_members
@@ -113,21 +112,48 @@ def _make(
 def _log(tracker: Tracker, study: str, row: EnsembleRow, records: Mapping[str, RunRecord]) -> Logged:
     """Make the ensemble, unless it is there."""
     fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
-    if row.select:
-        selection = row.select.model_dump()
-        choice = EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
-        done = find_derived(tracker, study, ensemble_identity(choice, fine))
-        return (
-            existing(done)
-            if done
-            else log_ensemble(tracker, study, row.name, choose(load_members(tracker, fine)[0], choice))
-        )
-    options = FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
-    done = find_derived(tracker, study, fusion_identity(options, fine, coarse))
-    if done:
+    if done := find_derived(tracker, study, _identity(row, fine, coarse)):
         return existing(done)
     members, _ = load_members(tracker, [*fine, *coarse])
-    return log_fusion(tracker, study, row.name, fuse(members[: len(fine)], members[len(fine) :], options))
+    if row.select:
+        return log_ensemble(tracker, study, row.name, choose(members, _choice(row)))
+    return log_fusion(tracker, study, row.name, fuse(members[: len(fine)], members[len(fine) :], _fusion(row)))
+
+
+def row_combinations(ensembles: Sequence[EnsembleRow], trained: Mapping[str, str]) -> dict[str, str]:
+    """The combinations (64 hex digits) of a study's ensembles, from those of its trained rows.
+
+    Parameters
+    ----------
+    ensembles
+        Those that others are made of first.
+    trained
+        Row's name -> combination.
+    """
+    known = dict(trained)
+    for row in ensembles:
+        fine, coarse = ([_stand_in(known[part]) for part in group] for group in (row.fine, row.coarse))
+        known[row.name] = _identity(row, fine, coarse).signature(with_seeds=False)
+    return {row.name: known[row.name] for row in ensembles}
+
+
+def _stand_in(combination: str) -> RunRecord:
+    """A run of a combination, any seed, whether there is one or not."""
+    return RunRecord("", "", "", {"asc.combination": combination}, {}, {}, 0.0)
+
+
+def _identity(row: EnsembleRow, fine: Sequence[RunRecord], coarse: Sequence[RunRecord]) -> Identity:
+    return ensemble_identity(_choice(row), fine) if row.select else fusion_identity(_fusion(row), fine, coarse)
+
+
+def _choice(row: EnsembleRow) -> EnsembleOptions:
+    assert row.select
+    selection = row.select.model_dump()
+    return EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
+
+
+def _fusion(row: EnsembleRow) -> FusionOptions:
+    return FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
 
 
 def _record(tracker: Tracker, run_id: str) -> RunRecord:

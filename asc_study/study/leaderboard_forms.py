@@ -1,0 +1,258 @@
+"""The leaderboard as people read it: text, Markdown, LaTeX, CSV, JSON, all of the one frame of `leaderboard`.
+
+A figure is the mean over seeds, with half of its 95 % interval behind ±. The best of each column is marked, and so is
+what is not significantly different from it.
+"""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, Metric
+from asc_study.base.text_table import text_table
+from asc_study.evaluation.accuracy_table import cell
+from asc_study.settings.published import DEPLOYED
+
+Form = Literal["text", "markdown", "latex", "csv", "json"]
+FORMS: Final = get_args(Form)
+
+#: Characters of a line of text; names are broken into several lines where a table is wider.
+WIDTH: Final = 120
+
+#: Narrowest column of names.
+_NARROWEST: Final = 8
+
+#: Marks a row whose seeds have several execution fingerprints.
+_MIXED: Final = "^"
+
+_LATEX: Final = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    }
+)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A figure, half of its interval, and how it stands: ``best``, ``even``, ``sure`` (a difference), or nothing."""
+
+    text: str
+    half: str = ""
+    rank: str = ""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of texts and figures: the first ``names`` columns are texts."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[_Cell]]
+    names: int
+    notes: Sequence[str]
+
+
+def render(board: pd.DataFrame, study: str, form: Form = "text", *, metric: str | None = None) -> str:
+    """Lay a leaderboard out.
+
+    Parameters
+    ----------
+    board
+        See `asc_study.study.leaderboard.leaderboard`.
+    study
+        Its name.
+    form
+        ``text`` (at most `WIDTH` wide if names can be broken), ``markdown``, ``latex`` (booktabs), ``csv`` or ``json``
+        (these two with every column of the frame; unknown is empty or null).
+    metric
+        The column of Table 1 whose difference to the reference row is shown; by default the accuracy on all clips.
+    """
+    if form == "csv":
+        return str(board.to_csv(index=False)).rstrip("\n")
+    if form == "json":
+        rows = [{key: _plain(value) for key, value in row.items()} for row in board.to_dict("records")]
+        return json.dumps({"study": study, "rows": rows}, indent=2)
+    shown = BY_NAME.get((metric or "").removeprefix("test/"))
+    table = _table(board, shown if shown and shown.column else BY_NAME[ALL_CLIPS.metric])
+    title = f"Study {study} (test split)"
+    if form == "markdown":
+        return _markdown(table, title)
+    return _latex(table, title) if form == "latex" else _text(table, title)
+
+
+def unique_names(board: pd.DataFrame) -> list[str]:
+    """The rows' names; with the combination's digits where one stands for several, and the state of orphans."""
+    repeated = board["row"].duplicated(keep=False)
+    names = []
+    for row, again in zip(board.to_dict("records"), repeated, strict=True):
+        orphaned = row.get("state") == "orphaned"
+        digits = f" [{row['hash']}]" if (again or orphaned) and isinstance(row.get("hash"), str) else ""
+        names.append(f"{row['row']}{digits}" + (" (orphaned)" if orphaned else ""))
+    return names
+
+
+def _table(board: pd.DataFrame, metric: Metric) -> _Table:
+    several = [column for column in ("task", "dataset_digest") if column in board and board[column].nunique() > 1]
+    beside = "source" in board
+    marked = "mark" in board and any(board["mark"].fillna(""))
+    columns = [column for column in COLUMNS if _has_figures(board, column.name)]
+    compared = f"{metric.name}_change" in board
+    deployed = [name for name in DEPLOYED if f"published_{name}" in board]
+    # With published figures below ours the names of the rows say enough.
+    names = ["Row", "System"] + ["Augmentation"] * (not beside) + ["Mark"] * marked
+    names += [{"task": "Task", "dataset_digest": "Data"}[column] for column in several]
+    header = [*names, "Seeds", *(column.heading for column in columns), *["Difference"] * compared]
+    header += [DEPLOYED[name] for name in deployed]
+    rows = []
+    for row, name in zip(board.to_dict("records"), unique_names(board), strict=True):
+        about = [_text_of(row.get("architecture"))] + [_text_of(row.get("augmentation"))] * (not beside)
+        about += [_text_of(row.get("mark"))] * marked
+        about += [_data(row) if column == "dataset_digest" else _text_of(row.get(column)) for column in several]
+        theirs = [cell(column, row.get(f"published_{column.name}")) for column in columns]
+        theirs += ["-"] * compared + [_number(row.get(f"published_{name}")) for name in deployed]
+        published = any(figure != "-" for figure in theirs)
+        if row["seeds"] or not published:
+            mixed = _MIXED if row.get("fingerprints", 1) > 1 else ""
+            ours = [_Cell(text) for text in (name, *about, f"{row['seeds']}{mixed}")]
+            ours += [_figure(row, column) for column in columns] + [_difference(row, metric)] * compared
+            rows.append([*ours, *[_Cell("-")] * len(deployed)])
+            name = ""
+        if published:
+            blank = [""] * (len(about) - 1)
+            rows.append([_Cell(text) for text in (name, "published", *blank, "", *theirs)])
+    return _Table(header, rows, len(names), _notes(board, metric if compared else None))
+
+
+def _notes(board: pd.DataFrame, compared: Metric | None) -> list[str]:
+    notes = ["accuracy in %, log loss in nats; ± is half of the 95 % interval over locations, and seeds where several"]
+    if any(f"{column.name}_rank" in board for column in COLUMNS):
+        notes.append("*: best of its column; ~: not significantly different from the best (paired, not corrected)")
+    if compared:
+        references = ", ".join(dict.fromkeys(board["reference"].dropna()))
+        notes.append(f"difference: in {compared.heading} to {references}, paired; !: more than noise")
+    if "fingerprints" in board and (board["fingerprints"] > 1).any():
+        notes.append(f"{_MIXED} its seeds were computed by different back ends, devices or library versions")
+    if (board["state"] == "orphaned").any():
+        notes.append("orphaned: of other settings, seeds, code or data than the study has now, or made of such runs")
+    if "source" in board:
+        notes.append(f"published: {'; '.join(board['source'].dropna().unique())}")
+    return notes
+
+
+def _figure(row: Mapping[Any, Any], column: Metric) -> _Cell:
+    rank = row.get(f"{column.name}_rank")
+    shown = cell(column, row.get(column.name))
+    return _Cell(shown, _half(row, column.name, column), rank if isinstance(rank, str) else "")
+
+
+def _difference(row: Mapping[Any, Any], metric: Metric) -> _Cell:
+    name = f"{metric.name}_change"
+    value = row.get(name)
+    if value is None or not np.isfinite(value):
+        return _Cell("-")
+    sure = "sure" if row[f"{name}_significant"] is True else ""
+    return _Cell(f"{value + 0.0:+.{metric.digits}f}", _half(row, name, metric), sure)
+
+
+def _half(row: Mapping[Any, Any], name: str, metric: Metric) -> str:
+    low, high = row.get(f"{name}_lo"), row.get(f"{name}_hi")
+    if low is None or high is None or not np.isfinite(high - low):
+        return ""
+    return f"{(high - low) / 2:.{metric.digits}f}"
+
+
+def _data(row: Mapping[Any, Any]) -> str:
+    return f"{row['dataset']} {row['dataset_digest'][:6]}" if isinstance(row.get("dataset"), str) else "-"
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None or not np.isfinite(value) else f"{value:g}"
+
+
+def _has_figures(board: pd.DataFrame, name: str) -> bool:
+    return any(board[column].notna().any() for column in (name, f"published_{name}") if column in board)
+
+
+def _text_of(value: Any) -> str:
+    return value if isinstance(value, str) and value else "-"
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _text(table: _Table, title: str) -> str:
+    ranked = any(one.rank in ("best", "even", "sure") for row in table.rows for one in row)
+    marks = {"best": "*", "even": "~", "sure": "!"}
+
+    def written(one: _Cell) -> str:
+        half = f" ±{one.half}" if one.half else ""
+        return f"{one.text}{half}" + marks.get(one.rank, " " * ranked)
+
+    lines = [list(table.header)]
+    for row in table.rows:
+        lines.append([one.text for one in row[: table.names]] + [written(one) for one in row[table.names :]])
+    return "\n".join([title, text_table(_broken(lines, table.names), left=range(table.names)), *table.notes])
+
+
+def _broken(lines: Sequence[Sequence[str]], names: int) -> list[list[str]]:
+    """The lines with texts broken so that the table is no wider than `WIDTH`; figures are never broken."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH and max(widths[:names]) > _NARROWEST:
+        widths[widths.index(max(widths[:names]))] -= 1
+    broken = []
+    for line in lines:
+        texts = [textwrap.wrap(text, width) or [""] for text, width in zip(line[:names], widths, strict=False)]
+        for number in range(max(map(len, texts))):
+            figures = list(line[names:]) if number == 0 else [""] * (len(line) - names)
+            broken.append([text[number] if number < len(text) else "" for text in texts] + figures)
+    return broken
+
+
+def _markdown(table: _Table, title: str) -> str:
+    def written(one: _Cell) -> str:
+        text = one.text.replace("|", "\\|")
+        text = f"**{text}**" if one.rank in ("best", "sure") else text
+        return text + (f" ±{one.half}" if one.half else "") + ("~" if one.rank == "even" else "")
+
+    lines = [list(table.header), ["---"] * table.names + ["---:"] * (len(table.header) - table.names)]
+    lines += [[written(one) for one in row] for row in table.rows]
+    notes = [f"- {note}" for note in table.notes]
+    return "\n".join([f"**{title}**", "", *(f"| {' | '.join(line)} |" for line in lines), "", *_bold(notes)])
+
+
+def _latex(table: _Table, title: str) -> str:
+    def written(one: _Cell) -> str:
+        text = one.text.translate(_LATEX) if one.text != "-" else "--"
+        shape = {"best": r"\textbf", "sure": r"\textbf", "even": r"\underline"}.get(one.rank)
+        return (f"{shape}{{{text}}}" if shape else text) + (rf" $\pm$ {one.half}" if one.half else "")
+
+    lines = [" & ".join(name.translate(_LATEX) for name in table.header) + r" \\"]
+    rows = [" & ".join(written(one) for one in row) + r" \\" for row in table.rows]
+    notes = [note.replace("~:", "underlined:") for note in _bold(table.notes)]
+    return "\n".join(
+        [
+            f"% {title}; needs \\usepackage{{booktabs}}",
+            *(f"% {note}" for note in notes),
+            rf"\begin{{tabular}}{{{'l' * table.names}{'r' * (len(table.header) - table.names)}}}",
+            r"\toprule",
+            *lines,
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def _bold(notes: Sequence[str]) -> list[str]:
+    """The notes for forms that mark by bold type."""
+    return [note.replace("*:", "bold:").replace("!:", "bold:") for note in notes]
