@@ -17,6 +17,7 @@ from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, Metric
 from asc_study.base.text_table import text_table
 from asc_study.evaluation.accuracy_table import cell
 from asc_study.settings.published import DEPLOYED
+from asc_study.store.references import HASH_DIGITS
 
 Form = Literal["text", "markdown", "latex", "csv", "json"]
 FORMS: Final = get_args(Form)
@@ -24,8 +25,8 @@ FORMS: Final = get_args(Form)
 #: Characters of a line of text; names are broken into several lines where a table is wider.
 WIDTH: Final = 120
 
-#: Narrowest column of names.
-_NARROWEST: Final = 8
+#: Narrowest column of names: a combination's digits in brackets fit on a line.
+_NARROWEST: Final = HASH_DIGITS + 2
 
 #: Marks a row whose seeds have several execution fingerprints.
 _MIXED: Final = "^"
@@ -89,20 +90,19 @@ def render(board: pd.DataFrame, study: str, form: Form = "text", *, metric: str 
 
 
 def unique_names(board: pd.DataFrame) -> list[str]:
-    """The rows' names; with the combination's digits where one stands for several, and the state of orphans."""
-    repeated = board["row"].duplicated(keep=False)
-    names = []
-    for row, again in zip(board.to_dict("records"), repeated, strict=True):
-        orphaned = row.get("state") == "orphaned"
-        digits = f" [{row['hash']}]" if (again or orphaned) and isinstance(row.get("hash"), str) else ""
-        names.append(f"{row['row']}{digits}" + (" (orphaned)" if orphaned else ""))
-    return names
+    """The rows' names; with the combination's digits where one stands for several, and always of orphans."""
+    told = board["row"].duplicated(keep=False) | (board["state"] == "orphaned")
+    digits = board["hash"] if "hash" in board else pd.Series(index=board.index, dtype=object)
+    return [
+        f"{name} [{digit}]" if again and isinstance(digit, str) else name
+        for name, again, digit in zip(board["row"], told, digits, strict=True)
+    ]
 
 
 def _table(board: pd.DataFrame, metric: Metric) -> _Table:
     several = [column for column in ("task", "dataset_digest") if column in board and board[column].nunique() > 1]
     beside = "source" in board
-    marked = "mark" in board and any(board["mark"].fillna(""))
+    marked = any(_mark(row) for row in board.to_dict("records"))
     columns = [column for column in COLUMNS if _has_figures(board, column.name)]
     compared = f"{metric.name}_change" in board
     deployed = [name for name in DEPLOYED if f"published_{name}" in board]
@@ -114,7 +114,7 @@ def _table(board: pd.DataFrame, metric: Metric) -> _Table:
     rows = []
     for row, name in zip(board.to_dict("records"), unique_names(board), strict=True):
         about = [_text_of(row.get("architecture"))] + [_text_of(row.get("augmentation"))] * (not beside)
-        about += [_text_of(row.get("mark"))] * marked
+        about += [_text_of(_mark(row))] * marked
         about += [_data(row) if column == "dataset_digest" else _text_of(row.get(column)) for column in several]
         theirs = [cell(column, row.get(f"published_{column.name}")) for column in columns]
         theirs += ["-"] * compared + [_number(row.get(f"published_{name}")) for name in deployed]
@@ -173,6 +173,13 @@ def _data(row: Mapping[Any, Any]) -> str:
     return f"{row['dataset']} {row['dataset_digest'][:6]}" if isinstance(row.get("dataset"), str) else "-"
 
 
+def _mark(row: Mapping[Any, Any]) -> str:
+    """What is wrong with a row: what its runs are marked with, and that it is no row of the study now."""
+    mark = row.get("mark")
+    told = [mark] if isinstance(mark, str) and mark else []
+    return ", ".join(told + ["orphaned"] * (row["state"] == "orphaned"))
+
+
 def _number(value: Any) -> str:
     return "-" if value is None or not np.isfinite(value) else f"{value:g}"
 
@@ -190,31 +197,46 @@ def _plain(value: Any) -> Any:
 
 
 def _text(table: _Table, title: str) -> str:
-    ranked = any(one.rank in ("best", "even", "sure") for row in table.rows for one in row)
+    """Halves of intervals stand behind their figures, or below them where the table would be too wide."""
+    shown = _lines(table, below=False)
+    if max(map(len, shown)) > WIDTH:
+        shown = _lines(table, below=True)
+    notes = [line for note in table.notes for line in textwrap.wrap(note, WIDTH)]
+    return "\n".join([title, *shown, *notes])
+
+
+def _lines(table: _Table, *, below: bool) -> list[str]:
+    ranked = any(one.rank for row in table.rows for one in row)
     marks = {"best": "*", "even": "~", "sure": "!"}
-
-    def written(one: _Cell) -> str:
-        half = f" ±{one.half}" if one.half else ""
-        return f"{one.text}{half}" + marks.get(one.rank, " " * ranked)
-
-    lines = [list(table.header)]
+    rows: list[list[list[str]]] = []  # a row is cells, a cell is lines
     for row in table.rows:
-        lines.append([one.text for one in row[: table.names]] + [written(one) for one in row[table.names :]])
-    return "\n".join([title, text_table(_broken(lines, table.names), left=range(table.names)), *table.notes])
+        cells = [[one.text] for one in row[: table.names]]
+        for one in row[table.names :]:
+            half, mark = f"±{one.half}" if one.half else "", marks.get(one.rank, " " * ranked)
+            if below:
+                cells.append([one.text + mark, *([half + " " * ranked] if half else [])])
+            else:
+                cells.append([f"{one.text} {half}".rstrip() + mark])
+        rows.append(cells)
+    if below:
+        rows = _broken([[[name] for name in table.header], *rows], table.names)[1:]
+    lines = [list(table.header)]
+    for cells in rows:
+        for number in range(max(map(len, cells))):
+            lines.append([cell[number] if number < len(cell) else "" for cell in cells])
+    return text_table(lines, left=range(table.names)).splitlines()
 
 
-def _broken(lines: Sequence[Sequence[str]], names: int) -> list[list[str]]:
-    """The lines with texts broken so that the table is no wider than `WIDTH`; figures are never broken."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+def _broken(rows: Sequence[Sequence[list[str]]], names: int) -> list[list[list[str]]]:
+    """The rows with texts broken so that the table is no wider than `WIDTH`; figures are never broken."""
+    widths = [max(len(line) for row in rows for line in row[i]) for i in range(len(rows[0]))]
     while sum(widths) + 2 * (len(widths) - 1) > WIDTH and max(widths[:names]) > _NARROWEST:
         widths[widths.index(max(widths[:names]))] -= 1
-    broken = []
-    for line in lines:
-        texts = [textwrap.wrap(text, width) or [""] for text, width in zip(line[:names], widths, strict=False)]
-        for number in range(max(map(len, texts))):
-            figures = list(line[names:]) if number == 0 else [""] * (len(line) - names)
-            broken.append([text[number] if number < len(text) else "" for text in texts] + figures)
-    return broken
+    return [
+        [textwrap.wrap(cell[0], width) or [""] for cell, width in zip(row[:names], widths, strict=False)]
+        + list(row[names:])
+        for row in rows
+    ]
 
 
 def _markdown(table: _Table, title: str) -> str:
