@@ -185,6 +185,15 @@ def decisions(tables: Sequence[pd.DataFrame]) -> tuple[npt.NDArray[np.bool_], Va
     return probabilities.argmax(axis=2) == label, losses(probabilities, label)
 
 
+def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Difference]:
+    """The differences of two predictions tables of the same clips: of each accuracy and the log loss."""
+    tables = aligned([first, second])
+    right, loss = decisions(tables)
+    panel = Panel(tables[0])
+    one, other = panel.sums(right[:1], loss[:1]), panel.sums(right[1:], loss[1:])
+    return {name: panel.difference(one, other, name) for name in panel.masks}
+
+
 def aligned(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """The tables, checked, with their clips in one order, whatever order they came in.
 
