@@ -58,7 +58,7 @@ class StudyRuns:
     orphans: tuple[RunRecord, ...]
 
 
-def current_rows(tracker: Tracker, study: str, definition: Definition | None = None) -> StudyRuns:
+def current_rows(tracker: Reader, study: str, definition: Definition | None = None) -> StudyRuns:
     """Tell the runs that a study consists of now from its orphans.
 
     Parameters
@@ -89,7 +89,7 @@ def current_rows(tracker: Tracker, study: str, definition: Definition | None = N
 class _Membership:
     """Whether a run belongs to the study; what it is made of is looked at once."""
 
-    def __init__(self, tracker: Tracker, records: Sequence[RunRecord], definition: Definition) -> None:
+    def __init__(self, tracker: Reader, records: Sequence[RunRecord], definition: Definition) -> None:
         self._tracker, self._definition = tracker, definition
         self._by_id = {record.run_id: record for record in records}
         self._names = {combination: name for name, combination in definition.rows.items()}
@@ -136,7 +136,7 @@ def made_of(record: RunRecord) -> list[str]:
     return found
 
 
-def newest_launch(tracker: Tracker, records: Sequence[RunRecord]) -> tuple[str, dict[str, Any]]:
+def newest_launch(tracker: Reader, records: Sequence[RunRecord]) -> tuple[str, dict[str, Any]]:
     """The run of kind ``study`` that says what the newest launch ran, and its ``rows.json``; empty if there is none."""
     for record in records:
         if record.tags.get("asc.kind") == "study" and (rows := tracker.json_artifact(record.run_id, "rows.json")):
@@ -144,7 +144,7 @@ def newest_launch(tracker: Tracker, records: Sequence[RunRecord]) -> tuple[str, 
     return "", {}
 
 
-def _launched_definition(tracker: Tracker, records: Sequence[RunRecord]) -> Definition | None:
+def _launched_definition(tracker: Reader, records: Sequence[RunRecord]) -> Definition | None:
     """The rows of the newest launch, all seeds; None if it did not say which combinations they are."""
     combinations = newest_launch(tracker, records)[1].get("combinations")
     return Definition(combinations) if isinstance(combinations, dict) and combinations else None
@@ -158,7 +158,7 @@ def _newest_of_each_name(systems: Sequence[RunRecord]) -> Definition:
     return Definition(rows)
 
 
-def finished_systems(tracker: Tracker, study: str) -> list[RunRecord]:
+def finished_systems(tracker: Reader, study: str) -> list[RunRecord]:
     """All finished runs of a study that hold predictions, the newest first; of repeated signatures the newest alone."""
     return _finished(tracker.runs(study))
 
@@ -176,7 +176,7 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def find_runs(tracker: Tracker, reference: str, *, say: Callable[[str], None] = to_stderr) -> list[RunRecord]:
+def find_runs(tracker: Reader, reference: str, *, say: Callable[[str], None] = to_stderr) -> list[RunRecord]:
     """The finished runs that ``reference`` names, one for each seed, the lowest seed first.
 
     Parameters
@@ -230,7 +230,7 @@ def find_runs(tracker: Tracker, reference: str, *, say: Callable[[str], None] = 
     return [found[seeds.index(seed)]]
 
 
-def _by_id(tracker: Tracker, run_id: str) -> RunRecord:
+def _by_id(tracker: Reader, run_id: str) -> RunRecord:
     record = tracker.run(run_id)
     if record is None:
         raise InputError(address_line(tracker.uri, f"there is no run {run_id} in {{address}}: {FORMS}"))

@@ -7,8 +7,8 @@ from pathlib import Path
 from asc_study.base.taxonomy import CLASSES
 from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.study_file import Study, load_study
+from asc_study.store.queries import Reader
 from asc_study.store.references import Definition, combination_of
-from asc_study.store.tracking import Tracker
 from asc_study.systems.rows import row_combinations
 
 
@@ -27,7 +27,7 @@ def define(study: Study, digest: str) -> Definition:
 
 
 def define_file(
-    path: Path, tracker: Tracker | None, *, overrides: Sequence[str] = (), profile: str | None = None
+    path: Path, tracker: Reader | None, *, overrides: Sequence[str] = (), profile: str | None = None
 ) -> DefinedStudy:
     """Read a study file as it is now; its rows are on the data set of the newest run that is one of them.
 

@@ -15,8 +15,8 @@ from asc_study.base.metric_table import COLUMNS, METRICS, Metric
 from asc_study.base.schema import did_you_mean
 from asc_study.settings.published import parse_published
 from asc_study.store.addresses import address_line, tracking_uri
+from asc_study.store.queries import Reader, RunRecord, open_existing
 from asc_study.store.references import HASH_DIGITS, Definition, combination_of, current_rows, newest_launch
-from asc_study.store.tracking import RunRecord, Tracker, open_existing
 from asc_study.study.definition import define_file
 from asc_study.study.standing import add_standings, predictions_of
 
@@ -94,7 +94,7 @@ def launched_table(tracker: Reader, study: str) -> tuple[list[str], str]:
 
 
 def leaderboard(
-    tracker: Tracker,
+    tracker: Reader,
     study: str,
     *,
     definition: Definition | None = None,

@@ -10,8 +10,8 @@ from asc_study.base.provenance import fingerprint, other_facts, short_digest
 from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import is_alive
+from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import HASH_DIGITS, combination_of
-from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.study.train_run import RunSpec
 
 Status = Literal["new", "done", "failed", "running", "interrupted", "orphaned"]

@@ -11,7 +11,7 @@ from asc_study.base.metric_table import COLUMNS
 from asc_study.base.schema import did_you_mean
 from asc_study.evaluation.paired import Panel, Sums, aligned, decisions
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, classes_of, read_predictions
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import Reader, RunRecord
 
 #: The row that others are compared with if there is one of this name and nothing else is said.
 BASELINE: Final = "baseline"
@@ -27,7 +27,7 @@ class _Group:
     systems: dict[int, Sums] = field(default_factory=dict)
 
 
-def predictions_of(tracker: Tracker, systems: Mapping[int, Sequence[RunRecord]]) -> dict[int, list[pd.DataFrame]]:
+def predictions_of(tracker: Reader, systems: Mapping[int, Sequence[RunRecord]]) -> dict[int, list[pd.DataFrame]]:
     """The test predictions of each row, one table a seed; rows that lack one are left out."""
     tables: dict[int, list[pd.DataFrame]] = {}
     for place, records in systems.items():

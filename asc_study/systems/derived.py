@@ -18,8 +18,9 @@ from asc_study.evaluation.predictions import check_predictions, write_prediction
 from asc_study.settings.run_config import canonical_json, flatten
 from asc_study.settings.study_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
+from asc_study.store.queries import RunRecord
 from asc_study.store.references import finished_systems, made_of
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.tracking import Tracker
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -20,8 +20,9 @@ from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
 from asc_study.figures.ensemble import overlap_figure, path_figure
+from asc_study.store.queries import RunRecord
 from asc_study.store.references import current_rows, find_runs
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 from asc_study.systems.members import Member, fusion_json, load_members, require_untouched, stacks, with_same_test_clips
 

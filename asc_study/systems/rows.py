@@ -8,7 +8,8 @@ from asc_study.base.errors import InputError, failure_reason
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.ensemble_rows import EnsembleRow
 from asc_study.store.addresses import scrubbed
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import RunRecord
+from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Identity, Logged, existing, find_derived
 from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity, log_ensemble
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
