@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.study_file import Study, load_study
@@ -52,7 +53,10 @@ def define_file(
     for digest in dict.fromkeys(record.tags.get("asc.dataset_digest", "") for record in trained):
         most = 0
         for task in CLASSES:  # that of the data set: what a row is of that names none
-            found = load_study(path, overrides=overrides, profile=profile, default_task=task)
+            try:
+                found = load_study(path, overrides=overrides, profile=profile, default_task=task)
+            except InputError:  # of this task two rows would be the same
+                continue
             definition = define(found, digest)
             matches = len(combinations.intersection(definition.rows.values()))
             if matches > most:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, Metric
+from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
 from asc_study.evaluation.accuracy_table import cell
 from asc_study.settings.published import DEPLOYED
@@ -101,21 +102,18 @@ def unique_names(board: pd.DataFrame) -> list[str]:
 
 def _table(board: pd.DataFrame, metric: Metric) -> _Table:
     several = [column for column in ("task", "dataset_digest") if column in board and board[column].nunique() > 1]
-    beside = "source" in board
     marked = any(_mark(row) for row in board.to_dict("records"))
     columns = [column for column in COLUMNS if _has_figures(board, column.name)]
     compared = f"{metric.name}_change" in board
     deployed = [name for name in DEPLOYED if f"published_{name}" in board]
-    # With published figures below ours the names of the rows say enough.
-    names = ["Row", "System"] + ["Augmentation"] * (not beside) + ["Mark"] * marked
-    names += [{"task": "Task", "dataset_digest": "Data"}[column] for column in several]
+    names = ["Row", "System"] + ["Mark"] * marked
+    names += [{"task": "Classes", "dataset_digest": "Data"}[column] for column in several]
     header = [*names, "Seeds", *(column.heading for column in columns), *["Difference"] * compared]
     header += [DEPLOYED[name] for name in deployed]
     rows = []
     for row, name in zip(board.to_dict("records"), unique_names(board), strict=True):
-        about = [_text_of(row.get("architecture"))] + [_text_of(row.get("augmentation"))] * (not beside)
-        about += [_text_of(_mark(row))] * marked
-        about += [_data(row) if column == "dataset_digest" else _text_of(row.get(column)) for column in several]
+        about = [_system(row)] + [_text_of(_mark(row))] * marked
+        about += [_data(row) if column == "dataset_digest" else _classes(row) for column in several]
         theirs = [cell(column, row.get(f"published_{column.name}")) for column in columns]
         theirs += ["-"] * compared + [_number(row.get(f"published_{name}")) for name in deployed]
         published = any(figure != "-" for figure in theirs)
@@ -167,6 +165,16 @@ def _half(row: Mapping[Any, Any], name: str, metric: Metric) -> str:
     if low is None or high is None or not np.isfinite(high - low):
         return ""
     return f"{(high - low) / 2:.{metric.digits}f}"
+
+
+def _system(row: Mapping[Any, Any]) -> str:
+    """The architecture and the augmentations, or what a row is made of."""
+    architecture, augmentation = _text_of(row.get("architecture")), _text_of(row.get("augmentation"))
+    return architecture if augmentation in ("-", "none") else f"{architecture}: {augmentation}"
+
+
+def _classes(row: Mapping[Any, Any]) -> str:
+    return str(len(CLASSES[row["task"]])) if row.get("task") in CLASSES else "-"
 
 
 def _data(row: Mapping[Any, Any]) -> str:

@@ -17,6 +17,7 @@ base: {architecture: fcnn}
 rows:
   - {name: plain}
   - {name: masks, batch_augmentation: {spec_augment: {}}}
+  - {name: coarse, task: three_class}
 ensembles:
   - {name: both, fine: [plain, masks]}
 """
@@ -30,7 +31,8 @@ def launched(tracker, log_run, make_table, isolated):
     def log_specs(**changed):
         for spec in specs(load_study(isolated / "study.yaml"), "d" * 64):
             identity = {"combination": spec.combination, "signature": spec.signature} | changed
-            log_run(spec.row, {"test": make_table(spec.seed)}, seed=spec.seed, **identity)
+            table = make_table(spec.seed, task=spec.config.task)
+            log_run(spec.row, {"test": table}, seed=spec.seed, task=spec.config.task, **identity)
 
     log_specs()
     return log_specs
@@ -45,13 +47,13 @@ def test_a_file_shows_its_rows_as_they_are_now_and_orphans_only_if_asked(launche
     replace("{architecture: fcnn}", "{architecture: fcnn, training: {epochs: 7}}")
     launched()
     _, board = study_leaderboard("study.yaml")
-    assert board[["row", "seeds"]].to_numpy().tolist() == [["plain", 2], ["masks", 2], ["both", 0]]
+    assert board[["row", "seeds"]].to_numpy().tolist() == [["plain", 2], ["masks", 2], ["coarse", 2], ["both", 0]]
     _, everything = study_leaderboard("study.yaml", orphans=True)
-    assert everything["state"].tolist() == ["current", "orphaned", "current", "orphaned", "current"]
+    assert everything["state"].tolist() == ["current", "orphaned"] * 3 + ["current"]
     text = render(everything, "s")
     assert f"[{board['hash'][0]}]" in text
     assert f"[{everything['hash'][1]}]" in text
-    assert text.count("orphaned") == 2 + 1  # a mark each, and the note
+    assert text.count("orphaned") == 3 + 1  # a mark each, and the note
 
 
 def test_plan_and_leaderboard_print_the_same_hash_for_the_same_run(tracker, launched):
@@ -68,22 +70,22 @@ def test_a_renamed_row_keeps_its_results(launched):
     replace("name: plain", "name: simple")
     replace("fine: [plain", "fine: [simple")
     _, board = study_leaderboard("study.yaml")
-    assert board[["row", "seeds"]].to_numpy().tolist() == [["simple", 2], ["masks", 2], ["both", 0]]
+    assert board[["row", "seeds"]].to_numpy().tolist() == [["simple", 2], ["masks", 2], ["coarse", 2], ["both", 0]]
 
 
 def test_a_seed_that_left_the_file_is_an_orphan(launched):
     replace("seeds: [0, 1]", "seeds: [1]")
     _, board = study_leaderboard("study.yaml")
-    assert board["seed_list"].dropna().tolist() == ["1", "1"]
+    assert board["seed_list"].dropna().tolist() == ["1", "1", "1"]
 
 
 def test_a_file_whose_runs_are_all_orphans_says_so(launched):
     replace("{architecture: fcnn}", "{architecture: fcnn, training: {epochs: 7}}")
     with pytest.raises(
-        InputError, match=r"no finished runs as it is defined now, got 4 of other settings .* --orphans"
+        InputError, match=r"no finished runs as it is defined now, got 6 of other settings .* --orphans"
     ):
         study_leaderboard("study.yaml")
-    assert study_leaderboard("study.yaml", overrides=["training.epochs=254"])[1]["seeds"].sum() == 4
+    assert study_leaderboard("study.yaml", overrides=["training.epochs=254"])[1]["seeds"].sum() == 6
 
 
 def test_ensembles_of_a_file_are_known_by_what_they_are_made_of(tracker, launched):

@@ -109,7 +109,15 @@ def test_latex_is_booktabs_and_escaped(tracker, log_run, make_table):
     log_run("a_b & 5%", {"test": make_table(0)})
     text = render(leaderboard(tracker, "s"), "s", "latex")
     assert r"a\_b \& 5\% & fcnn" in text
-    for line in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lllrrrrrrr"):
+    for line in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{llrrrrrrr"):
         assert line in text
     body = [line for line in text.splitlines() if " & " in line]
     assert len({line.count(" & ") - line.count(r"\&") for line in body}) == 1
+
+
+def test_a_table_with_everything_fits(tracker, tested, log_run, make_table):
+    log_run("baseline-three", {"test": make_table(9, task="three_class")}, task="three_class", mark="below baseline")
+    log_run("plain", {"test": make_table(3)}, combination="e" * 64, signature="f" * 64)
+    lines = render(leaderboard(tracker, "s", orphans=True), "s").splitlines()
+    assert lines[1].split()[:4] == ["Row", "System", "Mark", "Classes"]
+    assert max(map(len, lines)) <= WIDTH
