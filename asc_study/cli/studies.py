@@ -120,6 +120,7 @@ def run(
         options = ["--profile", profile] if profile else []
         options += [text for override in overrides for text in ("--set", override)]
         click.echo(f"next: {shlex.join(['asc-study', 'leaderboard', str(study_file), *options])}")
+        click.echo(where_to_look(_study_name(study_file), DEVICES_VIEW))
     return _exit_status(outcomes)
 
 

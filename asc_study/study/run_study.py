@@ -9,10 +9,7 @@ from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
-from asc_study.study.definition import define
-from asc_study.study.launch import IdentifiedDataset, Say, parent_run, prepare_features
-from asc_study.study.leaderboard import leaderboard
-from asc_study.study.leaderboard_forms import render, unique_names
+from asc_study.study.launch import IdentifiedDataset, Say, launch, prepare_features
 from asc_study.study.plan import describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study
@@ -96,20 +93,12 @@ def run_study(
         study=study.name,
         kind="study",
         figures=study.figures,
-        jobs=min(jobs, len(pending)),
-    ) as parent:
-        launch = parent.launch
-        with tracker.artifacts(launch.parent_run_id) as folder:
-            write_file(folder / "study.yaml", study.source)
-            table = {
-                "rows": study.names,
-                "combinations": define(study, data.digest).rows,
-                "published": bool(study.published),
-            }
-            write_file(folder / "rows.json", json.dumps(table))
-            if study.published:
-                write_file(folder / "published.csv", study.published)
-        for outcome in run_parallel(execute_run, [(spec, launch) for spec in pending], jobs=launch.jobs):
+        jobs=max(1, min(jobs, len(pending))),
+        command=command,
+    ) as shared:
+        if note := describe_study(study, tracker, shared):
+            say(note)
+        for outcome in run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs):
             outcomes.append(outcome)
             say(_outcome_line(outcome, len(outcomes), len(pending)))
         outcomes += combine()

@@ -20,7 +20,8 @@ from asc_study.settings.study_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import finished_systems, made_of
-from asc_study.store.tracking import Tracker
+from asc_study.store.tracking import Tracker, source_tags
+from asc_study.store.views import KIND_TAG, NOTE_TAG, OF_STUDIES, markdown_table, publish, run_link
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
