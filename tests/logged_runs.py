@@ -17,8 +17,12 @@ def log(
     seed: int = 0,
     task: str = "ten_class",
     study: str = "s",
+    **changed: str,
 ) -> str:
-    """Log a finished run of kind ``train`` with the given predictions by split; returns its id."""
+    """Log a finished run of kind ``train`` with the given predictions by split; returns its id.
+
+    Tags are changed by their names without ``asc.``.
+    """
 
     def digest(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
@@ -33,7 +37,7 @@ def log(
         "asc.dataset_digest": "d" * 64,
         "asc.signature": digest(f"{study} {row} {seed}"),
         "asc.combination": digest(f"{study} {row}"),
-    }
+    } | {f"asc.{name}": value for name, value in changed.items()}
     run_id = tracker.create_run(study, f"{row} seed {seed}", tags, {"architecture": "fcnn"})
     with tracker.artifacts(run_id) as folder:
         for split, table in tables.items():

@@ -1,9 +1,10 @@
 """Commands on studies: plan, run, leaderboard, demo."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -116,7 +117,9 @@ def run(
     if as_json:
         click.echo(json.dumps({"runs": [outcome.to_dict() for outcome in outcomes]}, indent=2))
     else:
-        click.echo(f"next: asc-study leaderboard {study_file}")
+        options = ["--profile", profile] if profile else []
+        options += [text for override in overrides for text in ("--set", override)]
+        click.echo(f"next: {shlex.join(['asc-study', 'leaderboard', str(study_file), *options])}")
         click.echo(where_to_look(_study_name(study_file), DEVICES_VIEW))
     return _exit_status(outcomes)
 
@@ -165,29 +168,54 @@ def _exit_status(outcomes: "list[Outcome | EnsembleOutcome]") -> int:
 
 @click.command()
 @click.argument("study", metavar="STUDY")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "latex", "csv", "json"]),
+    help="text by default; csv and json hold everything that is known.",
+)
+@click.option("--sort", metavar="METRIC", help="Best first by this metric, e.g. acc_s4-s6; default: the study's order.")
+@click.option(
+    "--reference", metavar="ROW", help="Row that the others are compared with; default: baseline, else the first."
+)
+@click.option("--orphans", is_flag=True, help="Show finished runs that are no longer part of the study too.")
+@profile_option
+@set_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")
-def leaderboard(study: str, as_json: bool, as_csv: bool) -> None:
-    """Print the finished runs of STUDY (a name, or its YAML file) in the form of the paper's Table 1.
+def leaderboard(
+    study: str,
+    form: str | None,
+    sort: str | None,
+    reference: str | None,
+    orphans: bool,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Print the finished runs of STUDY in the form of the paper's Table 1, the best of each column marked.
 
-    Where the study names published figures, they stand in brackets behind ours.
+    STUDY is a name (its rows as they were launched last) or a YAML file (its rows as they are now; with --profile and
+    --set as for `run`). Where the study names published figures, they stand below ours.
 
     \b
     Example:
-      asc-study leaderboard demo --csv > demo.csv
+      asc-study leaderboard demo --sort acc_s4-s6 --format latex
     """
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other, got both: choose one")
-    click.echo(_leaderboard(study, as_json=as_json, as_csv=as_csv))
+    forms = [name for name, chosen in ((form, form), ("json", as_json), ("csv", as_csv)) if chosen]
+    if len(forms) > 1:
+        raise InputError(f"--format, --json and --csv exclude each other, got {len(forms)} of them: choose one")
+    options = {"profile": profile, "overrides": overrides, "orphans": orphans, "reference": reference}
+    click.echo(_leaderboard(study, form=forms[0] if forms else "text", sort=sort, **options))
 
 
-def _leaderboard(study: str, *, as_json: bool = False, as_csv: bool = False) -> str:
-    from asc_study.study.leaderboard import render, study_leaderboard, to_json
+def _leaderboard(study: str, *, form: Any = "text", sort: str | None = None, **options: Any) -> str:
+    from asc_study.study.leaderboard import study_leaderboard
+    from asc_study.study.leaderboard_forms import render
 
-    name, board = study_leaderboard(study)
-    if as_json:
-        return to_json(board, name)
-    return str(board.to_csv(index=False)).rstrip("\n") if as_csv else render(board, name)
+    name, board = study_leaderboard(study, sort=sort, **options)
+    return render(board, name, form, metric=sort)
 
 
 @click.command()
@@ -218,7 +246,7 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
     outcomes = _run(study_file, data_dir, jobs, say=say)
     found = _search(search_file, data_dir, jobs, say) if search_file else None
     if as_json:
-        board = json.loads(_leaderboard(str(study_file), as_json=True))
+        board = json.loads(_leaderboard(str(study_file), form="json"))
         click.echo(json.dumps(board | ({"search": found.to_dict()} if found else {}), indent=2))
     else:
         page = page_of(study.name, DEVICES_VIEW)

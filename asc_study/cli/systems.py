@@ -269,7 +269,7 @@ def compare(first: str, second: str, split: str, as_json: bool) -> None:
     """Tell whether RUN_B differs from RUN_A on the same clips, by device subset.
 
     A run is STUDY/ROW (its seeds are averaged), STUDY/ROW@SEED or an MLflow run id. Intervals are from a bootstrap over
-    locations; McNemar's test is given beside them.
+    locations, and over seeds where there are several; p is that of a permutation test over locations.
 
     \b
     Example:

@@ -17,19 +17,21 @@ def accuracy_table(systems: Mapping[str, Mapping[str, float]], change: Mapping[s
     systems
         Name -> metrics.
     change
-        Differences by metric, for a last line with signs.
+        Differences by metric, for a last line with signs, and below it the ends of their intervals.
     """
     shown = [column for column in COLUMNS if any(column.test_name in known for known in systems.values())]
     lines = [["System", *(column.heading for column in shown)]]
     for label, metrics in systems.items():
         lines.append([label, *(cell(column, figure(metrics, column)) for column in shown)])
-    if change:
-        cells = []
-        for column in shown:
-            value = figure(change, column)
-            cells.append("-" if value is None else f"{value:+.{column.digits}f}")
-        lines.append(["change", *cells])
+    for label, end in (("change", ""), ("  from", "_lo"), ("  to", "_hi")):
+        known = {name: (change or {}).get(f"{name}{end}") for name in (column.test_name for column in shown)}
+        if any(value is not None for value in known.values()):
+            lines.append([label, *(_signed(column, known[column.test_name]) for column in shown)])
     return text_table(lines)
+
+
+def _signed(column: Metric, value: float | None) -> str:
+    return "-" if value is None else f"{column.factor * value:+.{column.digits}f}"
 
 
 def accuracies(metrics: Mapping[str, float]) -> str:

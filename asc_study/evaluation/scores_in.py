@@ -20,6 +20,7 @@ from asc_study.base.files import open_input, read_input
 from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.layout import read_labelled_list, shown
+from asc_study.evaluation.decision_column import DECISION_COLUMN, check_decisions
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, SUM_TOLERANCE, as_float32, predictions_table
 
 #: Splits that imported scores can be of.
@@ -28,8 +29,8 @@ SCORED_SPLITS: Final = ("test", "validation")
 #: Columns that may name the clip of a row.
 NAME_COLUMNS: Final = ("filename", "file", "clip_id", "file_name")
 
-#: Columns that may be there and are not read: the decision follows from the scores, the context from the labels.
-IGNORED_COLUMNS: Final = ("scene_label", *(column for column in CONTEXT_COLUMNS if column not in NAME_COLUMNS))
+#: Columns that may be there and are not read: the context follows from the labels.
+IGNORED_COLUMNS: Final = tuple(column for column in CONTEXT_COLUMNS if column not in NAME_COLUMNS)
 
 _PARQUET_SUFFIXES: Final = (".parquet", ".pq")
 _ACCEPTED: Final = "give text separated by tabs, commas or spaces, or a .parquet file"
@@ -71,9 +72,10 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
     ----------
     scores
         Text or parquet (by its extension), one row a clip and one column a class. With a header, columns go by name:
-        the classes of one task, one of `NAME_COLUMNS` if it names the clips, and any of `IGNORED_COLUMNS`. Without
-        one, ten or three numbers in the alphabetical order of the classes, after the file name and the decision if
-        they are there. A clip's name may have its folder and ``.wav``.
+        the classes of one task, one of `NAME_COLUMNS` if it names the clips, `DECISION_COLUMN` if the decisions are
+        there (the scores must agree with them), and any of `IGNORED_COLUMNS`. Without one, ten or three numbers in the
+        alphabetical order of the classes, after the file name and the decision if they are there. A clip's name may
+        have its folder and ``.wav``.
     labels
         A TAU list with labels (see `read_labelled_list`). Scores without file names have its order.
     task
@@ -90,7 +92,7 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
     ------
     InputError
         If the scores cannot be read, are not of exactly the clips of the list, or are not finite, not negative and
-        above 0 somewhere in each row.
+        above 0 somewhere in each row, or contradict the decisions that stand beside them.
     """
     if split not in SCORED_SPLITS:
         raise InputError(f"the split of imported scores must be one of {', '.join(SCORED_SPLITS)}, got {split!r}")
@@ -110,7 +112,10 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
         )
     classes = list(CLASSES[found])
     order = _match_clips(scores, file.cells, labels, clips["clip_id"].tolist())
-    values = _read_values(scores, file.cells[classes])[order]
+    values = _read_values(scores, file.cells[classes])
+    if DECISION_COLUMN in file.cells:
+        check_decisions(scores, file.cells, values, classes)
+    values = values[order]
 
     notes = _notes_on_form(file, classes, labels)
     if found != task_of_labels:
@@ -184,7 +189,7 @@ def _columns_of_numbers(path: Path, numeric: Sequence[bool]) -> list[str]:
             f"there; line 1 of {path} has {len(numeric) - others} after {others} other cells: name the columns in a "
             "header"
         )
-    return [*("filename", "scene_label")[:others], *CLASSES[task]]
+    return [*("filename", DECISION_COLUMN)[:others], *CLASSES[task]]
 
 
 def _read_parquet(path: Path) -> _Scores:
@@ -208,7 +213,7 @@ def _recognise_columns(path: Path, columns: list[str]) -> str:
     """Tell the task by the class columns, which must be those of exactly one."""
     known = [name for classes in CLASSES.values() for name in classes]
     for number, column in enumerate(columns):
-        if column not in (*known, *NAME_COLUMNS, *IGNORED_COLUMNS):
+        if column not in (*known, *NAME_COLUMNS, DECISION_COLUMN, *IGNORED_COLUMNS):
             hint = did_you_mean(column, [*known, *NAME_COLUMNS])
             raise InputError(f"{path} has the unknown column {shown(column)}: {hint}")
         if column in columns[:number]:

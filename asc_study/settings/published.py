@@ -8,9 +8,11 @@ import pandas as pd
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS
 
-#: Columns that a table of published figures may have, besides others that are kept but not shown: ``row`` is the name
-#: of a row of the study, ``source`` where the figures are from, accuracies are in per cent.
+#: Figures that a table of published figures may have, besides columns that are not shown; accuracies are in per cent.
 FIGURES: Final = tuple(column.name for column in COLUMNS)
+
+#: Figures of the system as it was deployed, which our metrics do not have, with their headings.
+DEPLOYED: Final = {"acc_quantised": "Quantised acc.", "quantised_kb": "Quantised kB", "hdf5_mb": "HDF5 MB"}
 
 
 def parse_published(text: str, where: str) -> pd.DataFrame:
@@ -19,14 +21,16 @@ def parse_published(text: str, where: str) -> pd.DataFrame:
     Parameters
     ----------
     text
-        CSV with a header: ``row``, ``source`` and any of `FIGURES`; an empty cell is a figure that was not published.
+        CSV with a header: ``row`` (the name of a row of the study), ``source`` (where the figures are from) and any of
+        `FIGURES` and `DEPLOYED`; an empty cell is a figure that was not published.
     where
         What to call it in an error.
 
     Returns
     -------
     DataFrame
-        ``row, source`` and the columns of `FIGURES` (NaN where unknown), in the order of the file.
+        ``row, source``, the columns of `FIGURES` (NaN where unknown) and those of `DEPLOYED` that are there, in the
+        order of the file.
 
     Raises
     ------
@@ -42,8 +46,9 @@ def parse_published(text: str, where: str) -> pd.DataFrame:
         raise InputError(f"{where} needs the columns row, source and one of {', '.join(FIGURES)}, got {list(table)}")
     if table["row"].isna().any() or table["row"].duplicated().any():
         raise InputError(f"{where} must name every row once, got {table['row'].tolist()}: correct the column row")
-    for column in FIGURES:
+    deployed = [column for column in DEPLOYED if column in table]
+    for column in (*FIGURES, *deployed):
         table[column] = table[column] if column in table else float("nan")
         if not pd.api.types.is_numeric_dtype(table[column]):
             raise InputError(f"{where}: the column {column} must hold numbers, got {table[column].tolist()}")
-    return table[["row", "source", *FIGURES]]
+    return table[["row", "source", *FIGURES, *deployed]]

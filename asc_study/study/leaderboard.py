@@ -1,8 +1,9 @@
-"""The leaderboard: finished runs of a study in the form of the paper's Table 1, beside published figures if any."""
+"""The leaderboard as a frame: finished runs of a study in the columns of the paper's Table 1, and what else is known.
 
-import json
-from collections.abc import Sequence
-from contextlib import suppress
+Text, Markdown, LaTeX, CSV, JSON (`asc_study.study.leaderboard_forms`), figures and dashboards share this frame.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,61 +11,97 @@ import numpy as np
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import COLUMNS
-from asc_study.base.text_table import text_table
-from asc_study.evaluation.accuracy_table import cell, figure
+from asc_study.base.metric_table import COLUMNS, METRICS, Metric
+from asc_study.base.schema import did_you_mean
 from asc_study.settings.published import parse_published
-from asc_study.settings.study_file import load_study
 from asc_study.store.addresses import address_line, tracking_uri
 from asc_study.store.queries import Reader, RunRecord, open_existing
-from asc_study.store.references import finished_systems
+from asc_study.store.references import HASH_DIGITS, Definition, combination_of, current_rows, newest_launch
+from asc_study.study.definition import define_file
+from asc_study.study.standing import add_standings, predictions_of
 
-#: Marks a row whose seeds have several execution fingerprints.
-_MIXED: Final = "*"
+#: Prefix of the columns of settings in which rows differ.
+SETTINGS: Final = "settings."
 
 
-def study_leaderboard(study: str) -> tuple[str, pd.DataFrame]:
+def study_leaderboard(
+    study: str,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    orphans: bool = False,
+    reference: str | None = None,
+    sort: str | None = None,
+) -> tuple[str, pd.DataFrame]:
     """The name and the leaderboard of a study in the store in use.
 
     Parameters
     ----------
     study
-        A study's name (its rows stand as its newest launch had them), or its YAML file.
+        A study's name (its rows are those of its newest launch), or its YAML file (its rows are those of the file now).
+    profile, overrides
+        Of a file: as they were given to `run`.
+    orphans, reference
+        See `leaderboard`.
+    sort
+        Metric by which rows are sorted, the best first; by default they are in the study's order.
 
     Raises
     ------
     InputError
-        If it has no finished runs.
+        If it has no finished runs, or an option does not fit.
     """
-    order: list[str] = []
-    published, tracker = "", open_existing()
+    tracker, definition, order, published = open_existing(), None, [], ""
     if study.endswith((".yaml", ".yml")):
-        loaded = load_study(Path(study))
-        study, order, published = loaded.name, loaded.names, loaded.published
+        defined = define_file(Path(study), tracker, overrides=overrides, profile=profile)
+        definition, order, published = defined.definition, defined.study.names, defined.study.published
+        study = defined.study.name
+    elif profile or overrides:
+        raise InputError(
+            f"--profile and --set belong to a study file, got the name {study!r}, whose newest launch counts: name the "
+            "YAML file"
+        )
     elif tracker:
         order, published = launched_table(tracker, study)
+    if tracker is None:
+        raise _nothing(study, 0)
     figures = parse_published(published, f"the published figures of {study}") if published else None
-    board = leaderboard(tracker, study, order=order, published=figures) if tracker else None
-    if board is None or board.empty or not board["seeds"].any():
-        line = f"study {study!r} has no finished runs in {{address}}: run it, or name another one"
-        raise InputError(address_line(tracking_uri(), line))
-    return study, board
+    board = leaderboard(
+        tracker, study, definition=definition, order=order, published=figures, orphans=orphans, reference=reference
+    )
+    if board.empty or not board["seeds"].any():
+        raise _nothing(study, len(current_rows(tracker, study, definition).orphans))
+    return study, sorted_board(board, sort) if sort else board
+
+
+def _nothing(study: str, orphans: int) -> InputError:
+    if orphans:
+        return InputError(
+            f"study {study!r} has no finished runs as it is defined now, got {orphans} of other settings or data: "
+            "run it, give --profile and --set as for `run`, or add --orphans"
+        )
+    line = f"study {study!r} has no finished runs in {{address}}: run it, or name another one"
+    return InputError(address_line(tracking_uri(), line))
 
 
 def launched_table(tracker: Reader, study: str) -> tuple[list[str], str]:
     """The rows of a study and its published figures (CSV text, maybe empty) as its newest launch had them."""
-    for record in tracker.runs(study, kind="study"):
-        with suppress(InputError, ValueError):
-            rows = json.loads(tracker.artifact(record.run_id, "rows.json").read_text(encoding="utf-8"))
-            published = ""
-            if rows["published"]:
-                published = tracker.artifact(record.run_id, "published.csv").read_text(encoding="utf-8")
-            return rows["rows"], published
-    return [], ""
+    run_id, rows = newest_launch(tracker, tracker.runs(study, kind="study"))
+    published = ""
+    if rows.get("published"):
+        published = tracker.artifact(run_id, "published.csv").read_text(encoding="utf-8")
+    return list(rows.get("rows", [])), published
 
 
 def leaderboard(
-    tracker: Reader, study: str, *, order: Sequence[str] = (), published: pd.DataFrame | None = None
+    tracker: Reader,
+    study: str,
+    *,
+    definition: Definition | None = None,
+    order: Sequence[str] = (),
+    published: pd.DataFrame | None = None,
+    orphans: bool = False,
+    reference: str | None = None,
 ) -> pd.DataFrame:
     """Gather the finished systems of a study (trained, imported, combined), one row a combination, repeats averaged.
 
@@ -74,34 +111,70 @@ def leaderboard(
         The store.
     study
         Name of the study (the MLflow experiment).
+    definition
+        What its rows are; by default those of its newest launch, see `current_rows`.
     order
         Row names in the order wanted, as the study file has them; rows without a finished run are listed empty.
     published
         Published figures (`asc_study.settings.published`), shown beside the rows of the same name; others follow alone.
+    orphans
+        Whether finished runs that are no longer part of the study are listed too, with the state ``orphaned``.
+    reference
+        The row that the others are compared with, see `add_standings`.
 
     Returns
     -------
     DataFrame
-        ``row, architecture, augmentation, task, dataset, dataset_digest, combination, basis`` (of ensembles: what they
-        were fitted on), ``seeds`` (how many), ``fingerprints`` (how many computed them), then for each
-        of `COLUMNS` the mean over seeds and its sample standard deviation ``<column>_sd`` (NaN for a single seed). With
-        published figures also ``source`` and ``published_<column>``.
+        ``row, architecture, augmentation, task, dataset, dataset_digest, combination`` (64 digits), ``hash`` (as people
+        are shown it), ``state`` (``current`` or ``orphaned``), ``mark`` (of runs that learned nothing), ``basis`` (of
+        ensembles: what they were fitted on), ``seeds`` (how many), ``seed_list``, ``fingerprints`` (how many computed
+        them), then for each of `COLUMNS` the mean over seeds, accuracies in per cent, its sample standard deviation
+        ``<column>_sd`` (NaN for a single seed), its 95 % interval ``<column>_lo, _hi`` over locations (and seeds, if
+        there are several) and what `add_standings` says; then every other metric that was logged, those of validation
+        with their prefix, and ``settings.<key>`` in which trained rows differ. With published figures also ``source``
+        and ``published_<column>``.
     """
-    groups: dict[str, list[RunRecord]] = {}
-    for record in finished_systems(tracker, study):
-        groups.setdefault(record.tags["asc.combination"], []).append(record)
-    rows = [_summary(records) for records in groups.values()]
-    rows += [{"row": name, "seeds": 0} for name in order if name not in {row["row"] for row in rows}]
+    runs = current_rows(tracker, study, definition)
+    systems: dict[tuple[str, str], list[RunRecord]] = {}
+    for state, records in (("current", runs.current), ("orphaned", runs.orphans if orphans else ())):
+        for record in records:
+            systems.setdefault((combination_of(record) or record.run_id, state), []).append(record)
+    rows = [_summary(records, state) for (_, state), records in systems.items()]
+    known = {row["row"] for row in rows if row["state"] == "current"}
+    named = [*order, *(published["row"] if published is not None else ())]
+    rows += [_empty(name) for name in dict.fromkeys(named) if name not in known]
     if published is not None:
         order = _with_published_order(order, published["row"].tolist())
-        rows += [{"row": name, "seeds": 0} for name in published["row"] if name not in {row["row"] for row in rows}]
     position = {name: place for place, name in enumerate(order)}
-    rows.sort(key=lambda row: (position.get(row["row"], len(position)), row.get("first_start", 0.0)))
-    board = pd.DataFrame(rows).drop(columns="first_start", errors="ignore")
-    if published is not None and len(board):
-        figures = published.rename(columns={column.name: f"published_{column.name}" for column in COLUMNS})
-        board = board.merge(figures, on="row", how="left")
+    rows.sort(key=lambda row: (position.get(row["row"], len(position)), row["state"] != "current", row["first_start"]))
+    board = pd.DataFrame([{key: row[key] for key in row if key not in ("first_start", "records")} for row in rows])
+    if not rows:
+        return board
+    seeds_of = {place: row["records"] for place, row in enumerate(rows) if row["seeds"]}
+    board = add_standings(board, predictions_of(tracker, seeds_of), reference)
+    board = board.join(_settings({place: records[-1] for place, records in seeds_of.items()}))
+    if published is not None:
+        figures = [column for column in published if column not in ("row", "source")]
+        theirs = published.rename(columns={name: f"published_{name}" for name in figures}).assign(state="current")
+        board = board.merge(theirs, on=["row", "state"], how="left")
     return board
+
+
+def sorted_board(board: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows by a metric, the best first, those without a figure last.
+
+    Raises
+    ------
+    InputError
+        If the table has no such metric.
+    """
+    name = metric.removeprefix("test/")
+    known = {entry.name: entry for entry in METRICS if entry.name in board}
+    known |= {entry.validation_name: entry for entry in METRICS if entry.validation_name in board}
+    if name not in known:
+        raise InputError(f"--sort takes a metric of the table, got {metric!r}: {did_you_mean(name, known)}")
+    ascending = known[name].direction != "maximize"
+    return board.sort_values(name, ascending=ascending, kind="stable", na_position="last", ignore_index=True)
 
 
 def _with_published_order(order: Sequence[str], published: Sequence[str]) -> list[str]:
@@ -116,93 +189,68 @@ def _with_published_order(order: Sequence[str], published: Sequence[str]) -> lis
     return merged
 
 
-def render(board: pd.DataFrame, study: str) -> str:
-    """Lay the leaderboard out as a text table, per cent with one decimal, ± one standard deviation over seeds.
-
-    Published figures stand in brackets behind ours.
-    """
-    several = {column for column in ("dataset_digest", "task") if column in board and board[column].nunique() > 1}
-    board = board.assign(row=unique_names(board))
-    beside = "source" in board
-    shown = [column for column in COLUMNS if _has_figures(board, column.name)]
-    header = ["Row", "System"] + ["Augmentation"] * (not beside)  # with figures beside ours it would be too wide
-    header += ["Task"] * ("task" in several) + ["Data"] * ("dataset_digest" in several) + ["Seeds"]
-    header += [column.heading for column in shown]
-    lines = [header]
-    for row in board.to_dict("records"):
-        cells = [row["row"], _text(row.get("architecture"))]
-        if not beside:
-            cells.append(_text(row.get("augmentation")))
-        if "task" in several:
-            cells.append(_text(row.get("task")))
-        if "dataset_digest" in several:
-            known = isinstance(row.get("dataset"), str)
-            cells.append(f"{row['dataset']} {row['dataset_digest'][:6]}" if known else "-")
-        cells.append(f"{row['seeds']}{_MIXED if row.get('fingerprints', 1) > 1 else ''}")
-        for column in shown:
-            ours = cell(column, row.get(column.name), row.get(f"{column.name}_sd"))
-            theirs = cell(column, row.get(f"published_{column.name}"))
-            bracket = "" if theirs == "-" else f"[{theirs}]"
-            cells.append(f"{ours} {bracket:>6}" if beside else ours)
-        lines.append(cells)
-    table = text_table(lines, left=range(header.index("Seeds")))
-    notes = []
-    if "fingerprints" in board and (board["fingerprints"] > 1).any():
-        notes.append(f"{_MIXED} its seeds were computed by different back ends, devices or library versions")
-    notes += ["accuracy in %; ± is the standard deviation over seeds; log loss in nats"]
-    if beside:
-        notes.append(f"[ ]: published: {'; '.join(board['source'].dropna().unique())}")
-    return "\n".join([f"Study {study} (test split)", table, *notes])
+def _empty(name: str) -> dict[str, Any]:
+    return {"row": name, "state": "current", "seeds": 0, "first_start": 0.0}
 
 
-def _has_figures(board: pd.DataFrame, name: str) -> bool:
-    columns = [column for column in (name, f"published_{name}") if column in board]
-    return any(board[column].notna().any() for column in columns)
-
-
-def unique_names(board: pd.DataFrame) -> list[str]:
-    """The rows' names; one that stands for several combinations of settings or data gets the combination's digits."""
-    repeated = board["row"].duplicated(keep=False)
-    return [
-        f"{name} [{combination[:10]}]" if again and isinstance(combination, str) else name
-        for name, again, combination in zip(board["row"], repeated, board.get("combination", board["row"]), strict=True)
-    ]
-
-
-def to_json(board: pd.DataFrame, study: str) -> str:
-    """The leaderboard as JSON; an unknown value is null."""
-    rows = [{key: _plain(value) for key, value in row.items()} for row in board.to_dict("records")]
-    return json.dumps({"study": study, "rows": rows}, indent=2)
-
-
-def _summary(records: Sequence[RunRecord]) -> dict[str, Any]:
+def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
     newest = max(records, key=lambda record: record.start_seconds)
     by_seed = {record.seed: record for record in sorted(records, key=lambda record: record.start_seconds)}
     augmentation = sorted({key.split(".")[1] for key in newest.params if "_augmentation." in key})
+    combination = combination_of(newest)
     summary: dict[str, Any] = {
-        "row": newest.tags["asc.row"],
+        "row": newest.tags.get("asc.row", newest.run_id),
         "architecture": newest.tags.get("asc.system", newest.params.get("architecture", "")),
-        "augmentation": " + ".join(augmentation) or ("none" if newest.tags["asc.kind"] == "train" else ""),
-        "task": newest.tags["asc.task"],
+        "augmentation": " + ".join(augmentation) or ("none" if newest.tags.get("asc.kind") == "train" else ""),
+        "task": newest.tags.get("asc.task", ""),
         "dataset": newest.tags.get("asc.dataset", ""),
         "dataset_digest": newest.tags.get("asc.dataset_digest", ""),
-        "combination": newest.tags["asc.combination"],
+        "combination": combination,
+        "hash": combination[:HASH_DIGITS],
+        "state": state,
+        "mark": ", ".join(dict.fromkeys(filter(None, (r.tags.get("asc.mark", "") for r in by_seed.values())))),
         "basis": newest.tags.get("asc.basis", ""),
         "seeds": len(by_seed),
+        "seed_list": " ".join(sorted(by_seed, key=lambda seed: (len(seed), seed))),
         "fingerprints": len({record.tags.get("asc.fingerprint", "") for record in by_seed.values()}),
         "first_start": min(record.start_seconds for record in records),
+        "records": list(by_seed.values()),
     }
+    metrics = [record.metrics for record in by_seed.values()]
     for column in COLUMNS:
-        figures = [figure(record.metrics, column) for record in by_seed.values()]
-        values = [value for value in figures if value is not None]
-        summary[column.name] = float(np.mean(values)) if values else float("nan")
-        summary[f"{column.name}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+        summary |= _figures(metrics, column, column.test_name, always=True)
+    for metric in METRICS:
+        if not metric.column:
+            summary |= _figures(metrics, metric, metric.test_name, metric.name)
+        if metric.per_split:
+            summary |= _figures(metrics, metric, metric.validation_name, metric.validation_name)
     return summary
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) and value else "-"
+def _figures(
+    metrics: Sequence[Mapping[str, float]], metric: Metric, logged: str, name: str = "", *, always: bool = False
+) -> dict[str, float]:
+    """Mean and deviation of a metric over seeds, and the interval that a single run has logged."""
+    name = name or metric.name
+    values = [metric.factor * run[logged] for run in metrics if logged in run]
+    if not values and not always:
+        return {}
+    found = {name: float(np.mean(values)) if values else float("nan")}
+    if len(values) > 1:
+        found[f"{name}_sd"] = float(np.std(values, ddof=1))
+    elif always:
+        found[f"{name}_sd"] = float("nan")
+    for end in ("lo", "hi"):
+        if len(metrics) == 1 and f"{logged}_{end}" in metrics[0]:
+            found[f"{name}_{end}"] = metric.factor * metrics[0][f"{logged}_{end}"]
+    return found
 
 
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _settings(newest: Mapping[int, RunRecord]) -> pd.DataFrame:
+    """The settings in which the trained rows differ, a column each."""
+    params = {place: r.params for place, r in newest.items() if r.tags.get("asc.kind") == "train"}
+    keys: Iterable[str] = dict.fromkeys(key for one in params.values() for key in one if key != "seed")
+    differing = [key for key in keys if len({one.get(key) for one in params.values()}) > 1]
+    return pd.DataFrame(
+        {f"{SETTINGS}{key}": {place: one.get(key) for place, one in params.items()} for key in differing}
+    )

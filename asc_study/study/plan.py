@@ -11,6 +11,7 @@ from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import is_alive
 from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.references import HASH_DIGITS, combination_of
 from asc_study.study.train_run import RunSpec
 from asc_study.systems.rows import stale_ensembles
 
@@ -68,7 +69,7 @@ class Plan:
                 "seed": run.spec.seed,
                 "status": run.status,
                 "signature": run.spec.signature[:10],
-                "combination": run.spec.combination[:10],
+                "combination": run.spec.combination[:HASH_DIGITS],
                 "run_id": run.run_id,
                 "reason": run.reason,
                 "other_fingerprint": run.fingerprint,
@@ -81,7 +82,7 @@ class Plan:
                 "seed": int(record.tags.get("asc.seed", 0)),
                 "status": status,
                 "signature": record.signature[:10],
-                "combination": record.tags.get("asc.combination", "")[:10],
+                "combination": combination_of(record)[:HASH_DIGITS],
                 "run_id": record.run_id,
                 "reason": reason,
                 "other_fingerprint": "",
@@ -179,7 +180,7 @@ def render_plan(study: Study, plan: Plan) -> str:
     width = max(len(row["row"]) for row in rows)
     lines = [describe_plan(study, plan)]
     for row in rows:
-        cells = [f"{row['row']:<{width}}", f"seed {row['seed']}", f"{row['status']:<11}", row["signature"]]
+        cells = [f"{row['row']:<{width}}", f"seed {row['seed']}", f"{row['status']:<11}", row["combination"]]
         said = row["reason"] or (row["other_fingerprint"] and f"other fingerprint: {row['other_fingerprint']}")
         lines.append("  " + "  ".join([*cells, said]).rstrip())
     if study.ensembles:
@@ -205,7 +206,7 @@ def explain(study: Study, plan: Plan, tracker: Reader | None) -> str:
         why = list(found[nearest])
         if record.seed.isdecimal() and int(record.seed) not in seeds:
             why.append(f"seed {record.seed} -> {sorted(seeds)}")
-        lines.append(f"  {record.label} {record.signature[:10]}, against row {nearest!r}:")
+        lines.append(f"  {record.label} {combination_of(record)[:HASH_DIGITS]}, against row {nearest!r}:")
         lines += [f"    {line}" for line in why or ["nothing that was recorded: it was made by an earlier version"]]
     return "\n".join(["orphaned runs, and what differs (theirs -> the study's now):", *lines])
 

@@ -10,8 +10,10 @@ from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
 from asc_study.store.tracking import Tracker
 from asc_study.store.views import CHARTS, DEVICES, ENSEMBLES, NOTE_TAG, View, publish, study_views, view_link
+from asc_study.study.definition import define
 from asc_study.study.launch import Launch
-from asc_study.study.leaderboard import leaderboard, render, unique_names
+from asc_study.study.leaderboard import leaderboard
+from asc_study.study.leaderboard_forms import render, unique_names
 
 #: MLflow keeps 8,000 characters of a tag.
 _LONGEST_NOTE: Final = 7900
@@ -21,7 +23,9 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
     """Log what the study is and publish its views; returns a line if the store does not take them."""
     with tracker.artifacts(launch.summary_run_id) as folder:
         write_file(folder / "study.yaml", study.source)
-        write_file(folder / "rows.json", json.dumps({"rows": study.names, "published": bool(study.published)}))
+        combinations = define(study, launch.data.digest).rows
+        table = {"rows": study.names, "combinations": combinations, "published": bool(study.published)}
+        write_file(folder / "rows.json", json.dumps(table))
         if study.published:
             write_file(folder / "published.csv", study.published)
     experiment_id = tracker.experiment_id(study.name)
@@ -66,13 +70,14 @@ def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool
     from asc_study.figures.run import page, study_figure
 
     published = parse_published(study.published, "published figures") if study.published else None
-    board = leaderboard(tracker, study.name, order=study.names, published=published)
+    definition = define(study, launch.data.digest)
+    board = leaderboard(tracker, study.name, definition=definition, order=study.names, published=published)
     run_id = launch.summary_run_id
     tracker.finish(run_id, "FAILED" if failed else "FINISHED")
     if not board["seeds"].any():
         return
     with tracker.artifacts(run_id) as folder:
-        write_file(folder / "leaderboard.csv", board.to_csv(index=False))
+        write_file(folder / "leaderboard.csv", render(board, study.name, "csv") + "\n")
         text = render(board, study.name)
         write_file(folder / "leaderboard.txt", text + "\n")
         figures = [study_figure(board.assign(row=unique_names(board)))]

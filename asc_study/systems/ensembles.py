@@ -18,7 +18,7 @@ from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
 from asc_study.store.queries import RunRecord
-from asc_study.store.references import find_runs, finished_systems
+from asc_study.store.references import current_rows, find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Identity
 from asc_study.systems.members import Member, load_members, require_untouched, stacks, with_same_test_clips
@@ -123,9 +123,10 @@ def gather_candidates(
     """
     if references:
         records = [record for reference in references for record in find_runs(tracker, reference)]
+        orphans = 0
     else:
-        kinds = ("train", "imported")
-        records = [r for r in finished_systems(tracker, study) if r.tags["asc.kind"] in kinds and has_test(r)]
+        runs = current_rows(tracker, study)
+        records, orphans = _candidates(runs.current), len(_candidates(runs.orphans))
     tasks = {record.tags["asc.task"] for record in records}
     task = task or ("ten_class" if "ten_class" in tasks or not tasks else "three_class")
     of_task = [record for record in records if record.tags["asc.task"] == task]
@@ -148,7 +149,13 @@ def gather_candidates(
             f"has {len(members)}: run or import more, or name runs with --run"
         )
     notes = [f"{others_count} runs were tested on other clips: left out"] if others_count else []
+    if orphans:
+        notes.append(f"{orphans} orphaned runs (other settings, code or data than the study has now): left out")
     return members, notes + [f"left out: {reason}" for reason in broken]
+
+
+def _candidates(records: Sequence[RunRecord]) -> list[RunRecord]:
+    return [r for r in records if r.tags["asc.kind"] in ("train", "imported") and has_test(r)]
 
 
 def has_test(record: RunRecord) -> bool:

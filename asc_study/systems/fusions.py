@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import DEFAULT_OBJECTIVE, full_name
 from asc_study.ensemble.crossfit import Basis, Fused, describe, fuse_splits
 from asc_study.ensemble.fuse import find_fusion, fusion_settings
 from asc_study.ensemble.rules import FusionRule
@@ -15,6 +16,7 @@ from asc_study.ensemble.two_stage import FittedTwoStage, TwoStage
 from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
+from asc_study.evaluation.paired import paired_differences
 from asc_study.figures.ensemble import change_figure
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs
@@ -53,8 +55,9 @@ class FusionOptions:
 class Fusion:
     """A fusion: its parts by name with their metrics, what came out, and what it is measured against.
 
-    ``before`` is the fusion of the ten-class systems alone where there are two stages, else the mean of the parts'
-    metrics; ``change`` is the difference to it.
+    ``change`` is the difference of each metric of test to that of the part in ``against``: the best one, chosen on
+    validation by `DEFAULT_OBJECTIVE`, or on test (which is harder on the fusion) where a part has no validation. Those
+    of the columns of Table 1 have ``<metric>_lo`` and ``_hi``, the interval of the paired difference.
     """
 
     options: FusionOptions
@@ -65,6 +68,7 @@ class Fusion:
     tables: Mapping[str, pd.DataFrame]
     metrics: Mapping[str, float]
     change: Mapping[str, float]
+    against: str
     learns: bool
     fitted: FusionRule | FittedTwoStage
     notes: Sequence[str]
@@ -213,19 +217,45 @@ def _measured(
         # Its parts have seen labels of other locations there; a rule fitted on them brings these back.
         tables.pop("validation", None)
     metrics = measure(tables)
-    if coarse:
-        before = parts[_stage(fine, "fine", options)]
-    else:
-        of_parts = pd.DataFrame([parts[member.name] for member in fine])
-        before = {str(name): float(value) for name, value in of_parts.mean().items()}
-    change = {name: metrics[name] - value for name, value in before.items() if name in metrics}
+    single = {member.name: member.tables for member in fine}
+    of_stages = {name: stage.tables for name, stage in stages.items() if name.startswith("fine: ")}
+    best, split = _best_part({name: known for name, known in (single | of_stages).items() if name in parts})
+    change = _change((single | of_stages)[best], tables, metrics, parts[best])
+    against = f"{best}, the best part on {split}"
     bases = {fused.basis, *(basis_of(member) for member in (*fine, *coarse))}
     basis: Basis = next(found for found in _BASES if found in bases)
     touched = [member.name for member in (*fine, *coarse) if basis_of(member) == "cross-fitted"]
     learns = fused.basis != "fixed"
     assert isinstance(fused.fitted, FusionRule | FittedTwoStage)
     notes = [*notes, f"cross-fitted parts: {', '.join(touched)}"] if touched else notes
-    return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, learns, fused.fitted, notes)
+    return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, against, learns, fused.fitted, notes)
+
+
+def _best_part(parts: Mapping[str, Mapping[str, pd.DataFrame]]) -> tuple[str, str]:
+    """The part that is best by the default objective, and the split that says so; clips common to all parts count."""
+    for split in ("validation", "test"):
+        tables = {name: known[split] for name, known in parts.items() if split in known}
+        common = set.intersection(*(set(table["clip_id"]) for table in tables.values())) if tables else set()
+        if len(tables) == len(parts) and common:
+            name = full_name(DEFAULT_OBJECTIVE, split)
+            known = {part: table[table["clip_id"].isin(common)] for part, table in tables.items()}
+            scores = {part: evaluate(table, intervals=False)[name] for part, table in known.items()}
+            return max(scores, key=lambda part: scores[part]), split
+    return next(iter(parts)), "no labelled split"
+
+
+def _change(
+    before: Mapping[str, pd.DataFrame],
+    after: Mapping[str, pd.DataFrame],
+    metrics: Mapping[str, float],
+    known: Mapping[str, float],
+) -> dict[str, float]:
+    change = {name: metrics[name] - value for name, value in known.items() if name in metrics}
+    if "test" in before and "test" in after:
+        for name, found in paired_differences(before["test"], after["test"]).items():
+            if found.low is not None and found.high is not None:
+                change |= {f"{full_name(name, 'test')}_lo": found.low, f"{full_name(name, 'test')}_hi": found.high}
+    return change
 
 
 def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
@@ -247,7 +277,7 @@ def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logge
         system=fusion.system,
         members=[*fine, *coarse],
         tables=fusion.tables,
-        tags={"asc.basis": fusion.basis, "asc.change_against": _against(fusion)},
+        tags={"asc.basis": fusion.basis, "asc.change_against": fusion.against},
         metrics=changes,
         files={
             "parts.csv": pd.DataFrame(shown).T.rename_axis("system").to_csv(),
@@ -296,6 +326,7 @@ def to_dict(fusion: Fusion) -> dict[str, Any]:
         "parts": {name: dict(metrics) for name, metrics in fusion.parts.items()},
         "metrics": dict(fusion.metrics),
         "change": dict(fusion.change),
+        "change_against": fusion.against,
         "notes": list(fusion.notes),
     }
 
@@ -305,7 +336,8 @@ def render(fusion: Fusion, name: str) -> str:
     text = [f"{name}: {fusion.system}"]
     if "test" in fusion.tables:
         text.append(accuracy_table(_with_result(fusion, name), fusion.change))
-        text.append(f"change: against {_against(fusion)}; accuracy in %, log loss in nats; test split")
+        text.append(f"change: against {fusion.against}, with its 95 % interval (paired, over locations)")
+        text.append("accuracy in %, log loss in nats; test split")
     else:
         text.append(
             f"no test split: {', '.join(f'{len(t)} {split} clips' for split, t in fusion.tables.items())} fused"
@@ -314,7 +346,3 @@ def render(fusion: Fusion, name: str) -> str:
         where = "validation" if fusion.basis == "validation" else "other locations of test (cross-fitted)"
         text.append(f"learned on {where}: {learned}")
     return "\n".join([*text, *(f"note: {note}" for note in fusion.notes)])
-
-
-def _against(fusion: Fusion) -> str:
-    return _stage(fusion.fine, "fine", fusion.options) if fusion.coarse else "the mean of the parts' figures"

@@ -112,8 +112,10 @@ def stale_ensembles(
             parts = {part: of_seed.get((part, str(seed))) for part in (*row.fine, *row.coarse)}
             there = {part: found for part, found in parts.items() if found is not None}
             why = reasons.get(record.run_id, "")
-            if not why and len(there) == len(parts) and _identity(row, there).signature() != record.signature:
-                why = "it was made by other settings, or of other runs, than the study has now"
+            if not why and len(there) == len(parts):
+                fine, coarse = ([there[part] for part in group] for group in (row.fine, row.coarse))
+                if _identity(row, fine, coarse).signature() != record.signature:
+                    why = "it was made by other settings, or of other runs, than the study has now"
             if why:
                 stale.append((record, why))
             else:
@@ -156,15 +158,36 @@ def _make(
 
 def _log(tracker: Tracker, study: str, row: EnsembleRow, records: Mapping[str, RunRecord]) -> Logged:
     """Make the ensemble, unless it is there."""
-    done = find_derived(tracker, study, _identity(row, records))
-    if done:
-        return existing(done)
     fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
+    if done := find_derived(tracker, study, _identity(row, fine, coarse)):
+        return existing(done)
     members, _ = load_members(tracker, [*fine, *coarse])
     options = _options(row)
     if isinstance(options, EnsembleOptions):
         return log_ensemble(tracker, study, row.name, choose(members, options))
     return log_fusion(tracker, study, row.name, fuse(members[: len(fine)], members[len(fine) :], options))
+
+
+def row_combinations(ensembles: Sequence[EnsembleRow], trained: Mapping[str, str]) -> dict[str, str]:
+    """The combinations (64 hex digits) of a study's ensembles, from those of its trained rows.
+
+    Parameters
+    ----------
+    ensembles
+        Those that others are made of first.
+    trained
+        Row's name -> combination.
+    """
+    known = dict(trained)
+    for row in ensembles:
+        fine, coarse = ([_stand_in(known[part]) for part in group] for group in (row.fine, row.coarse))
+        known[row.name] = _identity(row, fine, coarse).signature(with_seeds=False)
+    return {row.name: known[row.name] for row in ensembles}
+
+
+def _stand_in(combination: str) -> RunRecord:
+    """A run of a combination, any seed, whether there is one or not."""
+    return RunRecord("", "", "", {"asc.combination": combination}, {}, {}, 0.0)
 
 
 def _options(row: EnsembleRow) -> EnsembleOptions | FusionOptions:
@@ -174,10 +197,9 @@ def _options(row: EnsembleRow) -> EnsembleOptions | FusionOptions:
     return FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
 
 
-def _identity(row: EnsembleRow, records: Mapping[str, RunRecord]) -> Identity:
+def _identity(row: EnsembleRow, fine: Sequence[RunRecord], coarse: Sequence[RunRecord]) -> Identity:
     """What makes the ensemble of these parts the same."""
     options = _options(row)
-    fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
     if isinstance(options, EnsembleOptions):
         return ensemble_identity(options, fine)
     return fusion_identity(options, fine, coarse)

@@ -147,11 +147,48 @@ def test_columns_go_by_their_names():
     assert notes[0] == "the columns are put into alphabetical order, as the header names them"
 
 
+#: What the scores decide.
+DECISIONS = ("transportation", "indoor", "indoor", "transportation", "outdoor", "indoor")
+
+
+def with_decisions(decisions=DECISIONS, order=(0, 1, 2)) -> list[tuple]:
+    named = zip(named_rows(), decisions, strict=True)
+    return [(name, decision, *(values[k] for k in order)) for (name, *values), decision in named]
+
+
 @pytest.mark.parametrize("header", [True, False])
-def test_the_decision_of_the_challenge_form_is_not_read(header):
+def test_the_decision_of_the_challenge_form_agrees_with_the_scores(header):
     head = [("filename", "scene_label", *SCENE_GROUPS)] if header else []
-    rows = [(name, "outdoor", *values) for name, *values in named_rows()]
-    check(write_text(head + rows, separator="\t"))
+    check(write_text(head + with_decisions(), separator="\t"))
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_columns_in_another_order_than_the_decisions_say_are_refused_and_the_order_is_proposed(header):
+    head = [("filename", "scene_label", *SCENE_GROUPS)] if header else []
+    path = write_text(head + with_decisions(order=(2, 0, 1)), separator="\t")
+    with pytest.raises(InputError) as refused:
+        read_scores(path, write_labels())
+    assert str(refused.value) == (
+        "the scores must agree with the decisions beside them, but in 6 of 6 rows of scores.txt another class has the "
+        f"highest score, such as indoor for transportation in line {1 + header}: all agree if the score columns are, "
+        "in their order, transportation, indoor, outdoor: name them so in a header"
+    )
+    named = [("filename", "scene_label", "transportation", "indoor", "outdoor"), *with_decisions(order=(2, 0, 1))]
+    check(write_text(named, separator="\t"))
+
+
+def test_decisions_that_no_order_explains_are_refused():
+    path = write_text(with_decisions(("indoor", "outdoor", "indoor", "outdoor", "indoor", "outdoor")), separator="\t")
+    with pytest.raises(InputError, match=r"5 of 6 rows .*: leave the column out if it holds something else, or name"):
+        read_scores(path, write_labels())
+    path = write_text(with_decisions(("tram", *DECISIONS[1:])), separator="\t")
+    with pytest.raises(InputError, match=r"one of the classes of the scores, got 'tram' in line 1 of .* or leave"):
+        read_scores(path, write_labels())
+
+
+def test_a_decision_may_be_any_of_equal_scores():
+    rows = [(name, decision, 1, 1, 1) for (name, *_), decision in zip(named_rows(), DECISIONS, strict=True)]
+    read_scores(write_text(rows, separator="\t"), write_labels())
 
 
 def test_windows_text_with_a_mark_and_empty_lines_at_the_end_is_read():

@@ -6,7 +6,8 @@ import pytest
 from asc_study.base.errors import InputError
 from asc_study.settings.published import parse_published
 from asc_study.store.tracking import Tracker
-from asc_study.study.leaderboard import leaderboard, render, study_leaderboard, to_json
+from asc_study.study.leaderboard import leaderboard, sorted_board, study_leaderboard
+from asc_study.study.leaderboard_forms import render
 
 
 def log(tracker: Tracker, row: str, seed: int, accuracy: float, *, combination: str, status: str = "FINISHED", **tags):
@@ -42,19 +43,22 @@ def test_repeats_are_averaged_with_their_sample_deviation(tracker):
 def test_text_has_the_columns_of_table_1(tracker):
     text = render(leaderboard(tracker, "s", order=["one", "two", "three"]), "s")
     header, line, *_ = text.splitlines()[1:]
-    assert header.split()[:4] == ["Row", "System", "Augmentation", "Seeds"]
-    assert header.split()[4:] == ["A", "s4-s6", "log", "loss", "Avg", "acc."]  # what no run has is left out
+    assert header.split()[:3] == ["Row", "System", "Seeds"]
+    assert header.split()[3:] == ["A", "s4-s6", "log", "loss", "Avg", "acc."]  # what no run has is left out
     assert set(line) == {"-", " "}
     one = text.splitlines()[3]
-    assert "82.0 ± 2.8" in one
-    assert "72.0 ± 2.8" in one
-    assert text.splitlines()[5].split() == ["three", "-", "-", "0", "-", "-", "-", "-"]
+    assert "82.0" in one
+    assert text.splitlines()[5].split() == ["three", "-", "0", "-", "-", "-", "-"]
 
 
 def test_another_data_set_is_told_apart(tracker):
     log(tracker, "one", 0, 0.60, combination="c9", **{"asc.dataset": "real", "asc.dataset_digest": "e" * 64})
-    text = render(leaderboard(tracker, "s"), "s")
+    assert list(leaderboard(tracker, "s")["dataset"]) == ["sim", "real"]  # of "one" the newest counts
+    text = render(leaderboard(tracker, "s", orphans=True), "s")
+    assert "one [c9]" in text
     assert "real eeeeee" in text
+    orphan = next(line for line in text.splitlines() if line.startswith("one [c1]"))
+    assert orphan.split()[2:8] == ["fcnn:", "mixup", "+", "random_crop", "orphaned", "sim"]
     assert "sim dddddd" in text
 
 
@@ -66,8 +70,9 @@ def test_a_repeat_of_one_seed_counts_once(tracker):
 
 
 def test_json_has_null_for_what_is_unknown(tracker):
-    rows = json.loads(to_json(leaderboard(tracker, "s", order=["three"]), "s"))["rows"]
-    assert rows[0] == {"row": "three", "seeds": 0} | {key: None for key in rows[0] if key not in ("row", "seeds")}
+    rows = json.loads(render(leaderboard(tracker, "s", order=["three"]), "s", "json"))["rows"]
+    known = {"row": "three", "state": "current", "seeds": 0}
+    assert rows[0] == known | {key: None for key in rows[0] if key not in known}
     assert {row["row"]: row["acc_BC"] for row in rows}["one"] is None
 
 
@@ -81,12 +86,32 @@ def test_published_figures_stand_beside_ours_and_alone(tracker):
     board = leaderboard(tracker, "s", order=["one", "two"], published=published)
     assert list(board["row"]) == ["zero", "one", "two"]
     lines = render(board, "s").splitlines()
-    assert lines[3].split() == ["zero", "-", "0", "-", "[50.0]", "-", "-", "-", "[40.0]"]
-    assert "82.0 ± 2.8 [81.5]" in lines[4]
-    assert lines[-1] == "[ ]: published: Paper 1"
+    assert lines[3].split() == ["zero", "published", "50.0", "-", "-", "40.0"]
+    assert lines[4].split() == ["one", "fcnn:", "mixup", "+", "random_crop", "2", "82.0", "50.0", "1.25", "72.0"]
+    assert lines[5].split() == ["published", "81.5", "-", "-", "-"]
+    assert lines[-1] == "published: Paper 1"
 
 
 def test_a_study_without_runs_is_refused_without_the_secret_of_the_server(tracker, monkeypatch):
     monkeypatch.setattr("asc_study.study.leaderboard.tracking_uri", lambda: "http://u:hunter2@127.0.0.1:5000")
     with pytest.raises(InputError, match=r"'x' has no finished runs in http://\*\*\*@127\.0\.0\.1:5000: run it"):
         study_leaderboard("x")
+
+
+def test_sorting_puts_the_best_first_whatever_better_means(tracker):
+    board = leaderboard(tracker, "s", order=["two", "three", "one"])
+    assert list(board["row"]) == ["two", "three", "one"]
+    assert list(sorted_board(board, "acc_A")["row"]) == ["one", "two", "three"]
+    log(tracker, "low", 0, 0.2, combination="c3")
+    tracker.log_metrics(tracker.runs("s")[0].run_id, {"test/log_loss": 0.5})
+    assert sorted_board(leaderboard(tracker, "s"), "test/log_loss")["row"][0] == "low"
+    with pytest.raises(InputError, match="--sort takes a metric of the table, got 'acc_X': did you mean 'acc_"):
+        sorted_board(board, "acc_X")
+
+
+def test_published_figures_of_deployed_systems_are_shown(tracker):
+    text = "row,source,acc_avg,hdf5_mb,acc_quantised,quantised_kb\none,Paper 2,95.2,3.2,94.8,411\n"
+    board = leaderboard(tracker, "s", order=["one"], published=parse_published(text, "p"))
+    lines = render(board, "s").splitlines()
+    assert "Quantised acc.  Quantised kB  HDF5 MB" in lines[1]
+    assert lines[4].split() == ["published", "-", "-", "-", "95.2", "94.8", "411", "3.2"]

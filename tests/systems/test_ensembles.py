@@ -288,3 +288,14 @@ def test_a_run_that_was_cut_off_while_it_was_logged_is_settled(tracker, log_run,
     second = log_ensemble(tracker, "s", "e", chosen)
     assert not second.existed
     assert tracker.run(first.run_id).status == "KILLED"
+
+
+def test_orphans_are_no_candidates(tracker, log_run, make_table):
+    for i, combination in enumerate("ab"):
+        tables = {split: make_table(i, split=split) for split in ("validation", "test")}
+        log_run("plain", tables, combination=combination * 64, signature=combination * 64)
+    log_run("masks", {split: make_table(5, split=split) for split in ("validation", "test")})
+    members, notes = gather_candidates(tracker, "s")
+    assert [member.name for member in members] == ["plain seed 0", "masks seed 0"]
+    assert members[0].record.tags["asc.combination"] == "b" * 64
+    assert notes == ["1 orphaned runs (other settings, code or data than the study has now): left out"]

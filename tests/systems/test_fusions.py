@@ -10,6 +10,7 @@ from asc_study.ensemble.fuse import fusion_settings
 from asc_study.ensemble.fusion_file import FusionFile
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
+from asc_study.evaluation.significance import compare
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble
 from asc_study.systems.fusions import fuse_runs, log_fusion, render
 
@@ -30,7 +31,7 @@ def test_two_stage_fusion_of_runs_is_the_product_of_their_means(shared, make_tab
     logged = log_fusion(shared, "s", "two", fusion)
     record = shared.run(logged.run_id)
     assert record.tags["asc.kind"] == "fusion"
-    assert record.tags["asc.change_against"] == "fine: average of 2"
+    assert record.tags["asc.change_against"] == "fine: average of 2, the best part on validation"
     assert record.metrics["test/change_acc_s4-s6"] == pytest.approx(fusion.change["test/acc_s4-s6"])
     assert record.metrics["test/acc_avg"] > before["test/acc_avg"]
     parts = pd.read_csv(shared.artifact(logged.run_id, "parts.csv"), index_col="system")
@@ -121,6 +122,28 @@ def test_the_subset_table_shows_before_after_and_the_change(shared):
     assert change > 0
 
 
+def test_the_change_is_against_the_best_part_on_validation_with_its_interval(tracker, log_run, make_table):
+    skills = {"weak": (0.3, 2.0), "strong": (2.5, 2.6)}  # on validation, on test
+    for seed, (row, both) in enumerate(skills.items()):
+        tables = {s: make_table(seed, skill=k, split=s) for s, k in zip(("validation", "test"), both, strict=True)}
+        log_run(row, tables)
+    fusion = fuse_runs(tracker, ["s/weak", "s/strong"], [], **PAPER)
+    assert fusion.against == "strong seed 0, the best part on validation"
+    found = fusion.change["test/acc_avg"]
+    assert found == pytest.approx(fusion.metrics["test/acc_avg"] - fusion.parts["strong seed 0"]["test/acc_avg"])
+    assert fusion.change["test/acc_avg_lo"] <= found <= fusion.change["test/acc_avg_hi"]
+    again = compare([tracker.predictions(fusion.fine[1].record.run_id)["test"]], [fusion.tables["test"]])
+    assert (again.subsets[0].low, again.subsets[0].high) == (
+        fusion.change["test/acc_avg_lo"],
+        fusion.change["test/acc_avg_hi"],
+    )
+    lines = {line.split("  ")[0].strip() or line.split()[0]: line.split() for line in render(fusion, "x").splitlines()}
+    assert lines["from"][-1] == f"{100 * fusion.change['test/acc_avg_lo']:+.1f}"
+    assert lines["to"][-1] == f"{100 * fusion.change['test/acc_avg_hi']:+.1f}"
+    logged = log_fusion(tracker, "s", "x", fusion)
+    assert logged.metrics["test/change_acc_avg_hi"] == fusion.change["test/acc_avg_hi"]
+
+
 def test_what_learns_is_fitted_on_validation_and_says_so(shared):
     fusion = fuse_runs(shared, ["s/a", "s/b"], ["s/coarse"], fusion="weighted", join="product", exponent="fit")
     assert fusion.basis == "validation"
@@ -142,8 +165,11 @@ def test_seeds_of_a_row_are_all_fused(tracker, log_run, make_table):
         log_run("x", {"test": make_table(seed)}, seed=seed)
     fusion = fuse_runs(tracker, ["s/x"], [], **PAPER)
     assert list(fusion.parts) == ["x seed 0", "x seed 1", "x seed 2"]
-    mean = np.mean([part["test/acc_avg"] for part in fusion.parts.values()])
-    assert fusion.change["test/acc_avg"] == pytest.approx(fusion.metrics["test/acc_avg"] - mean)
+    # No validation: against the part that is best on test, not the mean of the parts.
+    best = max(fusion.parts, key=lambda name: fusion.parts[name]["test/acc_device_macro"])
+    assert fusion.against == f"{best}, the best part on test"
+    change = fusion.metrics["test/acc_avg"] - fusion.parts[best]["test/acc_avg"]
+    assert fusion.change["test/acc_avg"] == pytest.approx(change)
 
 
 @pytest.mark.parametrize(

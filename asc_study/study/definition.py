@@ -1,0 +1,66 @@
+"""What a study file says that its rows are: name -> combination, on a data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import CLASSES
+from asc_study.settings.identity import run_identity, signature
+from asc_study.settings.study_file import Study, load_study
+from asc_study.store.queries import Reader
+from asc_study.store.references import Definition, combination_of
+from asc_study.systems.rows import row_combinations
+
+
+@dataclass(frozen=True)
+class DefinedStudy:
+    """A study file and what its rows are on the data set that it was run on last."""
+
+    study: Study
+    definition: Definition
+
+
+def define(study: Study, digest: str) -> Definition:
+    """The combinations of a study's rows and ensembles on the data set of a digest, and its seeds."""
+    rows = {row.name: signature(run_identity(row.config, digest)) for row in study.rows}
+    return Definition(rows | row_combinations(study.ensembles, rows), {str(seed) for seed in study.seeds})
+
+
+def define_file(
+    path: Path, tracker: Reader | None, *, overrides: Sequence[str] = (), profile: str | None = None
+) -> DefinedStudy:
+    """Read a study file as it is now; its rows are on the data set of the newest run that is one of them.
+
+    Parameters
+    ----------
+    path
+        A YAML file.
+    tracker
+        The store, or None if there is none yet.
+    overrides, profile
+        As they were given to `run`; see `load_study`.
+
+    Raises
+    ------
+    InputError
+        If the file is wrong.
+    """
+    study = load_study(path, overrides=overrides, profile=profile)
+    trained = tracker.runs(study.name, kind="train") if tracker else []
+    combinations = {combination_of(record) for record in trained}
+    best = DefinedStudy(study, define(study, ""))
+    for digest in dict.fromkeys(record.tags.get("asc.dataset_digest", "") for record in trained):
+        most = 0
+        for task in CLASSES:  # that of the data set: what a row is of that names none
+            try:
+                found = load_study(path, overrides=overrides, profile=profile, default_task=task)
+            except InputError:  # of this task two rows would be the same
+                continue
+            definition = define(found, digest)
+            matches = len(combinations.intersection(definition.rows.values()))
+            if matches > most:
+                best, most = DefinedStudy(found, definition), matches
+        if most:
+            break
+    return best

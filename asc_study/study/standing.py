@@ -1,0 +1,150 @@
+"""How the rows of a leaderboard stand to the best row and to a reference: paired, on predictions of the same clips."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pandas as pd
+
+from asc_study.base.errors import InputError
+from asc_study.base.metric_table import COLUMNS
+from asc_study.base.schema import did_you_mean
+from asc_study.evaluation.paired import Panel, Sums, aligned, decisions
+from asc_study.evaluation.predictions import CONTEXT_COLUMNS, classes_of, read_predictions
+from asc_study.store.queries import Reader, RunRecord
+
+#: The row that others are compared with if there is one of this name and nothing else is said.
+BASELINE: Final = "baseline"
+
+Tables = Mapping[int, Sequence[pd.DataFrame]]
+
+
+@dataclass
+class _Group:
+    """Rows (by their place in the board) that were tested on the same clips."""
+
+    panel: Panel
+    systems: dict[int, Sums] = field(default_factory=dict)
+
+
+def predictions_of(tracker: Reader, systems: Mapping[int, Sequence[RunRecord]]) -> dict[int, list[pd.DataFrame]]:
+    """The test predictions of each row, one table a seed; rows that lack one are left out."""
+    tables: dict[int, list[pd.DataFrame]] = {}
+    for place, records in systems.items():
+        try:
+            found = [
+                read_predictions(tracker.artifact(record.run_id, "predictions/test.parquet")) for record in records
+            ]
+        except InputError:  # trained on all data, deleted, or damaged: such a row has its logged figures alone
+            continue
+        tables[place] = found
+    return tables
+
+
+def add_standings(board: pd.DataFrame, tables: Tables, reference: str | None) -> pd.DataFrame:
+    """Add what the predictions tell to a leaderboard.
+
+    Parameters
+    ----------
+    board
+        The leaderboard, numbered from 0, best unknown.
+    tables
+        Place in the board -> predictions of the test split, one table a seed.
+    reference
+        Name of the row that the others are compared with; by default `BASELINE`, else the first row, of each group of
+        rows that were tested on the same clips.
+
+    Returns
+    -------
+    DataFrame
+        With, for each of `COLUMNS`: the interval ``<column>_lo, _hi`` of rows with several seeds; ``<column>_rank``:
+        ``best``, ``even`` (not significantly different from the best), or empty; and against the row in ``reference``
+        ``<column>_change``, ``_change_lo``, ``_change_hi``, ``_change_p``, ``_change_significant``.
+
+    Raises
+    ------
+    InputError
+        If there is no row of the name ``reference``.
+    """
+    if reference is not None and reference not in set(board["row"]):
+        hint = did_you_mean(reference, list(dict.fromkeys(board["row"])))
+        raise InputError(f"the reference must be a row of the table, got {reference!r}: {hint}")
+    cells: dict[str, dict[int, Any]] = {}
+    for group in _groups(tables):
+        for place, name, value in _standings(board, group, reference):
+            cells.setdefault(name, {})[place] = value
+    return _filled(board, cells)
+
+
+def _filled(board: pd.DataFrame, cells: Mapping[str, Mapping[int, Any]]) -> pd.DataFrame:
+    added = {}
+    for name, values in cells.items():
+        column = pd.Series(values).reindex(board.index)
+        added[name] = column.combine_first(board[name]) if name in board else column
+    kept = board.drop(columns=[name for name in added if name in board])
+    return pd.concat([kept, pd.DataFrame(added, index=board.index)], axis=1)
+
+
+def _groups(tables: Tables) -> Iterator[_Group]:
+    """The rows by the clips that they were tested on and what is said of these clips."""
+    by_clips: dict[object, list[int]] = {}
+    for place, found in tables.items():
+        keys = {_clips_key(table) for table in found}
+        if len(keys) == 1:  # seeds of other clips cannot be averaged clip by clip
+            by_clips.setdefault(keys.pop(), []).append(place)
+    for places in by_clips.values():
+        ordered = aligned([table for place in places for table in tables[place]])
+        right, loss = decisions(ordered)
+        group, start = _Group(Panel(ordered[0])), 0
+        for place in places:
+            seeds = slice(start, start + len(tables[place]))
+            group.systems[place] = group.panel.sums(right[seeds], loss[seeds])
+            start += len(tables[place])
+        yield group
+
+
+def _clips_key(table: pd.DataFrame) -> tuple[object, ...]:
+    context = table[list(CONTEXT_COLUMNS)].astype(str).sort_values("clip_id")
+    return classes_of(table), pd.util.hash_pandas_object(context, index=False).to_numpy().tobytes()
+
+
+def _standings(board: pd.DataFrame, group: _Group, reference: str | None) -> Iterator[tuple[int, str, Any]]:
+    """Place, column and value of each cell that a group of rows gets."""
+    current = [place for place in group.systems if board["state"][place] == "current"]
+    named = [place for place in current if board["row"][place] == (reference or BASELINE)]
+    chosen = (named or current)[:1] if reference is None else named[:1]
+    for column in COLUMNS:
+        name = column.name
+        if name not in group.panel.masks:
+            continue
+        for place, system in group.systems.items():
+            if board["seeds"][place] > 1:
+                _, low, high = group.panel.mean(system, name)
+                yield place, f"{name}_lo", _shown(low, column.factor)
+                yield place, f"{name}_hi", _shown(high, column.factor)
+        for place in chosen:
+            yield from _changes(board, group, place, name, column.factor)
+        if len(current) > 1:
+            means = {place: group.panel.mean(group.systems[place], name)[0] for place in current}
+            best = (max if column.direction == "maximize" else min)(means, key=lambda place: means[place])
+            for place in current:
+                against = group.panel.difference(group.systems[best], group.systems[place], name)
+                even = not against.significant
+                yield place, f"{name}_rank", "best" if place == best else "even" if even else ""
+
+
+def _changes(board: pd.DataFrame, group: _Group, chosen: int, name: str, factor: int) -> Iterator[tuple[int, str, Any]]:
+    for place, system in group.systems.items():
+        if place == chosen:
+            continue
+        found = group.panel.difference(group.systems[chosen], system, name)
+        yield place, "reference", board["row"][chosen]
+        yield place, f"{name}_change", factor * found.value
+        yield place, f"{name}_change_lo", _shown(found.low, factor)
+        yield place, f"{name}_change_hi", _shown(found.high, factor)
+        yield place, f"{name}_change_p", found.p_value
+        yield place, f"{name}_change_significant", found.significant
+
+
+def _shown(value: float | None, factor: int) -> float:
+    return float("nan") if value is None else factor * value
