@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from asc_study.evaluation.overlap import Overlap
-from asc_study.figures.run import LAYOUT, SUBSET_COLOURS, SUBSET_NAMES
+from asc_study.figures.theme import LAYOUT, SUBSET_COLOURS, SUBSET_NAMES
 
 #: With more systems than this the cells of a heat map are too small for figures.
 _MOST_WRITTEN = 20
