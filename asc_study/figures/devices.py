@@ -1,7 +1,6 @@
 """The accuracy of one system on each device and device subset, with intervals, chance and the baseline."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -9,10 +8,7 @@ import plotly.graph_objects as go
 
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
 from asc_study.base.taxonomy import DEVICES
-from asc_study.figures.theme import BLUE, LAYOUT, REFERENCE, TINT, UNSEEN, add_level, chance, finish, percent
-
-#: What the devices of a subset are to a system that was trained on the official fold.
-_HEARD: Final = {"s1-s3": "heard", UNSEEN: "never heard"}
+from asc_study.figures.theme import BLUE, HEARD, LAYOUT, REFERENCE, TINT, UNSEEN, add_level, chance, finish, percent
 
 
 def device_figure(
@@ -45,7 +41,7 @@ def device_figure(
         figure.add_shape(
             type="line", x0=ends[0] + 0.1, x1=ends[1] - 0.1, y0=value, y1=value, line={"color": BLUE, "width": 1.5}
         )
-        note = _HEARD.get(subset.name, " ")
+        note = HEARD.get(subset.name, " ")
         text = f"<b>{subset.heading}</b><br>{note}<br>{percent(value)}"
         figure.add_annotation(x=sum(ends) / 2, y=1, yref="paper", yanchor="bottom", text=text, font={"size": 12})
         known = BY_NAME[subset.metric].test_name

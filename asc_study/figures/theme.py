@@ -36,8 +36,12 @@ SUBSET_SYMBOLS: Final[Mapping[str, str]] = MappingProxyType(
 )
 SUBSET_NAMES: Final[Mapping[str, str]] = MappingProxyType({subset.name: subset.title for subset in SUBSETS})
 
-#: The subset of the devices that training never hears; its ground is tinted.
+#: The subset of the devices that training never hears.
 UNSEEN: Final = "s4-s6"
+#: What devices of a subset are to a system that was trained on the official fold.
+HEARD: Final[Mapping[str, str]] = MappingProxyType({"s1-s3": "heard", UNSEEN: "never heard"})
+
+#: Their ground.
 TINT: Final = "rgba(213, 94, 0, 0.08)"
 
 #: From nothing to everything, for shares.

@@ -25,7 +25,7 @@ def test_rows_stand_best_first_with_their_values_as_text():
     assert list(figure.data[0].text) == ["81.0", "80.0", "40.0", "10.0"]
     assert figure.layout.xaxis.range[0] == 0
     assert sentence(figure).startswith(
-        "best is best on all clips with 73.0 %, and on the devices never heard with 65.0 %"
+        "best is best on all clips with 73.0 %; on the devices never heard with 65.0 %. Lines: one "
     )
 
 
@@ -70,3 +70,43 @@ def test_long_names_are_cut_in_the_figure_and_whole_where_the_mouse_is():
     figure = study_figure(BOARD.replace({"row": {"plain": name}}))
     assert figure.layout.yaxis.ticktext[1] == "mixup + channel confusion +…"
     assert figure.data[0].customdata[1][0] == name
+
+
+def with_changes(board: pd.DataFrame) -> pd.DataFrame:
+    """The board as it stands against the row ``plain``."""
+    known = board["row"] != "plain"
+    for metric in ("acc_A", "acc_s4-s6", "acc_avg"):
+        change = board[metric].where(known) - board[metric][0]
+        ends = {f"{metric}_change_lo": change - 4, f"{metric}_change_hi": change + 4}
+        board = board.assign(
+            **{f"{metric}_change": change, **ends, f"{metric}_change_significant": (change.abs() > 4).where(known)}
+        )
+    return board.assign(reference=board["row"].map(lambda name: None if name == "plain" else "plain"))
+
+
+def test_a_reference_gets_a_figure_of_differences_filled_where_they_are_more_than_noise():
+    _, figure = study_figures(with_changes(BOARD))
+    assert list(figure.layout.yaxis.ticktext) == ["best", "statistics", "guessing"]
+    assert [list(trace.x) for trace in figure.data] == [[1, -40, -70], [5, -30, -49], [3, -35, -59.5]]
+    assert list(figure.data[0].marker.symbol) == ["circle-open", "circle", "circle"]
+    assert list(figure.data[0].text) == ["+1.0", "-40.0", "-70.0"]
+    assert figure.layout.title.text == "What does each system change against plain? (ten scenes)"
+    assert sentence(figure) == (
+        "best gains most on the devices never heard: +5.0 points (95 % interval +1.0 to +9.0); 3 of 3 can be told "
+        "apart from plain there. Filled: more than noise, open: not."
+    )
+
+
+def test_marked_rows_do_not_squeeze_the_differences_of_others():
+    board = with_changes(BOARD).assign(collapsed=[False, False, False, True])
+    figure = study_figures(board)[1]
+    assert list(figure.layout.yaxis.ticktext) == ["best", "statistics"]
+    assert "left out: 1 marked rows" in sentence(figure)
+
+
+def test_rows_that_cannot_be_told_from_the_best_are_named():
+    board = BOARD.assign(**{"acc_avg_rank": ["even", "best", "", ""], "acc_s4-s6_rank": ["", "best", "", ""]})
+    expected = (
+        "best is best on all clips with 73.0 % (not to be told apart from it: plain); on the devices never heard "
+    )
+    assert sentence(study_figure(board)).startswith(expected + "with 65.0 %. Lines: ")
