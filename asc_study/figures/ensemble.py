@@ -8,8 +8,19 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
 from asc_study.evaluation.overlap import Overlap
-from asc_study.figures.theme import LAYOUT, SUBSET_COLOURS, SUBSET_NAMES
+from asc_study.figures.theme import (
+    BLUE,
+    LAYOUT,
+    REFERENCE,
+    SHARES,
+    SUBSET_COLOURS,
+    SUBSET_NAMES,
+    UNSEEN,
+    finish,
+    percent,
+)
 
 #: With more systems than this the cells of a heat map are too small for figures.
 _MOST_WRITTEN = 20
@@ -19,28 +30,43 @@ _BELOW = {"orientation": "h", "y": -0.12, "yanchor": "top"}
 
 def overlap_figure(found: Overlap, names: Sequence[str], split: str) -> go.Figure:
     """Heat maps of the share of equal decisions and of equal errors, in per cent of the clips."""
-    figure = make_subplots(
-        rows=1, cols=2, subplot_titles=("Equal decisions", "Equal errors"), horizontal_spacing=0.02, shared_yaxes=True
-    )
-    for column, (shares, colours) in enumerate([(found.decisions, "Blues"), (found.errors, "Reds")], 1):
-        figure.add_trace(_heat(100 * shares, names, colours), 1, column)
+    titles = ("Equal decisions", "Equal errors")
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.02, shared_yaxes=True)
+    for column, shares in enumerate((found.decisions, found.errors), 1):
+        figure.add_trace(_heat(100 * shares, names, whole=column == 1), 1, column)
     longest = max(len(name) for name in names)
-    figure.update_yaxes(autorange="reversed").update_xaxes(tickangle=-60)
-    return figure.update_layout(
-        title=f"Overlap ({split}, % of the clips; the diagonal of the errors is each error rate)",
+    figure.update_yaxes(autorange="reversed", showgrid=False).update_xaxes(tickangle=-60, showgrid=False)
+    finish(
+        figure,
+        f"Which systems decide alike? ({split})",
+        _overlap_sentence(found, names),
         height=max(420, 26 * len(names) + 8 * longest + 150),
-        **LAYOUT | {"margin": {"l": 8 * longest, "r": 20, "t": 90, "b": 7 * longest}},
+        least_width=2 * 22 * len(names) + 8 * longest + 80,
     )
+    return figure.update_layout(margin={"l": 8 * longest, "b": 7 * longest})
 
 
-def _heat(shares: npt.NDArray[np.float64], names: Sequence[str], colours: str) -> go.Heatmap:
+def _overlap_sentence(found: Overlap, names: Sequence[str]) -> str:
+    what = "In % of the clips; the diagonal of the errors is each system's error rate"
+    pairs = np.where(np.triu(np.ones(found.decisions.shape, bool), 1), found.decisions, np.nan)
+    if len(names) < 2:
+        return f"{what}."
+    ends = []
+    for words, place in (("most alike", np.nanargmax(pairs)), ("least alike", np.nanargmin(pairs))):
+        one, other = np.unravel_index(place, pairs.shape)
+        ends.append(f"{words} are {names[one]} and {names[other]} ({percent(100 * pairs[one, other])})")
+    return f"{what}: {', '.join(ends if len(names) > 2 else ends[:1])}."
+
+
+def _heat(shares: npt.NDArray[np.float64], names: Sequence[str], *, whole: bool) -> go.Heatmap:
+    """A heat map up to 100 per cent, or up to the highest share off the diagonal."""
     return go.Heatmap(
         z=shares,
         x=list(names),
         y=list(names),
         zmin=0,
-        zmax=max(1.0, float(shares[~np.eye(len(names), dtype=bool)].max(initial=1.0))) if colours == "Reds" else 100,
-        colorscale=colours,
+        zmax=100 if whole else max(1.0, float(shares[~np.eye(len(names), dtype=bool)].max(initial=1.0))),
+        colorscale=SHARES,
         showscale=False,
         texttemplate="%{z:.0f}" if len(names) <= _MOST_WRITTEN else None,
         hovertemplate="%{y}<br>%{x}<br>%{z:.1f} %<extra></extra>",
@@ -76,20 +102,50 @@ def path_figure(path: pd.DataFrame, objective: str) -> go.Figure:
 
 
 def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """Bars of the test accuracy by subset of each part and, last, of what was made of them.
+    """The test accuracy by subset of each part and, last, of what was made of them.
 
     Parameters
     ----------
     parts
         Name -> metrics.
     """
+    subsets = [one for one in (*SUBSETS, ALL_CLIPS) if any(BY_NAME[one.metric].test_name in m for m in parts.values())]
+    labels = ["all clips" if one is ALL_CLIPS else one.heading for one in subsets]
+    values = pd.DataFrame(
+        {
+            name: [100 * metrics.get(BY_NAME[one.metric].test_name, np.nan) for one in subsets]
+            for name, metrics in parts.items()
+        },
+        index=labels,
+    )
     figure = go.Figure()
-    columns = {"avg": "all clips", **SUBSET_NAMES}
-    shades = [f"rgb({level}, {level}, {level})" for level in np.linspace(215, 130, max(len(parts) - 1, 1)).astype(int)]
-    for (name, metrics), colour in zip(parts.items(), [*shades[: len(parts) - 1], "#1f4e79"], strict=True):
-        known = {label: 100 * metrics[f"test/acc_{k}"] for k, label in columns.items() if f"test/acc_{k}" in metrics}
-        text = [f"{value:.1f}" for value in known.values()]
-        figure.add_bar(x=list(known), y=list(known.values()), name=name, marker_color=colour, text=text, textangle=-90)
-    figure.update_yaxes(title="Test accuracy (%)", range=[0, 100])
-    title = "The parts and what was made of them"
-    return figure.update_layout(title=title, barmode="group", height=480, legend=_BELOW, **LAYOUT)
+    *made_of, result = values
+    for number, name in enumerate(made_of):
+        grey = {"color": REFERENCE, "symbol": "circle-open", "size": 8, "line": {"width": 1.5}}
+        dots = go.Scatter(x=labels, y=values[name], mode="markers", marker=grey, text=[name] * len(labels))
+        dots.update(name="part" if len(made_of) > 1 else name, legendgroup="part", showlegend=number == 0)
+        figure.add_trace(dots.update(hovertemplate="%{text}<br>%{x}: %{y:.1f} %<extra></extra>"))
+    text = ["" if np.isnan(value) else f"{value:.1f}" for value in values[result]]
+    figure.add_scatter(
+        x=labels,
+        y=values[result],
+        mode="markers+text",
+        name=result,
+        text=text,
+        textposition="top center",
+        marker={"color": BLUE, "symbol": "diamond", "size": 11},
+        hovertemplate=f"{result}<br>%{{x}}: %{{y:.1f}} %<extra></extra>",
+    )
+    figure.update_yaxes(title="test accuracy (%)", range=[0, 104], dtick=20).update_xaxes(showgrid=False)
+    return finish(figure, "What is gained against the parts?", _change_sentence(values), height=460)
+
+
+def _change_sentence(values: pd.DataFrame) -> str:
+    """What was gained over the best part, on all clips and on devices never heard."""
+    *made_of, result = values
+    found = []
+    for label, words in (("all clips", "on all clips"), (UNSEEN, "on the devices never heard")):
+        if made_of and label in values.index and values.loc[label].notna().all():
+            gain = float(values[result][label] - values.loc[label, made_of].max())
+            found.append(f"{words} {gain:+.1f} points ({percent(float(values[result][label]))})")
+    return f"{result} against the best of its parts: {', '.join(found)}." if found else f"{result} and its parts."
