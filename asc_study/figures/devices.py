@@ -62,7 +62,7 @@ def device_figure(
     figure.update_xaxes(showgrid=False, fixedrange=True).update_yaxes(title="accuracy (%)", range=[0, 104], dtick=20)
     finish(figure, "On which devices does it hold?", _device_sentence(test, task, baseline), height=520)
     legend = {"y": -0.1, "yanchor": "top", "x": 0}
-    return figure.update_layout(legend=legend, margin={"t": LAYOUT["margin"]["t"] + 50})
+    return figure.update_layout(legend=legend, margin={"t": LAYOUT["margin"]["t"] + 30})
 
 
 def _dots(table: pd.DataFrame, at: Sequence[float], name: str, colour: str, symbol: str) -> go.Scatter:

@@ -53,7 +53,7 @@ def _overlap_sentence(found: Overlap, names: Sequence[str]) -> str:
         return f"{what}."
     ends = []
     for words, place in (("most alike", np.nanargmax(pairs)), ("least alike", np.nanargmin(pairs))):
-        one, other = np.unravel_index(place, pairs.shape)
+        one, other = (int(number) for number in np.unravel_index(place, pairs.shape))
         ends.append(f"{words} are {names[one]} and {names[other]} ({percent(100 * pairs[one, other])})")
     return f"{what}: {', '.join(ends if len(names) > 2 else ends[:1])}."
 
@@ -109,13 +109,11 @@ def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:
     parts
         Name -> metrics.
     """
-    subsets = [one for one in (*SUBSETS, ALL_CLIPS) if any(BY_NAME[one.metric].test_name in m for m in parts.values())]
+    logged = {one: BY_NAME[one.metric].test_name for one in (*SUBSETS, ALL_CLIPS)}
+    subsets = [one for one, metric in logged.items() if any(metric in metrics for metrics in parts.values())]
     labels = ["all clips" if one is ALL_CLIPS else one.heading for one in subsets]
     values = pd.DataFrame(
-        {
-            name: [100 * metrics.get(BY_NAME[one.metric].test_name, np.nan) for one in subsets]
-            for name, metrics in parts.items()
-        },
+        {name: [100 * metrics.get(logged[one], np.nan) for one in subsets] for name, metrics in parts.items()},
         index=labels,
     )
     figure = go.Figure()
@@ -146,6 +144,6 @@ def _change_sentence(values: pd.DataFrame) -> str:
     found = []
     for label, words in (("all clips", "on all clips"), (UNSEEN, "on the devices never heard")):
         if made_of and label in values.index and values.loc[label].notna().all():
-            gain = float(values[result][label] - values.loc[label, made_of].max())
+            gain = float(values[result][label] - max(values[name][label] for name in made_of))
             found.append(f"{words} {gain:+.1f} points ({percent(float(values[result][label]))})")
     return f"{result} against the best of its parts: {', '.join(found)}." if found else f"{result} and its parts."

@@ -157,7 +157,7 @@ def _finish(figure: go.Figure, title: str, sentence: str, rows: int, axis: str) 
         text=axis, x=0.5, xref="paper", y=0, yref="paper", yshift=-26, yanchor="top", font={"size": 13}
     )
     finish(figure, title, sentence, height=_ROW_HEIGHT * rows + 210, least_width=700)
-    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] + 40, "b": 60}, showlegend=False)
+    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] + 20, "b": 60}, showlegend=False)
 
 
 def _dots(

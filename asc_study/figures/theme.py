@@ -82,7 +82,7 @@ DARK: Final = _template("#E4E6E9", "#A3A9B1", "#16191D", "#31363D")
 
 LAYOUT: Final[dict[str, Any]] = {
     "template": LIGHT,
-    "margin": {"l": 60, "r": 20, "t": 40 + TITLE_HEIGHT, "b": 50},
+    "margin": {"l": 60, "r": 20, "t": 60 + TITLE_HEIGHT, "b": 50},
     "font": {"size": 13},
 }
 
