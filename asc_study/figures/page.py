@@ -99,7 +99,7 @@ def _figure(figure: go.Figure, name: str) -> str:
             height=(drawn.layout.height or 450) - TITLE_HEIGHT,
             margin_t=max(10, (drawn.layout.margin.t or 100) - TITLE_HEIGHT),
         )
-    content = drawn.to_json().replace("</", "<\\/")
+    content = drawn.to_json().replace("<", "\\u003c")  # no name of a run can end the script
     style = f"height:{drawn.layout.height or 450}px" + (f";min-width:{width}px" if width else "")
     return (
         f"<figure><h2>{html.escape(title)}</h2>"

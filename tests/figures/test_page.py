@@ -17,7 +17,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 def figure(title: str = "Which <one>?") -> go.Figure:
-    drawn = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="</script>"))
+    drawn = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="</script><!--<script>"))
     return finish(drawn, title, "The second & last.", height=300)
 
 
@@ -42,7 +42,7 @@ def test_title_and_sentence_are_text_of_the_page():
     assert "<figcaption>The second &amp; last.</figcaption>" in text
     (content,) = re.findall(r'<script type="application/json">(.*?)</script>', text)
     drawn = json.loads(content)
-    assert drawn["data"][0]["name"] == "</script>"
+    assert drawn["data"][0]["name"] == "</script><!--<script>"
     assert not any(drawn["layout"].get(key) for key in ("title", "meta", "template"))
 
 
