@@ -1,7 +1,6 @@
 """What one system decides and how sure it is: the confusion matrix and the reliability diagram."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,10 +14,7 @@ from asc_study.evaluation.calibration import (
     with_temperature,
 )
 from asc_study.evaluation.metrics import confusion
-from asc_study.figures.theme import BLUE, REFERENCE, SHARES, VERMILION, finish, listed, percent
-
-#: A bin of the reliability diagram with fewer clips is not drawn: its accuracy would be chance.
-LEAST_CLIPS: Final = 10
+from asc_study.figures.theme import BLUE, LEAST_CLIPS, REFERENCE, SHARES, VERMILION, finish, listed, percent
 
 
 def confusion_figure(test: pd.DataFrame) -> go.Figure:
@@ -47,7 +43,7 @@ def confusion_figure(test: pd.DataFrame) -> go.Figure:
         for at in (number + 0.5 for number in range(len(order) - 1) if groups[number] != groups[number + 1]):
             line = {"color": REFERENCE, "width": 2}
             figure.add_vline(x=at, line=line).add_hline(y=at, line=line)
-    figure.update_xaxes(title="decision", showgrid=False, tickangle=-45 if len(order) > len(SCENE_GROUPS) else 0)
+    figure.update_xaxes(title="decision", showgrid=False, tickangle=-45)
     figure.update_yaxes(title="true scene", autorange="reversed", showgrid=False)
     height = 600 if len(order) > len(SCENE_GROUPS) else 420
     return finish(figure, "Which scenes does it take for which?", _confusion_sentence(counts, share), height=height)
@@ -84,8 +80,8 @@ def reliability_figure(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
         few = curve["clips"] < LEAST_CLIPS
         left_out = max(left_out, int(curve["clips"][few].sum()))
         curve = curve.assign(accuracy=curve["accuracy"].where(~few))
-        error = percent(100 * expected_calibration_error(table))
-        errors.append(f"{error} {name}")
+        error = 100 * expected_calibration_error(table)
+        errors.append(f"by {error:.1f} points {name}")
         trace = go.Scatter(
             x=100 * curve["confidence"],
             y=100 * curve["accuracy"],
@@ -100,7 +96,7 @@ def reliability_figure(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
         figure.add_trace(trace)
     figure.update_xaxes(title="confidence (%)", range=[0, 102]).update_yaxes(title="accuracy (%)", range=[0, 102])
     sentence = (
-        f"Confidence and accuracy are {' and '.join(errors)} apart on average (test; marks grow with clips). Bins of "
+        f"On average confidence and accuracy differ {' and '.join(errors)} (test; marks grow with clips). Bins of "
         f"fewer than {LEAST_CLIPS} clips are left out of the figure: {left_out} of {len(test)} clips."
     )
     return finish(figure, "Are its probabilities to be believed?", sentence, height=480)

@@ -8,7 +8,19 @@ import plotly.graph_objects as go
 
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
 from asc_study.base.taxonomy import DEVICES
-from asc_study.figures.theme import BLUE, HEARD, LAYOUT, REFERENCE, TINT, UNSEEN, add_level, chance, finish, percent
+from asc_study.figures.theme import (
+    BLUE,
+    HEARD,
+    LAYOUT,
+    LEAST_CLIPS,
+    REFERENCE,
+    TINT,
+    UNSEEN,
+    add_level,
+    chance,
+    finish,
+    percent,
+)
 
 
 def device_figure(
@@ -19,7 +31,8 @@ def device_figure(
     Parameters
     ----------
     accuracies
-        Split -> what `asc_study.evaluation.by_device.accuracy_by_device` gives: ``test``, and maybe ``validation``.
+        Split -> what `asc_study.evaluation.by_device.accuracy_by_device` gives: ``test``, and maybe ``validation``,
+        which is drawn where a device has `LEAST_CLIPS`.
     task
         Which task, for the level of chance.
     baseline
@@ -50,7 +63,7 @@ def device_figure(
             dash = {"color": REFERENCE, "width": 2, "dash": "dash"}
             figure.add_shape(type="line", x0=ends[0], x1=ends[1], y0=level, y1=level, line=dash)
     if "validation" in accuracies:
-        held = accuracies["validation"].reindex(devices).dropna(subset=["accuracy"])
+        held = accuracies["validation"].reindex(devices).query(f"clips >= {LEAST_CLIPS}")
         at = [place[device] + 0.22 for device in held.index]
         figure.add_trace(_dots(held, at, "validation", REFERENCE, "circle-open"))
     figure.add_trace(_dots(test.loc[devices], list(place.values()), "test", BLUE, "circle"))

@@ -59,13 +59,13 @@ def _overlap_sentence(found: Overlap, names: Sequence[str]) -> str:
 
 
 def _heat(shares: npt.NDArray[np.float64], names: Sequence[str], *, whole: bool) -> go.Heatmap:
-    """A heat map up to 100 per cent, or up to the highest share off the diagonal."""
+    """A heat map up to 100 per cent, or up to the highest share."""
     return go.Heatmap(
         z=shares,
         x=list(names),
         y=list(names),
         zmin=0,
-        zmax=100 if whole else max(1.0, float(shares[~np.eye(len(names), dtype=bool)].max(initial=1.0))),
+        zmax=100 if whole else max(1.0, float(shares.max())),
         colorscale=SHARES,
         showscale=False,
         texttemplate="%{z:.0f}" if len(names) <= _MOST_WRITTEN else None,
@@ -130,7 +130,7 @@ def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:
         mode="markers+text",
         name=result,
         text=text,
-        textposition="top center",
+        textposition="middle right",
         marker={"color": BLUE, "symbol": "diamond", "size": 11},
         hovertemplate=f"{result}<br>%{{x}}: %{{y:.1f}} %<extra></extra>",
     )
@@ -145,5 +145,5 @@ def _change_sentence(values: pd.DataFrame) -> str:
     for label, words in (("all clips", "on all clips"), (UNSEEN, "on the devices never heard")):
         if made_of and label in values.index and values.loc[label].notna().all():
             gain = float(values[result][label] - max(values[name][label] for name in made_of))
-            found.append(f"{words} {gain:+.1f} points ({percent(float(values[result][label]))})")
-    return f"{result} against the best of its parts: {', '.join(found)}." if found else f"{result} and its parts."
+            found.append(f"{words} {percent(float(values[result][label]))} ({gain:+.1f} points)")
+    return f"{result} against the best part there: {', '.join(found)}." if found else f"{result} and its parts."

@@ -44,6 +44,9 @@ HEARD: Final[Mapping[str, str]] = MappingProxyType({"s1-s3": "heard", UNSEEN: "n
 #: Their ground.
 TINT: Final = "rgba(213, 94, 0, 0.08)"
 
+#: What is measured on fewer clips is not drawn: its accuracy would be chance.
+LEAST_CLIPS: Final = 10
+
 #: From nothing to everything, for shares.
 SHARES: Final = ((0.0, "#F4F8FB"), (0.5, SKY), (1.0, "#00436B"))
 

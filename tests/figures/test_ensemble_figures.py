@@ -46,6 +46,6 @@ def test_parts_are_grey_and_the_result_is_not():
     assert {trace.marker.color for trace in figure.data[:2]} == {REFERENCE}
     assert figure.data[2].marker.color != REFERENCE
     assert sentence(figure) == (
-        "both against the best of its parts: on all clips +10.0 points (80.0 %), on the devices never heard -1.0 "
-        "points (51.0 %)."
+        "both against the best part there: on all clips 80.0 % (+10.0 points), on the devices never heard 51.0 % (-1.0 "
+        "points)."
     )

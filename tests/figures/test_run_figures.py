@@ -8,9 +8,10 @@ from asc_study.base.taxonomy import DEVICES, SCENES
 from asc_study.evaluation.by_device import accuracy_by_device
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
-from asc_study.figures.decisions import LEAST_CLIPS, confusion_figure, reliability_figure
+from asc_study.figures.decisions import confusion_figure, reliability_figure
 from asc_study.figures.devices import device_figure
 from asc_study.figures.run import learning_figure, summary_page
+from asc_study.figures.theme import LEAST_CLIPS
 
 HISTORY = [
     {"train_loss": 2.0, "validation_loss": 2.1, "validation_acc": 0.2, "learning_rate": 0.05},
@@ -99,6 +100,9 @@ def test_validation_stands_beside_test_on_the_devices_that_it_has():
     dots = {trace.name: trace for trace in device_figure(accuracies).data}
     assert len(dots["validation"].y) == 6
     assert len(dots["test"].y) == 9
+    accuracies["validation"].loc["b", "clips"] = LEAST_CLIPS - 1  # its accuracy would be noise
+    dots = {trace.name: trace for trace in device_figure(accuracies).data}
+    assert len(dots["validation"].y) == 5
 
 
 def test_confusion_is_in_per_cent_of_the_true_scene_with_groups_together():
