@@ -13,7 +13,7 @@ from asc_study.evaluation.predictions import classes_of
 from asc_study.figures.decisions import confusion_figure, reliability_figure
 from asc_study.figures.devices import device_figure
 from asc_study.figures.page import page
-from asc_study.figures.theme import BLUE, ORANGE, REFERENCE, VERMILION, finish, listed, percent
+from asc_study.figures.theme import BLUE, ORANGE, REFERENCE, VERMILION, epoch_ticks, finish, listed, percent
 
 
 def summary_page(
@@ -118,7 +118,7 @@ def learning_figure(history: Sequence[Mapping[str, float]], chosen_epochs: Seque
     figure.add_trace(rate.update(name="learning rate"), rows, 1)
     figure.update_yaxes(title="learning<br>rate", type="log", dtick=1, exponentformat="power", row=rows, col=1)
     figure.update_yaxes(title="loss (nats)", rangemode="tozero", row=1, col=1)
-    figure.update_xaxes(title="epoch", row=rows, col=1)
+    figure.update_xaxes(dtick=epoch_ticks(len(table))).update_xaxes(title="epoch", row=rows, col=1)
     for number, epoch in enumerate(epoch for epoch in chosen_epochs if epoch in table.index):
         figure.add_vline(x=epoch, line={"color": ORANGE, "width": 2})
         if validated:

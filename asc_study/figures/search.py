@@ -14,13 +14,12 @@ from asc_study.figures.trials import Objective, complete, curves_figure, front_f
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial
 
 _BY_NAME: Final = {name: metric for metric in METRICS for name in (metric.test_name, metric.validation_name)}
 
 
 def search_figures(
-    study: "optuna.Study", metrics: Sequence[str], *, base: int | None = None, noise: float | None = None
+    study: "optuna.Study", metrics: Sequence[str], *, base: Sequence[float] = (), noise: float | None = None
 ) -> list[go.Figure]:
     """Draw a search; figures that need more trials than there are complete are left out.
 
@@ -31,47 +30,34 @@ def search_figures(
     metrics
         The name of each objective's metric.
     base
-        The number of the trial that measured the base, which the others should beat.
+        What the base reached in each objective, which the trials should beat; empty if it was not measured.
     noise
         Half the width of the interval of the first objective (a share): lesser differences are noise.
     """
-    trials = study.get_trials(deepcopy=False)
-    if not trials:
+    if not study.get_trials(deepcopy=False):
         return []
-    objectives = [
-        _objective(study, index, metric, trials, base, noise if index == 0 else None)
-        for index, metric in enumerate(metrics)
-    ]
+    objectives = []
+    for index, metric in enumerate(metrics):
+        known = _BY_NAME.get(metric)
+        factor, unit = (known.factor, known.unit) if known else (1, "")
+        objective = Objective(
+            metric=metric,
+            factor=factor,
+            unit="%" if factor == 100 else unit,
+            maximise=study.directions[index].name == "MAXIMIZE",
+            base=factor * base[index] if base else None,
+            noise=factor * noise if noise is not None and index == 0 else None,
+        )
+        objectives.append(objective)
     figures: list[go.Figure | None] = []
     for index, objective in enumerate(objectives):
         one = _copy(study, {index: objective.factor})
         if complete(one):
-            figures += [history_figure(one, objective), *parameter_figures(_without(one, base), objective)]
+            figures += [history_figure(one, objective), *parameter_figures(one, objective)]
     every = _copy(study, {index: objective.factor for index, objective in enumerate(objectives)})
     single = len(objectives) == 1
-    figures.append(curves_figure(every, objectives[0], base) if single else front_figure(every, objectives))
+    figures.append(curves_figure(every, objectives[0]) if single else front_figure(every, objectives))
     return [figure for figure in (*figures, timeline_figure(every)) if figure is not None]
-
-
-def _objective(
-    study: "optuna.Study",
-    index: int,
-    metric: str,
-    trials: "Sequence[FrozenTrial]",
-    base: int | None,
-    noise: float | None,
-) -> Objective:
-    known = _BY_NAME.get(metric)
-    factor, unit = (known.factor, known.unit) if known else (1, "")
-    value = next((trial.values[index] * factor for trial in trials if trial.number == base and trial.values), None)
-    return Objective(
-        metric=metric,
-        factor=factor,
-        unit="%" if factor == 100 else unit,
-        maximise=study.directions[index].name == "MAXIMIZE",
-        base=value,
-        noise=None if noise is None else factor * noise,
-    )
 
 
 def _copy(study: "optuna.Study", factors: dict[int, int]) -> "optuna.Study":
@@ -96,12 +82,3 @@ def _copy(study: "optuna.Study", factors: dict[int, int]) -> "optuna.Study":
             trial.intermediate_values = {step: value * factor for step, value in trial.intermediate_values.items()}
         copied.add_trial(trial)
     return copied
-
-
-def _without(study: "optuna.Study", base: int | None) -> "optuna.Study":
-    """The study without the base, which draws no parameter: none would be common to all trials."""
-    import optuna
-
-    rest = optuna.create_study(directions=study.directions)
-    rest.add_trials(trial for trial in study.get_trials(deepcopy=False) if trial.number != base)
-    return rest

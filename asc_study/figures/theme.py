@@ -134,3 +134,8 @@ def percent(value: float) -> str:
 def listed(names: list[str]) -> str:
     """``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def epoch_ticks(epochs: int) -> int | None:
+    """The distance of marks on an axis of epochs: every one if they are few, else what plotly finds."""
+    return 1 if epochs <= 10 else None

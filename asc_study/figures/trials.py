@@ -1,13 +1,13 @@
 """The trials of a search, figure by figure: values, learning curves, what one objective costs in another, time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from asc_study.figures.theme import BLUE, GREEN, ORANGE, REFERENCE, VERMILION, finish
+from asc_study.figures.theme import BLUE, GREEN, ORANGE, REFERENCE, VERMILION, epoch_ticks, finish
 
 if TYPE_CHECKING:
     import optuna
@@ -17,6 +17,15 @@ _BAND: Final = "rgba(138, 143, 152, 0.22)"
 
 #: State of a trial, as Optuna's figure names it -> colour.
 _STATES: Final = {"COMPLETE": BLUE, "PRUNED": ORANGE, "FAIL": VERMILION, "RUNNING": GREEN, "WAITING": REFERENCE}
+
+
+#: Kind of a trial's learning curve -> line.
+_CURVES: Final = {
+    "complete": {"color": BLUE, "width": 1},
+    "pruned": {"color": VERMILION, "width": 1, "dash": "dot"},
+    "fail": {"color": REFERENCE, "width": 1, "dash": "dash"},
+    "best": {"color": ORANGE, "width": 2.5},
+}
 
 
 @dataclass(frozen=True)
@@ -119,51 +128,35 @@ def _history_sentence(trials: "Sequence[FrozenTrial]", objective: Objective) -> 
     return f"{sentence}: {found} than the noise of {objective.difference(objective.noise)} (grey band)."
 
 
-def curves_figure(study: "optuna.Study", objective: Objective, base: int | None) -> go.Figure | None:
+def curves_figure(study: "optuna.Study", objective: Objective) -> go.Figure | None:
     """The objective after each epoch, of trials that report it; None if none does."""
-    from optuna.trial import TrialState
-
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.intermediate_values]
     if not trials:
         return None
     done = complete(study)
     best = objective.best(done).number if done else None
-    figure = go.Figure()
-    looks = {
-        "complete": {"color": BLUE, "width": 1},
-        "pruned": {"color": VERMILION, "width": 1, "dash": "dot"},
-        "base": {"color": REFERENCE, "width": 2.5, "dash": "dash"},
-        "best": {"color": ORANGE, "width": 2.5},
-    }
-    kinds = {
-        trial.number: "best"
-        if trial.number == best
-        else "base"
-        if trial.number == base
-        else "pruned"
-        if trial.state is TrialState.PRUNED
-        else "complete"
-        for trial in trials
-    }
-    named: set[str] = set()
-    for trial in sorted(trials, key=lambda trial: list(looks).index(kinds[trial.number])):
+    kinds = {trial.number: "best" if trial.number == best else trial.state.name.lower() for trial in trials}
+    figure, named = go.Figure(), set()
+    for trial in sorted(trials, key=lambda trial: kinds[trial.number] == "best"):  # the best lies on top
         kind = kinds[trial.number]
         figure.add_scatter(
             x=[step + 1 for step in trial.intermediate_values],
             y=list(trial.intermediate_values.values()),
             mode="lines+markers" if len(trial.intermediate_values) == 1 else "lines",
-            line=looks[kind],
-            opacity=0.45 if kind in ("complete", "pruned") else 1,
-            name=kind,
+            line=_CURVES.get(kind, _CURVES["fail"]),
+            opacity=1 if kind == "best" else 0.5,
+            name={"fail": "failed"}.get(kind, kind),
             legendgroup=kind,
             showlegend=kind not in named,
             hovertemplate=f"trial {trial.number}, epoch %{{x}}: %{{y:.4~g}}<extra></extra>",
         )
         named.add(kind)
-    figure.update_xaxes(title="epoch").update_yaxes(title=objective.axis)
+    add_base(figure, replace(objective, noise=None))
+    longest = max(max(trial.intermediate_values) for trial in trials) + 1
+    figure.update_xaxes(title="epoch", dtick=epoch_ticks(longest)).update_yaxes(title=objective.axis)
     pruned = list(kinds.values()).count("pruned")
     sentence = f"{objective.metric} after each epoch of {len(trials)} trials"
-    sentence += f"; the pruner ended {pruned} of them early." if pruned else "; none was ended early."
+    sentence += f"; the pruner ended {pruned} of them early." if pruned else "; the pruner ended none of them early."
     return finish(figure, "How did the trials learn?", sentence, height=450)
 
 
