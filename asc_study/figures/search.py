@@ -4,18 +4,16 @@ They need Optuna's study and the names of its metrics, in the order of its objec
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from asc_study.base.metric_table import METRICS
+from asc_study.base.metric_table import find_metric
 from asc_study.figures.parameters import parameter_figures
 from asc_study.figures.trials import Objective, complete, curves_figure, front_figure, history_figure, timeline_figure
 
 if TYPE_CHECKING:
     import optuna
-
-_BY_NAME: Final = {name: metric for metric in METRICS for name in (metric.test_name, metric.validation_name)}
 
 
 def search_figures(
@@ -38,7 +36,7 @@ def search_figures(
         return []
     objectives = []
     for index, metric in enumerate(metrics):
-        known = _BY_NAME.get(metric)
+        known = find_metric(metric)
         factor, unit = (known.factor, known.unit) if known else (1, "")
         objective = Objective(
             metric=metric,

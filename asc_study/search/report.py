@@ -111,7 +111,8 @@ def write_report(search: Search, study: "optuna.Study", tracker: Tracker, parent
         write_file(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
         if best:
             write_file(folder / "best.yaml", best_study(search, study))
-            lead = "Best: " + "; ".join(_shown(one) for one in best[:10])
+            points = "; ".join(f"trial {one.number} ({name_point(one.point)})" for one in best[:10])
+            lead = f"{search.description} Best: {points}".strip()
             (folder / "figures").mkdir()
             drawn = search_figures(study, [target.metric for target in search.targets])
             write_file(folder / "figures" / "search.html", page(f"Search {search.name}", lead, drawn, search.figures))
