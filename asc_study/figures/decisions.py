@@ -32,6 +32,7 @@ def confusion_figure(test: pd.DataFrame) -> go.Figure:
         zmax=100,
         colorscale=SHARES,
         texttemplate="%{z:.0f}",
+        name="% of the true scene",
         hovertemplate="true %{y}<br>decided %{x}<br>%{z:.1f} %<extra></extra>",
         showscale=False,
         xgap=1,

@@ -93,6 +93,7 @@ def _dots(table: pd.DataFrame, at: Sequence[float], name: str, colour: str, symb
         mode="markers",
         marker={"color": colour, "symbol": symbol, "size": 10 if test else 7},
         name=name,
+        ids=list(table.index),
         showlegend=True,
         customdata=table[["low", "high", "clips", "locations"]].assign(device=table.index),
         hovertemplate="%{customdata[4]}: %{y:.1f} % (%{customdata[0]:.1f} to %{customdata[1]:.1f})<br>"

@@ -62,6 +62,7 @@ def _heat(shares: npt.NDArray[np.float64], names: Sequence[str], *, whole: bool)
     """A heat map up to 100 per cent, or up to the highest share."""
     return go.Heatmap(
         z=shares,
+        name="equal decisions (%)" if whole else "equal errors (%)",
         x=list(names),
         y=list(names),
         zmin=0,

@@ -28,19 +28,47 @@ h1,p,figcaption{overflow-wrap:anywhere}
 .plot{overflow-x:auto}
 """
 
-#: Draws every figure; drawn again when the system changes from light to dark.
+#: Draws every figure, with buttons that save it and its numbers; drawn again when the system turns dark or light.
 _SCRIPT: Final = """
 const dark = matchMedia("(prefers-color-scheme: dark)");
+function fail(why) {
+  document.getElementById("failed").textContent = "The figures cannot be drawn here: " + why;
+}
 function draw() {
   for (const plot of document.querySelectorAll(".plot > div")) {
     const figure = JSON.parse(plot.parentNode.nextElementSibling.textContent);
     figure.layout.template = TEMPLATES[dark.matches ? 1 : 0];
-    const file = {format: "svg", filename: plot.dataset.name, scale: 1};
     Plotly.react(plot, figure.data, figure.layout, {
-      displaylogo: false, displayModeBar: "hover", responsive: true, toImageButtonOptions: file,
-      modeBarButtonsToRemove: ["select2d", "lasso2d"],
+      displaylogo: false, displayModeBar: "hover", responsive: true,
+      modeBarButtonsToRemove: ["toImage", "sendChartToCloud", "select2d", "lasso2d"],
+      modeBarButtonsToAdd: [
+        {name: "svg", title: "Download as SVG", icon: Plotly.Icons.camera, click: plot => save(plot, "svg")},
+        {name: "png", title: "Download as PNG", icon: Plotly.Icons["camera-retro"], click: plot => save(plot, "png")},
+        {name: "csv", title: "Download the numbers as CSV", icon: Plotly.Icons.disk, click: saveCsv},
+      ],
     });
   }
+}
+function save(plot, format) {
+  Plotly.downloadImage(plot, {format, scale: format === "png" ? 2 : 1, filename: plot.dataset.name});
+}
+function saveCsv(plot) {
+  const lines = [["series", "name", "x", "y", "z", "below", "above"]];
+  for (const trace of plot._fullData) {
+    const at = (values, i) => values && i < values.length ? values[i] : "";
+    const bars = [trace.error_x, trace.error_y].find(one => one && one.visible) || {};
+    for (let i = 0; i < (trace.y || []).length; i++) {
+      const ends = [at(bars.arrayminus || bars.array, i), at(bars.array, i)];
+      if (trace.z) Array.from(trace.z[i], (z, k) => lines.push([trace.name, "", trace.x[k], trace.y[i], z, "", ""]));
+      else lines.push([trace.name, at(trace.ids, i), at(trace.x, i), trace.y[i], "", ...ends]);
+    }
+  }
+  const cell = value => `"${String(value ?? "").replaceAll('"', '""')}"`;
+  const text = lines.map(line => line.map(cell).join(",")).join("\\r\\n");
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
+  link.download = plot.dataset.name + ".csv";
+  link.click();
 }
 """
 
@@ -53,10 +81,12 @@ async function unpack() {
   script.textContent = await new Response(stream).text();
   document.head.append(script);
 }
-unpack().then(draw, error => {
-  document.getElementById("failed").textContent =
-    "The figures cannot be drawn here (" + error.message + "): open the page in a browser of 2023 or later.";
-});
+unpack().then(draw).catch(error => fail(error.message + ". Open the page in a browser of 2023 or later."));
+"""
+
+_FROM_NETWORK: Final = """
+if (window.Plotly) draw();
+else fail("plotly.js could not be loaded. Connect to the network, or set `figures: inline`.");
 """
 
 
@@ -73,7 +103,7 @@ def page(title: str, lead: str, figures: Sequence[go.Figure], plotlyjs: str = "i
         ``inline``: self-contained, about 2 MB; ``cdn``: small, plotly.js is loaded from its network.
     """
     if plotlyjs == "cdn":
-        load, begin = _from_network(), "draw();"
+        load, begin = _from_network(), _FROM_NETWORK
     else:
         load, begin = f'<script type="text/plain" id="plotly">{_packed_plotlyjs()}</script>', _UNPACK
     parts = [_figure(figure, f"{title} figure {number}") for number, figure in enumerate(figures, 1)]

@@ -168,6 +168,8 @@ def _dots(
     return go.Scatter(
         x=value,
         y=rows.index,
+        ids=list(rows["row"]),
+        name=str(value.name),
         error_x={
             "array": (high - value).fillna(0),
             "arrayminus": (value - low).fillna(0),

@@ -46,10 +46,12 @@ def test_title_and_sentence_are_text_of_the_page():
     assert not any(drawn["layout"].get(key) for key in ("title", "meta", "template"))
 
 
-def test_figures_are_saved_as_svg_under_the_name_of_the_page():
+def test_figures_and_their_numbers_are_saved_under_the_name_of_the_page_and_sent_nowhere():
     text = page("mixup / masks", "l", [figure()])
-    assert 'format: "svg"' in text
+    for kind in ("SVG", "PNG", "CSV"):
+        assert re.search(rf'title: "Download [a-z ]*as {kind}"', text)
     assert 'data-name="mixup-masks-figure-1"' in text
+    assert re.search('modeBarButtonsToRemove: .*"sendChartToCloud"', text)
 
 
 def test_a_page_leaves_its_figures_as_they_were():
