@@ -180,6 +180,11 @@ DEFAULT_OBJECTIVE: Final = "acc_device_macro"
 _BY_FULL_NAME: Final = {name: metric for metric in METRICS for name in (metric.test_name, metric.validation_name)}
 
 
+def find_metric(name: str) -> Metric | None:
+    """The metric that MLflow has under a name; None if it is none of `METRICS`."""
+    return _BY_FULL_NAME.get(name)
+
+
 def direction(metric: str) -> Direction:
     """Whether a higher or a lower value of ``metric`` is better, by the name that MLflow has.
 

@@ -30,6 +30,9 @@ Weights = npt.NDArray[np.float64]
 #: Probabilities below this count as this in the log loss.
 LOG_LOSS_FLOOR: Final = 1e-7
 
+#: Draws of locations that an interval is made of.
+RESAMPLES: Final = 1000
+
 
 @dataclass(frozen=True)
 class _Clips:
@@ -178,10 +181,10 @@ def _details(clips: _Clips, draws: LocationDraws) -> dict[str, Weights]:
     return values
 
 
-def _intervals(clips: _Clips, resamples: int = 1000) -> dict[str, float]:
+def _intervals(clips: _Clips) -> dict[str, float]:
     """The ends of the interval of every average; the seed is fixed, so that the same table gives the same ends."""
     ends: dict[str, float] = {}
-    for name, drawn in _averages(clips, LocationDraws.resampled(clips.place, resamples, seed=0)).items():
+    for name, drawn in _averages(clips, LocationDraws.resampled(clips.place, RESAMPLES, seed=0)).items():
         if found := interval(drawn):
             ends[f"{name}_lo"], ends[f"{name}_hi"] = found
     return ends

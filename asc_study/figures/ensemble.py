@@ -1,6 +1,5 @@
 """Figures of ensembles and fusions: overlap, the selection's path, what changed against the parts."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,46 +8,67 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from asc_study.base.metric_table import Metric
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS, Metric
 from asc_study.evaluation.overlap import Overlap
-from asc_study.figures.run import LAYOUT, SUBSET_COLOURS, SUBSET_NAMES
+from asc_study.figures.theme import (
+    BLUE,
+    REFERENCE,
+    SHARES,
+    SUBSET_COLOURS,
+    SUBSET_NAMES,
+    UNSEEN,
+    VERMILION,
+    finish,
+    percent,
+)
 
 #: With more systems than this the cells of a heat map are too small for figures.
 _MOST_WRITTEN = 20
 
-_SENTENCE_CHARACTERS = 130
-_TAKEN = "#1f4e79"
-
 #: Points that the axis of the path shows above and below its values at least.
 _LEAST_SPAN = 5
-
-_BELOW = {"orientation": "h", "y": -0.12, "yanchor": "top"}
 
 
 def overlap_figure(found: Overlap, names: Sequence[str], split: str) -> go.Figure:
     """Heat maps of the share of equal decisions and of equal errors, in per cent of the clips."""
-    figure = make_subplots(
-        rows=1, cols=2, subplot_titles=("Equal decisions", "Equal errors"), horizontal_spacing=0.02, shared_yaxes=True
-    )
-    for column, (shares, colours) in enumerate([(found.decisions, "Blues"), (found.errors, "Reds")], 1):
-        figure.add_trace(_heat(100 * shares, names, colours), 1, column)
+    titles = ("Equal decisions", "Equal errors")
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.02, shared_yaxes=True)
+    for column, shares in enumerate((found.decisions, found.errors), 1):
+        figure.add_trace(_heat(100 * shares, names, whole=column == 1), 1, column)
     longest = max(len(name) for name in names)
-    figure.update_yaxes(autorange="reversed").update_xaxes(tickangle=-60)
-    return figure.update_layout(
-        title=f"Overlap ({split}, % of the clips; the diagonal of the errors is each error rate)",
+    figure.update_yaxes(autorange="reversed", showgrid=False).update_xaxes(tickangle=-60, showgrid=False)
+    finish(
+        figure,
+        f"Which systems decide alike? ({split})",
+        _overlap_sentence(found, names),
         height=max(420, 26 * len(names) + 8 * longest + 150),
-        **LAYOUT | {"margin": {"l": 8 * longest, "r": 20, "t": 90, "b": 7 * longest}},
+        least_width=2 * 22 * len(names) + 8 * longest + 80,
     )
+    return figure.update_layout(margin={"l": 8 * longest, "b": 7 * longest})
 
 
-def _heat(shares: npt.NDArray[np.float64], names: Sequence[str], colours: str) -> go.Heatmap:
+def _overlap_sentence(found: Overlap, names: Sequence[str]) -> str:
+    what = "In % of the clips; the diagonal of the errors is each system's error rate"
+    pairs = np.where(np.triu(np.ones(found.decisions.shape, bool), 1), found.decisions, np.nan)
+    if len(names) < 2:
+        return f"{what}."
+    ends = []
+    for words, place in (("most alike", np.nanargmax(pairs)), ("least alike", np.nanargmin(pairs))):
+        one, other = (int(number) for number in np.unravel_index(place, pairs.shape))
+        ends.append(f"{words} are {names[one]} and {names[other]} ({percent(100 * pairs[one, other])})")
+    return f"{what}: {', '.join(ends if len(names) > 2 else ends[:1])}."
+
+
+def _heat(shares: npt.NDArray[np.float64], names: Sequence[str], *, whole: bool) -> go.Heatmap:
+    """A heat map up to 100 per cent, or up to the highest share."""
     return go.Heatmap(
         z=shares,
+        name="equal decisions (%)" if whole else "equal errors (%)",
         x=list(names),
         y=list(names),
         zmin=0,
-        zmax=max(1.0, float(shares[~np.eye(len(names), dtype=bool)].max(initial=1.0))) if colours == "Reds" else 100,
-        colorscale=colours,
+        zmax=100 if whole else max(1.0, float(shares.max())),
+        colorscale=SHARES,
         showscale=False,
         texttemplate="%{z:.0f}" if len(names) <= _MOST_WRITTEN else None,
         hovertemplate="%{y}<br>%{x}<br>%{z:.1f} %<extra></extra>",
@@ -97,16 +117,11 @@ def path_figure(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metric, de
     figure.update_xaxes(type="category", row=1, col=1).update_xaxes(type="category", tickangle=25, row=2, col=1)
     figure.update_xaxes(title="wrong together with the other members (% of the clips)", row=1, col=2)
     figure.update_yaxes(title=f"{axis} of the system alone", row=1, col=2)
-    lines = textwrap.wrap(sentence, _SENTENCE_CHARACTERS)
-    below = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "yshift": -90, "yanchor": "top", "align": "left"}
-    figure.add_annotation(text="<br>".join(lines), showarrow=False, xanchor="left", **below)
-    return figure.update_layout(
-        title=f"Path of the selection ({decided})",
-        height=640 + 18 * len(lines),
-        barmode="group",
-        legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"},
-        **LAYOUT | {"margin": {"l": 60, "r": 20, "t": 100, "b": 160 + 18 * len(lines)}},
+    figure.update_layout(
+        barmode="group", legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"}
     )
+    finish(figure, f"Why these members? (chosen on {decided})", sentence, height=680, least_width=900)
+    return figure.update_layout(margin={"t": 100, "b": 150})
 
 
 def _step_traces(path: pd.DataFrame, steps: Sequence[str], metric: Metric) -> list[go.Scatter]:
@@ -119,13 +134,13 @@ def _step_traces(path: pd.DataFrame, steps: Sequence[str], metric: Metric) -> li
         "type": "data",
         "array": (highest - score).clip(lower=0),
         "arrayminus": (score - before - metric.factor * path["low"]).clip(lower=0),
-        "color": "#888",
+        "color": REFERENCE,
     }
-    line = {"color": _TAKEN, "width": 3}
+    line = {"color": BLUE, "width": 3}
     traces = [go.Scatter(x=steps, y=score, error_y=bars, line=line, mode="lines+markers", showlegend=False)]
     for subset, name in {"avg": "test, all clips", **{k: f"test, {v}" for k, v in SUBSET_NAMES.items()}}.items():
         if f"test_acc_{subset}" in path:
-            dotted = {"color": SUBSET_COLOURS.get(subset, "#222"), "width": 1.5, "dash": "dot"}
+            dotted = {"color": SUBSET_COLOURS.get(subset, REFERENCE), "width": 1.5, "dash": "dot"}
             test = 100 * path[f"test_acc_{subset}"]
             traces.append(go.Scatter(x=steps, y=test, name=name, line=dotted, mode="lines+markers"))
     return traces
@@ -133,7 +148,7 @@ def _step_traces(path: pd.DataFrame, steps: Sequence[str], metric: Metric) -> li
 
 def _overlap_bars(path: pd.DataFrame, steps: Sequence[str]) -> list[go.Bar]:
     """How each member overlaps with those before it, in per cent of the clips."""
-    kinds = {"overlap": ("equal decisions", "#9dbbd8"), "both_wrong": ("both wrong", "#c8443c")}
+    kinds = {"overlap": ("equal decisions", REFERENCE), "both_wrong": ("both wrong", VERMILION)}
     return [
         go.Bar(
             x=steps,
@@ -154,8 +169,8 @@ def _candidate_traces(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metr
     number = {name: str(position) for position, name in reversed(list(enumerate(path["added"], 1)))}
     traces = []
     for taken, name, marker in (
-        (False, "not taken", {"color": "white", "line": {"color": "#888", "width": 1.5}, "size": 10}),
-        (True, "taken, in this order", {"color": _TAKEN, "size": 20}),
+        (False, "not taken", {"color": REFERENCE, "symbol": "circle-open", "line": {"width": 1.5}, "size": 10}),
+        (True, "taken, in this order", {"color": BLUE, "size": 20}),
     ):
         shown = candidates[candidates["taken"] == taken]
         written = shown["name"] if len(candidates) <= _MOST_WRITTEN else [""] * len(shown)
@@ -167,7 +182,7 @@ def _candidate_traces(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metr
                 marker=marker,
                 text=[number[name] for name in shown["name"]] if taken else written,
                 textposition="middle center" if taken else "top center",
-                textfont={"color": "white"} if taken else {"color": "#666", "size": 10},
+                textfont={"color": "white"} if taken else {"size": 12},
                 customdata=np.column_stack([shown["name"], 100 * shown["overlap"]]),
                 hovertemplate="%{customdata[0]}<br>alone %{y:.1f}<br>both wrong %{x:.1f} %<br>"
                 "equal decisions %{customdata[1]:.1f} %<extra></extra>",
@@ -179,20 +194,48 @@ def _candidate_traces(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metr
 
 
 def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """Bars of the test accuracy by subset of each part and, last, of what was made of them.
+    """The test accuracy by subset of each part and, last, of what was made of them.
 
     Parameters
     ----------
     parts
         Name -> metrics.
     """
+    logged = {one: BY_NAME[one.metric].test_name for one in (*SUBSETS, ALL_CLIPS)}
+    subsets = [one for one, metric in logged.items() if any(metric in metrics for metrics in parts.values())]
+    labels = ["all clips" if one is ALL_CLIPS else one.heading for one in subsets]
+    values = pd.DataFrame(
+        {name: [100 * metrics.get(logged[one], np.nan) for one in subsets] for name, metrics in parts.items()},
+        index=labels,
+    )
     figure = go.Figure()
-    columns = {"avg": "all clips", **SUBSET_NAMES}
-    shades = [f"rgb({level}, {level}, {level})" for level in np.linspace(215, 130, max(len(parts) - 1, 1)).astype(int)]
-    for (name, metrics), colour in zip(parts.items(), [*shades[: len(parts) - 1], "#1f4e79"], strict=True):
-        known = {label: 100 * metrics[f"test/acc_{k}"] for k, label in columns.items() if f"test/acc_{k}" in metrics}
-        text = [f"{value:.1f}" for value in known.values()]
-        figure.add_bar(x=list(known), y=list(known.values()), name=name, marker_color=colour, text=text, textangle=-90)
-    figure.update_yaxes(title="Test accuracy (%)", range=[0, 100])
-    title = "The parts and what was made of them"
-    return figure.update_layout(title=title, barmode="group", height=480, legend=_BELOW, **LAYOUT)
+    *made_of, result = values
+    for number, name in enumerate(made_of):
+        grey = {"color": REFERENCE, "symbol": "circle-open", "size": 8, "line": {"width": 1.5}}
+        dots = go.Scatter(x=labels, y=values[name], mode="markers", marker=grey, text=[name] * len(labels))
+        dots.update(name="part" if len(made_of) > 1 else name, legendgroup="part", showlegend=number == 0)
+        figure.add_trace(dots.update(hovertemplate="%{text}<br>%{x}: %{y:.1f} %<extra></extra>"))
+    text = ["" if np.isnan(value) else f"{value:.1f}" for value in values[result]]
+    figure.add_scatter(
+        x=labels,
+        y=values[result],
+        mode="markers+text",
+        name=result,
+        text=text,
+        textposition="middle right",
+        marker={"color": BLUE, "symbol": "diamond", "size": 11},
+        hovertemplate=f"{result}<br>%{{x}}: %{{y:.1f}} %<extra></extra>",
+    )
+    figure.update_yaxes(title="test accuracy (%)", range=[0, 104], dtick=20).update_xaxes(showgrid=False)
+    return finish(figure, "What is gained against the parts?", _change_sentence(values), height=460)
+
+
+def _change_sentence(values: pd.DataFrame) -> str:
+    """What was gained over the best part, on all clips and on devices never heard."""
+    *made_of, result = values
+    found = []
+    for label, words in (("all clips", "on all clips"), (UNSEEN, "on the devices never heard")):
+        if made_of and label in values.index and values.loc[label].notna().all():
+            gain = float(values[result][label] - max(values[name][label] for name in made_of))
+            found.append(f"{words} {percent(float(values[result][label]))} ({gain:+.1f} points)")
+    return f"{result} against the best part there: {', '.join(found)}." if found else f"{result} and its parts."

@@ -1,9 +1,7 @@
-"""What a search found: its best trials, the study that trains them in full, Optuna's figures on one page."""
+"""What a search found: its best trials, the study that trains them in full, its figures on one page."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -19,13 +17,6 @@ from asc_study.store.tracking import Tracker
 
 if TYPE_CHECKING:
     import optuna
-    import plotly.graph_objects as go
-
-#: Parameters of the contour figure: it has a panel for each pair.
-_CONTOUR_PARAMETERS: Final = 3
-
-#: Objectives that a Pareto front can be drawn of.
-_PARETO_AXES: Final = 3
 
 BASE: Final = "base"
 
@@ -111,7 +102,8 @@ def best_study(search: Search, study: "optuna.Study") -> str:
 
 def write_report(search: Search, study: "optuna.Study", tracker: Tracker, parent: str) -> None:
     """Give the parent run the search file, the trials as CSV, the best study and the figures, as they are now."""
-    from asc_study.figures.run import page
+    from asc_study.figures.page import page
+    from asc_study.figures.search import search_figures
 
     best = best_trials(search, study)
     with tracker.artifacts(parent) as folder, quiet_optuna():
@@ -119,77 +111,13 @@ def write_report(search: Search, study: "optuna.Study", tracker: Tracker, parent
         write_file(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
         if best:
             write_file(folder / "best.yaml", best_study(search, study))
-            lead = "Best: " + "; ".join(_shown(one) for one in best[:10])
+            points = "; ".join(f"trial {one.number} ({name_point(one.point)})" for one in best[:10])
+            lead = f"{search.description} Best: {points}".strip()
             (folder / "figures").mkdir()
-            text = page(f"Search {search.name}", lead, list(figures(search, study)), search.figures)
-            write_file(folder / "figures" / "search.html", text)
+            drawn = search_figures(study, [target.metric for target in search.targets])
+            write_file(folder / "figures" / "search.html", page(f"Search {search.name}", lead, drawn, search.figures))
     if len(search.targets) == 1 and best:
         tracker.log_metrics(parent, {search.targets[0].metric: best[0].values[search.targets[0].name]})
-
-
-def figures(search: Search, study: "optuna.Study") -> Iterator["go.Figure"]:
-    """Optuna's figures of the study; those that need more trials than there are complete are left out."""
-    from optuna import visualization
-
-    metrics = [target.metric for target in search.targets]
-    parameterwise: list[Callable[..., go.Figure]] = [
-        visualization.plot_optimization_history,
-        visualization.plot_param_importances,
-        visualization.plot_slice,
-        visualization.plot_parallel_coordinate,
-    ]
-    for index, metric in enumerate(metrics):
-        one = _copy(study, [index])
-        for make in parameterwise:
-            yield from _drawn(partial(make, one, target_name=metric), metric)
-        if len(leading := _leading(one)) > 1:
-            contour = partial(visualization.plot_contour, one, leading, target_name=metric)
-            yield from _drawn(contour, metric, height=750)
-    every = _copy(study, range(len(metrics)))
-    if len(metrics) == 1:
-        yield from _drawn(partial(visualization.plot_intermediate_values, every), metrics[0])
-    elif len(metrics) <= _PARETO_AXES:
-        yield from _drawn(partial(visualization.plot_pareto_front, every, target_names=metrics))
-    yield from _drawn(partial(visualization.plot_timeline, every))
-
-
-def _copy(study: "optuna.Study", objectives: Sequence[int]) -> "optuna.Study":
-    """A copy in memory with some of the objectives, whose parameters have the last word of their keys.
-
-    Whole keys run into each other in figures; importances know the direction of a single objective only.
-    """
-    import optuna
-
-    trials = study.get_trials()
-    names = sorted({name for trial in trials for name in trial.params})
-    last = {name: name.rpartition(".")[2] for name in names}
-    short = {name: word if list(last.values()).count(word) == 1 else name for name, word in last.items()}
-    copied = optuna.create_study(directions=[study.directions[index] for index in objectives])
-    for trial in trials:
-        trial.distributions = {short[name]: value for name, value in trial.distributions.items()}
-        trial.params = {short[name]: value for name, value in trial.params.items()}
-        if trial.values is not None:
-            trial.values = [trial.values[index] for index in objectives]
-        copied.add_trial(trial)
-    return copied
-
-
-def _leading(study: "optuna.Study") -> list[str]:
-    """The parameters that matter most, as far as that can be told."""
-    from optuna.importance import get_param_importances
-
-    with suppress(ValueError, RuntimeError):  # too few trials, or all alike
-        return list(get_param_importances(study))[:_CONTOUR_PARAMETERS]
-    return []
-
-
-def _drawn(make: "Callable[[], go.Figure]", metric: str = "", height: int = 450) -> Iterator["go.Figure"]:
-    with suppress(ValueError, RuntimeError):  # too few trials, or all alike
-        figure = make()
-        if figure.data:
-            title = figure.layout.title.text or ""
-            title = f"{title}: {metric}" if metric else title
-            yield figure.update_layout(template="plotly_white", title=title, height=height)
 
 
 def _row(search: Search, base: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:

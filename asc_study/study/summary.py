@@ -67,7 +67,8 @@ def links(experiment_id: str, views: Sequence[View]) -> str:
 
 def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool) -> None:
     """Give the study's run the leaderboard as it is now: a table and a figure."""
-    from asc_study.figures.run import page, study_figure
+    from asc_study.figures.page import page
+    from asc_study.figures.study import study_figures
 
     published = parse_published(study.published, "published figures") if study.published else None
     definition = define(study, launch.data.digest)
@@ -80,7 +81,7 @@ def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool
         write_file(folder / "leaderboard.csv", render(board, study.name, "csv") + "\n")
         text = render(board, study.name)
         write_file(folder / "leaderboard.txt", text + "\n")
-        figures = [study_figure(board.assign(row=unique_names(board)))]
+        figures = study_figures(board.assign(row=unique_names(board)))
         html = page(f"Study {study.name}", study.description, figures, study.figures)
         (folder / "figures").mkdir()
         write_file(folder / "figures" / "summary.html", html)

@@ -187,7 +187,14 @@ def _log_result(
     with tracker.artifacts(run_id) as folder:
         for split, predictions in result.predictions.items():
             write_predictions(predictions, folder / "predictions" / f"{split}.parquet")
-        page = summary_page(spec.label, result.predictions, metrics, result.history, plotlyjs=launch.figures)
+        page = summary_page(
+            spec.label,
+            result.predictions,
+            metrics,
+            result.history,
+            chosen_epochs=[epoch + 1 for epoch in result.chosen_epochs],
+            plotlyjs=launch.figures,
+        )
         (folder / "figures").mkdir()
         (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
         (folder / "config.yaml").write_text(written_config(spec.config, row=spec.row, seed=spec.seed), encoding="utf-8")

@@ -1,10 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import sentence
 
 from asc_study.base.metric_table import BY_NAME
 from asc_study.evaluation.overlap import Overlap
 from asc_study.figures.ensemble import change_figure, overlap_figure, path_figure
+from asc_study.figures.theme import REFERENCE
 
 
 def test_overlap_is_drawn_in_per_cent_with_the_names():
@@ -14,6 +16,7 @@ def test_overlap_is_drawn_in_per_cent_with_the_names():
     np.testing.assert_allclose(figure.data[1].z, [[20, 10], [10, 30]])
     assert list(figure.data[0].x) == ["x", "y"]
     assert "validation" in figure.layout.title.text
+    assert sentence(figure).endswith("error rate: most alike are x and y (70.0 %).")
 
 
 def test_many_systems_have_no_figures_in_their_cells():
@@ -56,7 +59,7 @@ def test_the_path_shows_score_noise_overlap_and_what_was_not_taken_in_per_cent()
     assert (list(taken.text), list(taken.y)) == (["1", "2"], pytest.approx([50, 45]))
     assert list(score.x) == ["1. x", "2. y"]
     assert figure.layout.yaxis.title.text == "acc_avg (%)"
-    assert "Because." in [note.text for note in figure.layout.annotations]
+    assert figure.layout.meta["sentence"] == "Because."
     assert "validation: 50 clips" in figure.layout.title.text
 
 
@@ -78,10 +81,17 @@ def test_a_log_loss_is_drawn_in_nats():
 
 
 def test_parts_are_grey_and_the_result_is_not():
-    figure = change_figure({"x": {"test/acc_avg": 0.7}, "y": {"test/acc_avg": 0.6}, "both": {"test/acc_avg": 0.8}})
-    assert [(trace.name, list(trace.y)) for trace in figure.data] == [
-        ("x", pytest.approx([70])),
-        ("y", pytest.approx([60])),
-        ("both", pytest.approx([80])),
+    accuracies = {"x": (0.7, 0.5), "y": (0.6, 0.52), "both": (0.8, 0.51)}
+    parts = {name: {"test/acc_avg": every, "test/acc_s4-s6": unseen} for name, (every, unseen) in accuracies.items()}
+    figure = change_figure(parts)
+    assert [(trace.name, list(trace.x), list(trace.y)) for trace in figure.data] == [
+        ("part", ["s4-s6", "all clips"], pytest.approx([50, 70])),
+        ("part", ["s4-s6", "all clips"], pytest.approx([52, 60])),
+        ("both", ["s4-s6", "all clips"], pytest.approx([51, 80])),
     ]
-    assert figure.data[2].marker.color == "#1f4e79"
+    assert {trace.marker.color for trace in figure.data[:2]} == {REFERENCE}
+    assert figure.data[2].marker.color != REFERENCE
+    assert sentence(figure) == (
+        "both against the best part there: on all clips 80.0 % (+10.0 points), on the devices never heard 51.0 % (-1.0 "
+        "points)."
+    )

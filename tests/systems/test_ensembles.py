@@ -52,7 +52,7 @@ def test_an_ensemble_run_holds_members_path_overlap_predictions_and_figures(shar
     assert len(overlap) == 6
     page = shared.artifact(logged.run_id, "figures/summary.html").read_text()
     assert "Equal decisions" in page
-    assert "Path of the selection" in page
+    assert "Why these members?" in page
     again = log_ensemble(shared, "s", "mine", chosen)
     assert (again.run_id, again.existed) == (logged.run_id, True)
     board = leaderboard(shared, "s").set_index("row")

@@ -11,7 +11,8 @@ from asc_study.ensemble.fusion_file import FusionFile
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.evaluation.significance import compare
-from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble
+from asc_study.systems.ensemble_report import log_ensemble
+from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 from asc_study.systems.fusions import fuse_runs, log_fusion, render
 
 PAPER = {"fusion": "average", "join": "product", "exponent": "1"}

@@ -1,0 +1,141 @@
+"""How every figure looks: colours that the colour-blind tell apart, symbols, light and dark grounds, its sentence.
+
+A figure carries its title in ``layout.title`` and, in ``layout.meta``, the sentence that says what it shows; a page or
+a dashboard sets both as text of its own. Whatever differs between the light and the dark ground is in the template, so
+that a page changes it and nothing else. Colours are those of Okabe and Ito ("Color Universal Design", 2008).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import plotly.graph_objects as go
+
+from asc_study.base.metric_table import SUBSETS
+from asc_study.base.taxonomy import CLASSES
+
+BLUE: Final = "#0072B2"
+ORANGE: Final = "#E69F00"
+GREEN: Final = "#009E73"
+VERMILION: Final = "#D55E00"
+PURPLE: Final = "#CC79A7"
+SKY: Final = "#56B4E9"
+
+#: What others are compared with.
+REFERENCE: Final = "#8A8F98"
+
+#: A device subset has a colour and a symbol, for prints and eyes that lack the colour.
+SUBSET_COLOURS: Final[Mapping[str, str]] = MappingProxyType(
+    {subset.name: colour for subset, colour in zip(SUBSETS, (BLUE, GREEN, ORANGE, VERMILION), strict=True)}
+)
+SUBSET_SYMBOLS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        subset.name: symbol
+        for subset, symbol in zip(SUBSETS, ("circle", "square", "diamond", "triangle-up"), strict=True)
+    }
+)
+SUBSET_NAMES: Final[Mapping[str, str]] = MappingProxyType({subset.name: subset.title for subset in SUBSETS})
+
+#: The subset of the devices that training never hears.
+UNSEEN: Final = "s4-s6"
+#: What devices of a subset are to a system that was trained on the official fold.
+HEARD: Final[Mapping[str, str]] = MappingProxyType({"s1-s3": "heard", UNSEEN: "never heard"})
+
+#: Their ground.
+TINT: Final = "rgba(213, 94, 0, 0.08)"
+
+#: What is measured on fewer clips is not drawn: its accuracy would be chance.
+LEAST_CLIPS: Final = 10
+
+#: From nothing to everything, for shares.
+SHARES: Final = ((0.0, "#F4F8FB"), (0.5, SKY), (1.0, "#00436B"))
+
+#: What the title and the room around it take, in pixels; a page that sets the title itself takes it away.
+TITLE_HEIGHT: Final = 44
+
+
+def _template(ink: str, soft: str, ground: str, grid: str) -> dict[str, Any]:
+    axis = {
+        "gridcolor": grid,
+        "linecolor": grid,
+        "zeroline": False,
+        "automargin": True,
+        "title": {"standoff": 8},
+        "tickcolor": grid,
+    }
+    return {
+        "layout": {
+            "font": {"family": "Inter, system-ui, 'Segoe UI', Roboto, Arial, sans-serif", "size": 13, "color": ink},
+            "paper_bgcolor": ground,
+            "plot_bgcolor": ground,
+            "colorway": [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY],
+            "xaxis": axis,
+            "yaxis": axis,
+            "title": {"x": 0, "xanchor": "left", "xref": "paper", "font": {"size": 16}},
+            "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+            "annotationdefaults": {"font": {"size": 12, "color": soft}, "showarrow": False},
+            "hoverlabel": {"font": {"size": 13}},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": soft, "activecolor": ink},
+        }
+    }
+
+
+LIGHT: Final = _template("#222222", "#5A5F66", "#FFFFFF", "#E6E8EB")
+DARK: Final = _template("#E4E6E9", "#A3A9B1", "#16191D", "#31363D")
+
+LAYOUT: Final[dict[str, Any]] = {
+    "template": LIGHT,
+    "margin": {"l": 60, "r": 20, "t": 60 + TITLE_HEIGHT, "b": 50},
+    "font": {"size": 13},
+}
+
+
+def finish(figure: go.Figure, title: str, sentence: str, *, height: int, least_width: int = 0) -> go.Figure:
+    """Give a figure its look, its title and the sentence that says what it shows.
+
+    Parameters
+    ----------
+    figure
+        What has been drawn.
+    title
+        The question that the figure answers.
+    sentence
+        The answer, computed from what is drawn, and how sure it is.
+    height
+        In pixels, the title's included.
+    least_width
+        Below so many pixels a page lets the reader scroll sideways instead of drawing it narrower.
+    """
+    figure.update_layout(title={"text": title}, height=height, **LAYOUT)
+    return figure.update_layout(meta={"sentence": sentence, "least_width": least_width})
+
+
+def chance(task: str) -> float:
+    """The accuracy of guessing, in per cent."""
+    return 100 / len(CLASSES[task])
+
+
+def add_level(figure: go.Figure, level: float, name: str, **where: Any) -> None:
+    """Draw a dotted horizontal line, with its name at the right end."""
+    figure.add_hline(
+        y=level,
+        line={"color": REFERENCE, "width": 1.2, "dash": "dot"},
+        annotation={"text": name, "xanchor": "right", "yanchor": "bottom", "font": {"size": 12}},
+        annotation_position="right",
+        **where,
+    )
+
+
+def percent(value: float) -> str:
+    """``81.0 %``, with a space that no line is broken at."""
+    return f"{value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def listed(names: list[str]) -> str:
+    """``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def epoch_ticks(epochs: int) -> int | None:
+    """The distance of marks on an axis of epochs: every one if they are few, else what plotly finds."""
+    return 1 if epochs <= 10 else None
