@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import asc_study.augmentation.copies as copies
 import asc_study.features.store as feature_store
-from asc_study.augmentation import batch_settings, waveform_settings
 from asc_study.base.source import source_digest
 from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig, canonical_json, flatten
@@ -54,10 +53,11 @@ def signature(identity: Mapping[str, Any], seed: int | None = None) -> str:
 
 def code_of_parts(config: RunConfig) -> dict[str, str]:
     """``kind name`` -> digest of the code of each part that a run uses, built in or not."""
-    used = [("architecture", config.architecture)]
-    used += [("waveform_augmentation", name) for name in config.waveform_augmentation]
-    used += [("batch_augmentation", name) for name in config.batch_augmentation]
-    return {f"{kind} {name}": _code(kind, name) for kind, name in sorted(used)}
+    built_by = find_architecture(config.architecture)
+    code = {f"architecture {config.architecture}": _code(built_by.build, built_by.options_model)}
+    for kind in ("batch_augmentation", "waveform_augmentation"):
+        code |= {f"{kind} {name}": _code(type(part)) for name, part in sorted(getattr(config, kind).items())}
+    return code
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -74,11 +74,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 @lru_cache
-def _code(kind: str, name: str) -> str:
-    if kind == "architecture":
-        found = find_architecture(name)
-        return source_digest(found.build, found.options_model)
-    return source_digest(waveform_settings(name) if kind == "waveform_augmentation" else batch_settings(name))
+def _code(*objects: Any) -> str:
+    return source_digest(*objects)
 
 
 def _normal(value: Any) -> Any:

@@ -134,7 +134,7 @@ def load_study(
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
-        rows.append(Row(name, resolve(merged, where=f"{path}: row {shown(name)}")))
+        rows.append(Row(name, resolve(merged, where=f"{path}: row {shown(name)}", folder=path.parent)))
     _check_rows(rows, path)
     published = _read_published(path.parent, study.published) if study.published else ""
     ensembles = read_ensembles(study.ensembles, {row.name: row.config.task for row in rows}, where=str(path))

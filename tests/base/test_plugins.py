@@ -1,5 +1,6 @@
 """Parts that are not built in: found by entry point or path, checked, and part of a run's identity."""
 
+import importlib
 import shutil
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 from asc_study.augmentation import batch_augmentations, compose
 from asc_study.base import plugins
 from asc_study.base.errors import InputError
+from asc_study.settings.identity import run_identity
 from asc_study.settings.run_config import resolve
 from asc_study.settings.study_file import load_study, split_key
+from asc_study.workers.pool import run_parallel
 
 EXAMPLES = Path(__file__).parents[2] / "studies" / "examples"
 
@@ -28,7 +31,85 @@ def test_parts_are_named_by_a_path(example):
     assert row.config.architecture == "own_parts:TINY"
     assert row.config.model.model_dump() == {"width": 1.0, "batch_norm_momentum": 0.9, "dropout": 0.1}
     assert row.config.batch_augmentation["own_parts:Gain"].spread == 0.3
-    assert resolve({"architecture": "own_parts.TINY"}).architecture == "own_parts.TINY"
+
+
+OWN_PART = """
+from asc_study import BatchAugmentation
+
+class Gain(BatchAugmentation):
+    spread: float = {}
+"""
+
+
+def write_study(folder: Path, default: float) -> Path:
+    """A study and the module of its own part, with the default of its setting."""
+    folder.mkdir(exist_ok=True)
+    (folder / "gain.py").write_text(OWN_PART.format(default), encoding="utf-8")
+    study = folder / "study.yaml"
+    study.write_text("study: s\nbase: {batch_augmentation: {'gain:Gain': {}}}\n", encoding="utf-8")
+    return study
+
+
+def default_of(study: Path) -> float:
+    (row,) = load_study(study).rows
+    return row.config.batch_augmentation["gain:Gain"].spread
+
+
+def test_a_part_is_looked_for_beside_the_study_file_first(isolated, tmp_path):
+    write_study(isolated, 0.1)
+    assert default_of(write_study(tmp_path / "elsewhere", 0.2)) == 0.2
+
+
+def test_a_part_is_looked_for_in_the_working_directory_then(isolated, tmp_path):
+    write_study(isolated, 0.1)
+    study = write_study(tmp_path / "elsewhere", 0.2)
+    (study.parent / "gain.py").unlink()
+    assert default_of(study) == 0.1
+
+
+def test_a_part_beside_the_file_comes_before_an_installed_module(isolated, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    write_study(site, 0.3)
+    monkeypatch.syspath_prepend(site)
+    assert default_of(write_study(tmp_path / "elsewhere", 0.2)) == 0.2
+
+
+def test_a_name_does_not_stand_for_two_modules_in_one_process(tmp_path):
+    first, second = (write_study(tmp_path / name, 0.2) for name in ("first", "second"))
+    assert default_of(first) == default_of(first) == 0.2
+    with pytest.raises(
+        InputError, match="has already imported another module 'gain', .*first/gain.py: rename"
+    ) as caught:
+        load_study(second)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_no_study_names_hides_no_module(tmp_path):
+    study = write_study(tmp_path / "elsewhere", 0.2)
+    (study.parent / "gain.py").rename(study.parent / "own_gain.py")
+    (study.parent / "colorsys.py").write_text("raise SystemExit", encoding="utf-8")
+    with pytest.raises(InputError, match="No module named 'gain'"):
+        load_study(study)
+    assert importlib.import_module("colorsys").rgb_to_hsv(0, 0, 0) == (0, 0, 0)
+
+
+def test_worker_processes_know_the_parts(tmp_path):
+    assert list(run_parallel(abs, [(-1,), (-1,)], jobs=2)) == [1, 1]  # they are kept for the calls below
+    (row,) = load_study(write_study(tmp_path / "elsewhere", 0.2)).rows
+    calls = [(row.config, "data")] * 2
+    assert list(run_parallel(run_identity, calls, jobs=2)) == [run_identity(*call) for call in calls]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gain.Gain", "unknown batch_augmentation 'gain.Gain': a part .* is named module:object, .* write 'gain:Gain'"),
+        ("gain", "unknown batch_augmentation 'gain': known: channel_confusion, mixup"),
+    ],
+)
+def test_a_part_is_named_in_one_way(name, message):
+    with pytest.raises(InputError, match=message):
+        resolve({"batch_augmentation": {name: {}}})
 
 
 def test_own_batch_augmentations_come_right_before_mixup(example):
