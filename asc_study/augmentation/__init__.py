@@ -50,6 +50,11 @@ WAVEFORM_AUGMENTATIONS: Final = Parts[type[WaveformAugmentation]](
 )
 
 
+#: Samples that are augmented together where no augmentation needs more: their clips stay in the processor's cache from
+#: the first step to the last, which a whole batch would not. Part of what the random values of a batch mean.
+_SAMPLES_AT_A_TIME: Final = 2
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """Augmentations applied one after the other; without any, batches pass unchanged."""
@@ -61,10 +66,16 @@ class Pipeline:
         """Clips that have to be passed in for each sample that comes out."""
         return math.prod(step.clips_per_sample for step in self.steps)
 
+    def samples_at_a_time(self, batch_size: int) -> int:
+        """How many samples of a batch one call makes; the last call of a batch makes what is left."""
+        # Not declared in the base class: its code is part of the identity of every run, and all would be new.
+        whole = any(getattr(step, "needs_whole_batch", False) for step in self.steps)
+        return batch_size if whole else min(_SAMPLES_AT_A_TIME, batch_size)
+
     def __call__(
         self, features: FloatArray, one_hot: FloatArray, rng: np.random.Generator
     ) -> tuple[FloatArray, FloatArray]:
-        """Augment one batch, under the contract of `asc_study.augmentation.batch`."""
+        """Augment the clips of some samples, or of a batch, under the contract of `asc_study.augmentation.batch`."""
         for step in self.steps:
             features, one_hot = step(features, one_hot, rng)
         return features, one_hot
