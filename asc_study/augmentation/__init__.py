@@ -68,9 +68,7 @@ class Pipeline:
 
     def samples_at_a_time(self, batch_size: int) -> int:
         """How many samples of a batch one call makes; the last call of a batch makes what is left."""
-        # Not declared in the base class: its code is part of the identity of every run, and all would be new.
-        whole = any(getattr(step, "needs_whole_batch", False) for step in self.steps)
-        return batch_size if whole else min(_SAMPLES_AT_A_TIME, batch_size)
+        return batch_size if any(step.needs_whole_batch for step in self.steps) else min(_SAMPLES_AT_A_TIME, batch_size)
 
     def __call__(
         self, features: FloatArray, one_hot: FloatArray, rng: np.random.Generator

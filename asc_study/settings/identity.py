@@ -8,12 +8,13 @@ are not in it either: they are the execution fingerprint (`asc_study.base.proven
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 import asc_study.augmentation.copies as copies
 import asc_study.features.store as feature_store
+from asc_study.augmentation import batch_settings, waveform_settings
 from asc_study.base.source import source_digest
 from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig, canonical_json, flatten
@@ -54,10 +55,14 @@ def signature(identity: Mapping[str, Any], seed: int | None = None) -> str:
 def code_of_parts(config: RunConfig) -> dict[str, str]:
     """``kind name`` -> digest of the code of each part that a run uses, built in or not."""
     built_by = find_architecture(config.architecture)
-    code = {f"architecture {config.architecture}": _code(built_by.build, built_by.options_model)}
-    for kind in ("batch_augmentation", "waveform_augmentation"):
-        code |= {f"{kind} {name}": _code(type(part)) for name, part in sorted(getattr(config, kind).items())}
-    return code
+    return {
+        f"architecture {config.architecture}": _code(built_by.build, built_by.options_model),
+        **{f"batch_augmentation {name}": _code(batch_settings(name)) for name in sorted(config.batch_augmentation)},
+        **{
+            f"waveform_augmentation {name}": _code(waveform_settings(name))
+            for name in sorted(config.waveform_augmentation)
+        },
+    }
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -74,7 +79,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 @lru_cache
-def _code(*objects: Any) -> str:
+def _code(*objects: Hashable) -> str:
     return source_digest(*objects)
 
 

@@ -8,8 +8,7 @@ first is applied. The loops over values are compiled at their first use and run 
 A call gets ``clips_per_sample`` clips for each of its samples: the first clip of every sample, then the second ones.
 The caller says how many samples (`asc_study.augmentation.Pipeline.samples_at_a_time`): two, whose clips stay in the
 processor's cache, one where a batch ends or shapes are tried. An augmentation that looks at a batch as a whole says so
-by ``needs_whole_batch: ClassVar[bool] = True`` and gets all samples of the batch at once, as do those that are applied
-beside it.
+by ``needs_whole_batch`` and gets all samples of the batch at once, as do those that are applied beside it.
 """
 
 from typing import ClassVar
@@ -28,6 +27,9 @@ class BatchAugmentation(Strict):
 
     #: Clips that have to be passed in for each one that comes out.
     clips_per_sample: ClassVar[int] = 1
+
+    #: Whether a call has to get the whole batch, not the clips of a few samples: it mixes or compares across the batch.
+    needs_whole_batch: ClassVar[bool] = False
 
     def __call__(
         self, features: FloatArray, one_hot: FloatArray, rng: np.random.Generator
