@@ -18,6 +18,7 @@ from asc_study.testing.data_formats import check_data_format, write_example
 @pytest.mark.parametrize("name", DATA_FORMATS)
 def test_data_format(name: str):
     check_data_format(DATA_FORMATS[name])
+    assert DATA_FORMATS[name].name == name
 
 
 @pytest.mark.parametrize("name", DATA_FORMATS)
