@@ -158,11 +158,19 @@ def _check_precision(builder: _Builder) -> None:
 
 def _check_seed(builder: _Builder, model: keras.Model) -> None:
     first, again, other = (
-        np.concatenate([np.ravel(weight) for weight in one.weights])
+        {weight.path: np.asarray(weight) for weight in one.weights}
         for one in (model, builder.build(), builder.build(seed=2))
     )
-    require(same(first, again), "initial weights must follow from Keras' seed: give no layer a generator of its own")
-    require(not same(first, other), "another seed must give other initial weights: give no initializer a fixed seed")
+    differ = [
+        path for (path, weight), twin in zip(first.items(), again.values(), strict=True) if not same(weight, twin)
+    ]
+    require(not differ, f"initial weights must follow from Keras' seed, got others in {', '.join(differ)}")
+    fixed = [
+        path
+        for (path, weight), twin in zip(first.items(), other.values(), strict=True)
+        if same(weight, twin) and np.ptp(weight) > 0
+    ]
+    require(not fixed, f"another seed must give other initial weights, got the same in {', '.join(fixed)}")
 
 
 def _check_width(builder: _Builder, model: keras.Model) -> None:

@@ -76,12 +76,12 @@ def _check_exceptions(run: Run, jobs: int) -> None:
 
 def _check_they_come_as_they_are_done(run: Run) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        seen = Path(folder) / "seen"
-        order = []
-        for number in run(_wait_for, [(0, str(seen)), (1, "")], jobs=2):
-            order.append(number)
-            seen.touch()
-    require(order == [1, 0], "a result must be given as soon as it is there, while other calls run")
+        received = Path(folder) / "received"
+        results = []
+        for result in run(_wait_for, [(str(received), _PATIENCE_SECONDS), ("", 0)], jobs=2):
+            results.append(result)
+            received.touch()
+    require(results == ["nothing", "received"], "a result must be given as soon as it is there, while other calls run")
 
 
 def _check_modules(run: Run) -> None:
@@ -114,8 +114,11 @@ def _refuse(message: str) -> None:
     raise InputError(message)
 
 
-def _wait_for(number: int, path: str) -> int:
-    end = time.monotonic() + _PATIENCE_SECONDS
-    while path and not Path(path).exists() and time.monotonic() < end:
+def _wait_for(path: str, seconds: float) -> str:
+    """Say which file has come, or that none has."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if Path(path).exists():
+            return Path(path).name
         time.sleep(0.02)
-    return number
+    return "nothing"
