@@ -1,7 +1,10 @@
 """Parts that are not built in: found by entry point or path, checked, and part of a run's identity."""
 
 import importlib
+import os
 import shutil
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -27,10 +30,11 @@ def example(isolated: Path) -> Path:
 
 
 def test_parts_are_named_by_a_path(example):
-    (row,) = load_study(example).rows
-    assert row.config.architecture == "own_parts:TINY"
+    row = load_study(example).rows[1]
+    assert row.config.architecture == "own_architecture:OWN"
     assert row.config.model.model_dump() == {"width": 1.0, "batch_norm_momentum": 0.9, "dropout": 0.1}
-    assert row.config.batch_augmentation["own_parts:Gain"].spread == 0.3
+    assert row.config.batch_augmentation["own_augmentations:Gain"].spread == 0.3
+    assert row.config.waveform_augmentation["own_augmentations:Roll"].seconds == 0.5
 
 
 OWN_PART = """
@@ -113,20 +117,17 @@ def test_a_part_is_named_in_one_way(name, message):
 
 
 def test_own_batch_augmentations_come_right_before_mixup(example):
-    chosen = batch_augmentations({"mixup": {}, "own_parts:Gain": {}, "random_crop": {"frames": 9}})
+    chosen = batch_augmentations({"mixup": {}, "own_augmentations:Gain": {}, "random_crop": {"frames": 9}})
     steps = compose(chosen).steps
     assert [type(step).__name__ for step in steps] == ["RandomCrop", "Gain", "Mixup"]
 
 
 def test_the_strength_of_an_own_part_is_set_and_gridded(example):
-    key = "batch_augmentation.own_parts:Gain.spread"
-    (row,) = load_study(example, overrides=[f"{key}=0.7"]).rows
-    assert row.config.batch_augmentation["own_parts:Gain"].spread == 0.7
-    grid = example.parent / "grid.yaml"
-    grid.write_text(f"study: g\ngrid: {{'{key}': [0.1, 0.2]}}\n", encoding="utf-8")
-    rows = load_study(grid).rows
-    assert [row.name for row in rows] == ["spread=0.1", "spread=0.2"]
-    assert [row.config.batch_augmentation["own_parts:Gain"].spread for row in rows] == [0.1, 0.2]
+    rows = load_study(example).rows
+    assert [row.name for row in rows] == ["spread=0.1", "spread=0.3"]
+    assert [row.config.batch_augmentation["own_augmentations:Gain"].spread for row in rows] == [0.1, 0.3]
+    row, _ = load_study(example, overrides=["waveform_augmentation.own_augmentations:Roll.seconds=0.7"]).rows
+    assert row.config.waveform_augmentation["own_augmentations:Roll"].seconds == 0.7
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_part_of_ones_own_is_one_word_of_a_key(key, words):
 
 
 def test_parts_are_named_by_an_entry_point(example, monkeypatch):
-    point = EntryPoint("tiny", "own_parts:TINY", "asc_study.architectures")
+    point = EntryPoint("tiny", "own_architecture:OWN", "asc_study.architectures")
     monkeypatch.setattr(plugins, "_installed", lambda group: {"tiny": point} if "architectures" in group else {})
     assert resolve({"architecture": "tiny"}).model.dropout == 0.2
     with pytest.raises(InputError, match="unknown architecture 'tiy': did you mean 'tiny'"):
@@ -165,11 +166,19 @@ def test_a_part_that_does_not_fit_is_one_line(name, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
-def test_the_example_of_the_readme_runs(example, simulated):
-    from asc_study.study.launch import identify
-    from asc_study.study.run_study import run_study
-
-    settings = ["features.hop_length=512", "features.n_mels=16", "training.epochs=1", "training.threads=2"]
-    (outcome,) = run_study(load_study(example, overrides=settings), identify(simulated))
-    assert outcome.status == "done", outcome.reason
+def test_an_installed_package_announces_its_parts(isolated, tmp_path):
+    """A wheel's metadata as pip unpacks it; found by another process, and by its name alone."""
+    site = tmp_path / "site"
+    write_study(site, 0.4)
+    metadata = site / "strangers_parts-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers-parts\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[asc_study.batch_augmentations]\nstrangers-gain = gain:Gain\n")
+    code = "from asc_study.augmentation import AUGMENTATIONS, batch_augmentations; "
+    code += "print(list(AUGMENTATIONS.known()), batch_augmentations({'strangers-gain': {}})['strangers-gain'].spread)"
+    path = os.pathsep.join([str(site), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    names = ["spec_augment", "channel_confusion", "random_crop", "mixup", "strangers-gain"]
+    assert done.stdout == f"{names} 0.4\n", done.stderr
