@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from asc_study.base.errors import InputError, shown
-from asc_study.base.schema import did_you_mean
 
 #: Kind, as a study file's key names it -> the entry-point group in which other packages announce theirs.
 ENTRY_POINT_GROUPS: Final[Mapping[str, str]] = {
@@ -80,6 +79,8 @@ class Parts(Mapping[str, PartT], Generic[PartT]):
             return self._load(installed[name])
         if ":" in name:
             return self._load(EntryPoint(name, name, ENTRY_POINT_GROUPS[self._kind]))
+        from asc_study.base.schema import did_you_mean  # which needs more than a deployed system has
+
         module, _, attribute = name.rpartition(".")
         remedy = did_you_mean(name, [*self._builtin, *installed])
         if module:
@@ -131,7 +132,7 @@ def _import(kind: str, point: EntryPoint) -> Any:
         importlib.invalidate_caches()
     folder = _BESIDE.get()
     if folder is not None and point.name == point.value:
-        _put_first(kind, point, folder)
+        put_first(kind, point.value, folder)
     try:
         return point.load()
     except Exception as error:  # no such module or name, or whatever that module's own code raises
@@ -142,28 +143,38 @@ def _import(kind: str, point: EntryPoint) -> Any:
         ) from None
 
 
-def _put_first(kind: str, point: EntryPoint, folder: Path) -> None:
-    """Search a folder before all others if it has the module of a part.
+def put_first(kind: str, name: str, folder: Path) -> None:
+    """Search a folder before all others, from now on, if it has the module of a part of one's own.
 
     Only then, because any module that lies in it would hide an installed one of its name from the whole program.
+
+    Parameters
+    ----------
+    kind
+        A key of `ENTRY_POINT_GROUPS`.
+    name
+        ``module:object``; names of another form mean no module.
+    folder
+        That of the study file.
 
     Raises
     ------
     InputError
         If the name stands for a module of another place in this process already.
     """
-    name = point.value.partition(":")[0].partition(".")[0]
+    module, colon, _ = name.partition(":")
+    module = module.partition(".")[0]
     importlib.invalidate_caches()
-    beside = PathFinder.find_spec(name, [str(folder.absolute())])
+    beside = PathFinder.find_spec(module, [str(folder.absolute())]) if colon and module else None
     if beside is None:
         return
-    loaded = getattr(sys.modules.get(name), "__spec__", None)
+    loaded = getattr(sys.modules.get(module), "__spec__", None)
     if loaded is None:
         sys.path.insert(0, str(folder.absolute()))
     elif _place(loaded) != _place(beside):
         raise InputError(
-            f"{kind} {point.value!r} is in {_place(beside)}, but this process has already imported another module "
-            f"{name!r}, {_place(loaded)}: rename one of them, or start anew"
+            f"{kind} {name!r} is in {_place(beside)}, but this process has already imported another module {module!r}, "
+            f"{_place(loaded)}: rename one of them, or start anew"
         )
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from asc_study.testing.architectures import check_architecture
     from asc_study.testing.batch_augmentations import check_batch_augmentation
     from asc_study.testing.data_formats import check_data_format
+    from asc_study.testing.fusion import check_fusion
     from asc_study.testing.waveform_augmentations import check_waveform_augmentation
     from asc_study.testing.worker_backends import check_worker_backend
 
@@ -17,6 +18,7 @@ __all__ = [
     "check_architecture",
     "check_batch_augmentation",
     "check_data_format",
+    "check_fusion",
     "check_waveform_augmentation",
     "check_worker_backend",
 ]
@@ -26,6 +28,7 @@ _HOMES: Final = {
     "check_architecture": "architectures",
     "check_batch_augmentation": "batch_augmentations",
     "check_data_format": "data_formats",
+    "check_fusion": "fusion",
     "check_waveform_augmentation": "waveform_augmentations",
     "check_worker_backend": "worker_backends",
 }

@@ -13,6 +13,7 @@ import pytest
 from asc_study.augmentation import batch_augmentations, compose
 from asc_study.base import plugins
 from asc_study.base.errors import InputError
+from asc_study.ensemble.fuse import find_fusion
 from asc_study.settings.identity import run_identity
 from asc_study.settings.run_config import resolve
 from asc_study.settings.study_file import load_study, split_key
@@ -76,6 +77,17 @@ def test_a_part_beside_the_file_comes_before_an_installed_module(isolated, tmp_p
     write_study(site, 0.3)
     monkeypatch.syspath_prepend(site)
     assert default_of(write_study(tmp_path / "elsewhere", 0.2)) == 0.2
+
+
+def test_a_fusion_rule_is_looked_for_beside_the_study_file_too(tmp_path):
+    study = write_study(tmp_path / "elsewhere", 0.2)
+    rule = "from asc_study.ensemble.rules.average import Average\n\nclass Mean(Average):\n    pass\n"
+    (study.parent / "fusing.py").write_text(rule, encoding="utf-8")
+    with study.open("a", encoding="utf-8") as file:
+        file.write("grid: {training.epochs: [1, 2]}\n")
+        file.write("ensembles: [{name: e, fine: [epochs=1, epochs=2], fusion: 'fusing:Mean'}]\n")
+    load_study(study)
+    assert find_fusion("fusing:Mean").name == "fusing:Mean"
 
 
 def test_a_name_does_not_stand_for_two_modules_in_one_process(tmp_path):
