@@ -11,6 +11,7 @@ inherit (`asc_study.workers.pool`), so in all of them the name means the same fi
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ ENTRY_POINT_GROUPS: Final[Mapping[str, str]] = {
     "fusion_rule": "asc_study.fusion_rules",
     "data_format": "asc_study.data_formats",
 }
+
+#: The name of a part of one's own. The object has no dots: in a key, what follows one is a setting of the part.
+_OWN: Final = re.compile(r"(?P<module>[A-Za-z_]\w*)(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 PartT = TypeVar("PartT")
 
@@ -77,14 +81,17 @@ class Parts(Mapping[str, PartT], Generic[PartT]):
         installed = _installed(ENTRY_POINT_GROUPS[self._kind])
         if name in installed:
             return self._load(installed[name])
-        if ":" in name:
+        if _OWN.fullmatch(name):
             return self._load(EntryPoint(name, name, ENTRY_POINT_GROUPS[self._kind]))
         from asc_study.base.schema import did_you_mean  # which needs more than a deployed system has
 
         module, _, attribute = name.rpartition(".")
-        remedy = did_you_mean(name, [*self._builtin, *installed])
-        if module:
+        if ":" in name:
+            remedy = "a part of one's own is named module:object, two names that Python can import"
+        elif module:
             remedy = f"a part of one's own is named module:object, so write {shown(f'{module}:{attribute}')}"
+        else:
+            remedy = did_you_mean(name, [*self._builtin, *installed])
         raise InputError(f"unknown {self._kind} {shown(name)}: {remedy}")
 
     def known(self) -> dict[str, PartT]:
@@ -126,21 +133,25 @@ def _installed(group: str) -> dict[str, EntryPoint]:
 
 
 def _import(kind: str, point: EntryPoint) -> Any:
-    here = os.getcwd()
-    if here not in sys.path:  # a console script, unlike python -m, does not search it
-        sys.path.append(here)
-        importlib.invalidate_caches()
-    folder = _BESIDE.get()
-    if folder is not None and point.name == point.value:
-        put_first(kind, point.value, folder)
+    if point.name == point.value:  # one's own
+        _search_working_directory()
+        if (folder := _BESIDE.get()) is not None:
+            put_first(kind, point.value, folder)
     try:
         return point.load()
-    except Exception as error:  # no such module or name, or whatever that module's own code raises
+    except (Exception, SystemExit) as error:  # no such module or name, or whatever that module's own code raises
         reason = " ".join(str(error).split())
         raise InputError(
             f"{kind} {point.value!r} cannot be imported ({type(error).__name__}: {reason}): write module:object, and "
             "keep the module beside the study file or in the working directory, or install it"
         ) from None
+
+
+def _search_working_directory() -> None:
+    here = os.getcwd()
+    if here not in sys.path:  # a console script, unlike python -m, does not search it
+        sys.path.append(here)
+        importlib.invalidate_caches()
 
 
 def put_first(kind: str, name: str, folder: Path) -> None:
@@ -162,10 +173,12 @@ def put_first(kind: str, name: str, folder: Path) -> None:
     InputError
         If the name stands for a module of another place in this process already.
     """
-    module, colon, _ = name.partition(":")
-    module = module.partition(".")[0]
+    named = _OWN.fullmatch(name)
+    if named is None:
+        return
+    module = named["module"]
     importlib.invalidate_caches()
-    beside = PathFinder.find_spec(module, [str(folder.absolute())]) if colon and module else None
+    beside = PathFinder.find_spec(module, [str(folder.absolute())])
     if beside is None:
         return
     loaded = getattr(sys.modules.get(module), "__spec__", None)

@@ -121,6 +121,10 @@ def test_worker_processes_know_the_parts(tmp_path):
     [
         ("gain.Gain", "unknown batch_augmentation 'gain.Gain': a part .* is named module:object, .* write 'gain:Gain'"),
         ("gain", "unknown batch_augmentation 'gain': known: channel_confusion, mixup"),
+        ("mixap", "unknown batch_augmentation 'mixap': did you mean 'mixup'?"),
+        ("gain:", "unknown batch_augmentation 'gain:': .* is named module:object, two names that Python can import"),
+        ("gain:Gain.inner", "unknown batch_augmentation 'gain:Gain.inner': .* is named module:object"),
+        ("../gain:Gain", "unknown batch_augmentation '../gain:Gain': .* is named module:object"),
     ],
 )
 def test_a_part_is_named_in_one_way(name, message):
@@ -156,11 +160,19 @@ def test_a_part_of_ones_own_is_one_word_of_a_key(key, words):
 
 
 def test_parts_are_named_by_an_entry_point(example, monkeypatch):
+    monkeypatch.syspath_prepend(example.parent)
     point = EntryPoint("tiny", "own_architecture:OWN", "asc_study.architectures")
     monkeypatch.setattr(plugins, "_installed", lambda group: {"tiny": point} if "architectures" in group else {})
     assert resolve({"architecture": "tiny"}).model.dropout == 0.2
     with pytest.raises(InputError, match="unknown architecture 'tiy': did you mean 'tiny'"):
         resolve({"architecture": "tiy"})
+
+
+def test_a_module_that_ends_the_program_is_one_line(tmp_path):
+    study = write_study(tmp_path / "elsewhere", 0.2)
+    (study.parent / "gain.py").write_text("import sys\nsys.exit('bye')\n", encoding="utf-8")
+    with pytest.raises(InputError, match="'gain:Gain' cannot be imported .SystemExit: bye"):
+        load_study(study)
 
 
 @pytest.mark.parametrize(
