@@ -4,10 +4,10 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -31,15 +31,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Run the test in an empty folder with a cache and a store of its own."""
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Run the test in an empty folder with a cache and a store of its own; forget the modules that it writes."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setenv("ASC_STUDY_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
-    return folder
+    yield folder
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
@@ -79,43 +83,6 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("simulated") / "sim"
     simulate(root, clips_per_scene=3, seconds=1.0, seed=1)
     return root
-
-
-@pytest.fixture(scope="session")
-def to_tflite() -> Callable[..., bytes]:
-    """Convert a Keras model to TFLite; with ``quantised``, to dynamic range. Needs the TensorFlow backend."""
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    def convert(model: Any, *, quantised: bool) -> bytes:
-        signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
-        traced = tf.function(lambda features: model(features, training=False)).get_concrete_function(signature)
-        # Frozen first: the converter else goes through a SavedModel, which takes ten times as long.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(traced)])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT] if quantised else []
-        return bytes(converter.convert())
-
-    return convert
-
-
-@pytest.fixture(scope="session")
-def run_tflite() -> Callable[..., Any]:
-    """Compute the output of a TFLite model."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        from tensorflow import lite
-
-        Interpreter = lite.Interpreter
-
-    def run(model: bytes, features: Any) -> Any:
-        interpreter = Interpreter(model_content=model)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], features)
-        interpreter.invoke()
-        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import asc_study
+import asc_study.testing
 from asc_study.augmentation import AUGMENTATIONS, WAVEFORM_AUGMENTATIONS
 from asc_study.base.metric_table import METRICS
 from asc_study.base.plugins import ENTRY_POINT_GROUPS
@@ -226,6 +227,10 @@ def test_every_artifact_stands_there() -> None:
 
 def test_every_group_of_entry_points_stands_there() -> None:
     assert set(SECTIONS["Entry points"]) == set(ENTRY_POINT_GROUPS.values())
+
+
+def test_every_contract_suite_stands_there() -> None:
+    assert set(SECTIONS["Contract suites"]) == set(asc_study.testing.__all__)
 
 
 def test_a_missing_row_is_noticed() -> None:

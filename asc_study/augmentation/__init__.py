@@ -6,25 +6,14 @@ A new augmentation is one file in ``batch/`` or ``waveform/``, whose package hol
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from asc_study.augmentation.batch import BatchAugmentation, FloatArray
-from asc_study.augmentation.batch.channel_confusion import ChannelConfusion
-from asc_study.augmentation.batch.mixup import Mixup
-from asc_study.augmentation.batch.random_crop import RandomCrop
-from asc_study.augmentation.batch.spec_augment import SpecAugment
 from asc_study.augmentation.waveform import WaveformAugmentation
-from asc_study.augmentation.waveform.mix import Mix
-from asc_study.augmentation.waveform.noise import Noise
-from asc_study.augmentation.waveform.pitch_shift import PitchShift
-from asc_study.augmentation.waveform.reverb_drc import ReverbDRC
-from asc_study.augmentation.waveform.spectrum_correction import SpectrumCorrection
-from asc_study.augmentation.waveform.speed_change import SpeedChange
 from asc_study.base.errors import InputError
-from asc_study.base.plugins import find
+from asc_study.base.plugins import Parts
 from asc_study.base.schema import Strict, label, validate
 
 Part = TypeVar("Part", bound=Strict)
@@ -33,26 +22,37 @@ Part = TypeVar("Part", bound=Strict)
 #: application whatever the order in a study file: masks on the whole clip, the channel swap, the crop, mixup (the
 #: authors' order for Task 1a). A new one gets its line where it is to be applied. Those that are not built in follow,
 #: in the order of their names, right before mixup.
-AUGMENTATIONS: Final[Mapping[str, type[BatchAugmentation]]] = MappingProxyType(
+AUGMENTATIONS: Final = Parts[type[BatchAugmentation]](
+    "batch_augmentation",
+    BatchAugmentation,
     {
-        "spec_augment": SpecAugment,
-        "channel_confusion": ChannelConfusion,
-        "random_crop": RandomCrop,
-        "mixup": Mixup,
-    }
+        "spec_augment": "asc_study.augmentation.batch.spec_augment:SpecAugment",
+        "channel_confusion": "asc_study.augmentation.batch.channel_confusion:ChannelConfusion",
+        "random_crop": "asc_study.augmentation.batch.random_crop:RandomCrop",
+        "mixup": "asc_study.augmentation.batch.mixup:Mixup",
+    },
+    subclasses=True,
 )
 
 #: Name -> waveform augmentation: a model whose fields are its settings and whose call makes one copy of a clip.
-WAVEFORM_AUGMENTATIONS: Final[Mapping[str, type[WaveformAugmentation]]] = MappingProxyType(
+WAVEFORM_AUGMENTATIONS: Final = Parts[type[WaveformAugmentation]](
+    "waveform_augmentation",
+    WaveformAugmentation,
     {
-        "pitch_shift": PitchShift,
-        "speed_change": SpeedChange,
-        "noise": Noise,
-        "mix": Mix,
-        "spectrum_correction": SpectrumCorrection,
-        "reverb_drc": ReverbDRC,
-    }
+        "pitch_shift": "asc_study.augmentation.waveform.pitch_shift:PitchShift",
+        "speed_change": "asc_study.augmentation.waveform.speed_change:SpeedChange",
+        "noise": "asc_study.augmentation.waveform.noise:Noise",
+        "mix": "asc_study.augmentation.waveform.mix:Mix",
+        "spectrum_correction": "asc_study.augmentation.waveform.spectrum_correction:SpectrumCorrection",
+        "reverb_drc": "asc_study.augmentation.waveform.reverb_drc:ReverbDRC",
+    },
+    subclasses=True,
 )
+
+
+#: Samples that are augmented together where no augmentation needs more: their clips stay in the processor's cache from
+#: the first step to the last, which a whole batch would not. Part of what the random values of a batch mean.
+_SAMPLES_AT_A_TIME: Final = 2
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,14 @@ class Pipeline:
         """Clips that have to be passed in for each sample that comes out."""
         return math.prod(step.clips_per_sample for step in self.steps)
 
+    def samples_at_a_time(self, batch_size: int) -> int:
+        """How many samples of a batch one call makes; the last call of a batch makes what is left."""
+        return batch_size if any(step.needs_whole_batch for step in self.steps) else min(_SAMPLES_AT_A_TIME, batch_size)
+
     def __call__(
         self, features: FloatArray, one_hot: FloatArray, rng: np.random.Generator
     ) -> tuple[FloatArray, FloatArray]:
-        """Augment one batch, under the contract of `asc_study.augmentation.batch`."""
+        """Augment the clips of some samples, or of a batch, under the contract of `asc_study.augmentation.batch`."""
         for step in self.steps:
             features, one_hot = step(features, one_hot, rng)
         return features, one_hot
@@ -125,13 +129,9 @@ def _read(
 
 def batch_settings(name: str) -> type[BatchAugmentation]:
     """The batch augmentation of that name; raises `InputError` if there is none."""
-    found: type[BatchAugmentation] = find("batch_augmentation", name, AUGMENTATIONS, BatchAugmentation)
-    return found
+    return AUGMENTATIONS.find(name)
 
 
 def waveform_settings(name: str) -> type[WaveformAugmentation]:
     """The waveform augmentation of that name; raises `InputError` if there is none."""
-    found: type[WaveformAugmentation] = find(
-        "waveform_augmentation", name, WAVEFORM_AUGMENTATIONS, WaveformAugmentation
-    )
-    return found
+    return WAVEFORM_AUGMENTATIONS.find(name)

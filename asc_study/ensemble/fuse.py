@@ -4,25 +4,24 @@ The paper's ensembles are plain averages (section 5.3) and, for Task 1b, logisti
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from asc_study.base.errors import InputError, shown
+from asc_study.base.plugins import Parts
 from asc_study.ensemble.rules import FusionRule
-from asc_study.ensemble.rules.average import Average
-from asc_study.ensemble.rules.logistic import Logistic
-from asc_study.ensemble.rules.product import Product
-from asc_study.ensemble.rules.weighted import Weighted
-
-_BUILT_IN: Final[tuple[type[FusionRule], ...]] = (
-    Average,
-    Weighted,
-    Product,
-    Logistic,
-)
 
 #: Name of a rule, as users write it -> the rule.
-FUSIONS: Final[Mapping[str, type[FusionRule]]] = MappingProxyType({rule.name: rule for rule in _BUILT_IN})
+FUSIONS: Final = Parts[type[FusionRule]](
+    "fusion_rule",
+    FusionRule,
+    {
+        "average": "asc_study.ensemble.rules.average:Average",
+        "weighted": "asc_study.ensemble.rules.weighted:Weighted",
+        "product": "asc_study.ensemble.rules.product:Product",
+        "logistic": "asc_study.ensemble.rules.logistic:Logistic",
+    },
+    subclasses=True,
+)
 
 
 def find_fusion(name: str) -> type[FusionRule]:
@@ -33,12 +32,7 @@ def find_fusion(name: str) -> type[FusionRule]:
     InputError
         If there is none, or it cannot be imported.
     """
-    if name in FUSIONS:
-        return FUSIONS[name]
-    from asc_study.base.plugins import find  # which needs more than a deployed system has
-
-    found: type[FusionRule] = find("fusion_rule", name, FUSIONS, FusionRule)
-    return found
+    return FUSIONS.find(name)
 
 
 def fusion_settings(name: str) -> dict[str, str]:

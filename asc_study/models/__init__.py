@@ -1,16 +1,14 @@
 """The registry of architectures. Importing it does not import Keras; building a model does."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
 from asc_study.base.errors import InputError
-from asc_study.base.plugins import find
+from asc_study.base.plugins import Parts
 from asc_study.base.schema import validate
-from asc_study.models import fcnn, fsfcnn, mobnet, resnet
 
 if TYPE_CHECKING:
     import keras
@@ -32,24 +30,25 @@ class Architecture:
     stem_filters: int = 0
 
 
-#: Name -> architecture. A new one is one file and one line here.
-ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
+#: Name -> architecture. A new one is one file, which ends in its `Architecture`, and one line here.
+ARCHITECTURES: Final = Parts[Architecture](
+    "architecture",
+    Architecture,
     {
-        "fcnn": Architecture(fcnn.build, fcnn.FcnnOptions, (15, 15), 144),
-        "fsfcnn": Architecture(fsfcnn.build, fsfcnn.FsfcnnOptions, (1, 1), 48),
-        "fsfcnn_s": Architecture(fsfcnn.build_split, fsfcnn.FsfcnnOptions, (2, 1), 48),
-        "resnet": Architecture(resnet.build, resnet.ResnetOptions, (2, 1), 24),
-        "resnet_d": Architecture(resnet.build_d, resnet.ResnetOptions, (2, 1), 48),
-        "small_fcnn": Architecture(fcnn.build_small, fcnn.SmallFcnnOptions, (15, 15), 48),
-        "mobnet": Architecture(mobnet.build, mobnet.MobnetOptions, (2, 1), 32),
-    }
+        "fcnn": "asc_study.models.fcnn:FCNN",
+        "fsfcnn": "asc_study.models.fsfcnn:FSFCNN",
+        "fsfcnn_s": "asc_study.models.fsfcnn:FSFCNN_S",
+        "resnet": "asc_study.models.resnet:RESNET",
+        "resnet_d": "asc_study.models.resnet:RESNET_D",
+        "small_fcnn": "asc_study.models.fcnn:SMALL_FCNN",
+        "mobnet": "asc_study.models.mobnet:MOBNET",
+    },
 )
 
 
 def find_architecture(name: str) -> Architecture:
     """The architecture of that name, built in or not; raises `InputError` if there is none."""
-    found: Architecture = find("architecture", name, ARCHITECTURES, Architecture)
-    return found
+    return ARCHITECTURES.find(name)
 
 
 def build_model(
@@ -62,7 +61,7 @@ def build_model(
     Parameters
     ----------
     architecture
-        A name in `ARCHITECTURES`, an installed one, or a dotted path.
+        A name in `ARCHITECTURES`, an installed one, or ``module:object``.
     input_shape
         Frequency bands, frames, channels. With None for the frames, crops train it and whole clips evaluate it.
     num_classes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, field_validator
 
+from asc_study.models import Architecture
 from asc_study.models.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -166,3 +167,7 @@ def classify(x: Any, num_classes: int, options: FcnnOptions) -> Any:
     x = layers.ReLU()(layers.BatchNormalization(center=False, scale=False, momentum=options.batch_norm_momentum)(x))
     x = layers.BatchNormalization(center=False, scale=False, momentum=options.batch_norm_momentum)(x)
     return pooled_probabilities(x, attention=options.attention)
+
+
+FCNN: Final = Architecture(build, FcnnOptions, smallest_input=(15, 15), stem_filters=144)
+SMALL_FCNN: Final = Architecture(build_small, SmallFcnnOptions, smallest_input=(15, 15), stem_filters=48)

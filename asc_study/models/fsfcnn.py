@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
+from asc_study.models import Architecture
 from asc_study.models.fcnn import FcnnOptions, Layout, Stage, build_layout, classify, convolutions
 
 if TYPE_CHECKING:
@@ -59,3 +60,7 @@ def build_split(input_shape: tuple[int, int | None, int], num_classes: int, opti
     x = layers.Conv2D(options.filters(_JOINED_FILTERS), 1, use_bias=False, kernel_initializer="he_normal")(x)
     x = layers.ReLU()(layers.BatchNormalization(momentum=options.batch_norm_momentum)(x))
     return keras.Model(inputs, classify(x, num_classes, options), name="fsfcnn_s")
+
+
+FSFCNN: Final = Architecture(build, FsfcnnOptions, smallest_input=(1, 1), stem_filters=48)
+FSFCNN_S: Final = Architecture(build_split, FsfcnnOptions, smallest_input=(2, 1), stem_filters=48)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
+from asc_study.models import Architecture
 from asc_study.models.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -71,3 +72,6 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: M
     x = convolve_joined(layers.ReLU()(normalise(x, learned=False)), options.filters(_JOINED))
     x = convolve_joined(normalise(layers.Dropout(options.dropout)(x), learned=False), num_classes)
     return keras.Model(inputs, pooled_probabilities(normalise(x, learned=False)), name="mobnet")
+
+
+MOBNET: Final = Architecture(build, MobnetOptions, smallest_input=(2, 1), stem_filters=32)

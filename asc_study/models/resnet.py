@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
+from asc_study.models import Architecture
 from asc_study.models.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -85,3 +86,7 @@ def build(
 
 #: The Resnet-d: twice the filters of the Resnet (section 2.2), 12,966,444 trainable parameters.
 build_d: Final = partial(build, stem_filters=48, name="resnet_d")
+
+
+RESNET: Final = Architecture(build, ResnetOptions, smallest_input=(2, 1), stem_filters=24)
+RESNET_D: Final = Architecture(build_d, ResnetOptions, smallest_input=(2, 1), stem_filters=48)

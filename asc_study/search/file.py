@@ -77,7 +77,7 @@ class SearchFile(Strict):
 
 @dataclass(frozen=True)
 class Search:
-    """A search file, checked; ``source`` is its text, ``overrides`` the settings given on the command line."""
+    """A search file, checked: its text, ``source``, its ``folder``, and the command line's settings, ``overrides``."""
 
     name: str
     description: str
@@ -95,6 +95,7 @@ class Search:
     final_seeds: tuple[int, ...]
     figures: str
     source: str
+    folder: Path
 
     @property
     def holds_out(self) -> bool:
@@ -117,7 +118,7 @@ class Search:
 
     def config(self, point: Mapping[str, Any], *, full: bool = False, where: str = "") -> RunConfig:
         """The resolved settings of a point, at the fidelity of trials or at full fidelity; no device is held out."""
-        return resolve(self.settings(point, full=full), where=where)
+        return resolve(self.settings(point, full=full), where=where, folder=self.folder)
 
     def folds(self, config: RunConfig) -> dict[str, RunConfig]:
         """What a trial trains: the name of each training and its settings."""
@@ -220,6 +221,7 @@ def load_search(
         final_seeds=tuple(file.final.seeds),
         figures=file.figures,
         source=read.text,
+        folder=path.parent.absolute(),
     )
     if search.sampler.name == "grid":
         grid_size(space, where=where)
@@ -267,7 +269,7 @@ def _check_settings(search: Search, where: str) -> None:
             raise InputError(f"{where}: `space.{name}` is never drawn: its `when` asks for what cannot be at once")
     for point, config in corners:
         for fold in search.folds(config).values():
-            resolve(fold.model_dump(), where=f"{where}: {name_point(point)}")
+            resolve(fold.model_dump(), where=f"{where}: {name_point(point)}", folder=search.folder)
     least = getattr(search.pruner, "min_resource", 1)
     if least > search.epochs():
         raise InputError(

@@ -8,7 +8,7 @@ are not in it either: they are the execution fingerprint (`asc_study.base.proven
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -54,10 +54,15 @@ def signature(identity: Mapping[str, Any], seed: int | None = None) -> str:
 
 def code_of_parts(config: RunConfig) -> dict[str, str]:
     """``kind name`` -> digest of the code of each part that a run uses, built in or not."""
-    used = [("architecture", config.architecture)]
-    used += [("waveform_augmentation", name) for name in config.waveform_augmentation]
-    used += [("batch_augmentation", name) for name in config.batch_augmentation]
-    return {f"{kind} {name}": _code(kind, name) for kind, name in sorted(used)}
+    built_by = find_architecture(config.architecture)
+    return {
+        f"architecture {config.architecture}": _code(built_by.build, built_by.options_model),
+        **{f"batch_augmentation {name}": _code(batch_settings(name)) for name in sorted(config.batch_augmentation)},
+        **{
+            f"waveform_augmentation {name}": _code(waveform_settings(name))
+            for name in sorted(config.waveform_augmentation)
+        },
+    }
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -74,11 +79,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 @lru_cache
-def _code(kind: str, name: str) -> str:
-    if kind == "architecture":
-        found = find_architecture(name)
-        return source_digest(found.build, found.options_model)
-    return source_digest(waveform_settings(name) if kind == "waveform_augmentation" else batch_settings(name))
+def _code(*objects: Hashable) -> str:
+    return source_digest(*objects)
 
 
 def _normal(value: Any) -> Any:

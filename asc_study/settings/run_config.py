@@ -7,6 +7,7 @@ plain again (``model_dump``) where they are written to a file or a store. `ident
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, SerializeAsAny, model_validator
@@ -15,6 +16,7 @@ from asc_study.augmentation import batch_augmentations, waveform_augmentations
 from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.augmentation.waveform import WaveformAugmentation
 from asc_study.base.errors import InputError
+from asc_study.base.plugins import looking_beside
 from asc_study.base.schema import Strict, did_you_mean, label, validate
 from asc_study.base.taxonomy import CLASSES, DEVICES
 from asc_study.models import find_architecture
@@ -160,7 +162,7 @@ class RunConfig(_Plain):
         }
 
 
-def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
+def resolve(raw: Mapping[str, Any], *, where: str = "", folder: Path | None = None) -> RunConfig:
     """Validate a plain mapping and write out every default, the options of the architecture and augmentations included.
 
     Parameters
@@ -169,12 +171,19 @@ def resolve(raw: Mapping[str, Any], *, where: str = "") -> RunConfig:
         Nested settings, as a study file gives them after a row was merged into the base.
     where
         What to call it in an error, for example ``row 'fcnn-mixup'``.
+    folder
+        That of the study file, in which parts of one's own are looked for first.
 
     Raises
     ------
     InputError
         One line: the first broken rule, the value received, what to do.
     """
+    with looking_beside(folder):
+        return _resolve(raw, where)
+
+
+def _resolve(raw: Mapping[str, Any], where: str) -> RunConfig:
     written = validate(_Written, dict(raw), where=where)
     try:
         architecture = find_architecture(written.architecture)

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from asc_study.base.errors import InputError, shown
 from asc_study.base.files import read_input_text
+from asc_study.base.plugins import put_first
 from asc_study.base.schema import Strict, did_you_mean, label, require_row_name, validate
 from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
 from asc_study.settings.run_config import RunConfig, canonical_json, resolve
@@ -134,10 +135,12 @@ def load_study(
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
-        rows.append(Row(name, resolve(merged, where=f"{path}: row {shown(name)}")))
+        rows.append(Row(name, resolve(merged, where=f"{path}: row {shown(name)}", folder=path.parent)))
     _check_rows(rows, path)
     published = _read_published(path.parent, study.published) if study.published else ""
     ensembles = read_ensembles(study.ensembles, {row.name: row.config.task for row in rows}, where=str(path))
+    for ensemble in ensembles:
+        put_first("fusion_rule", ensemble.fusion, path.parent)  # it is imported when the ensemble is made
     return Study(
         study.study,
         study.description,

@@ -16,6 +16,7 @@ from asc_study.data.clips import CLIP_COLUMNS, require_audio
 from asc_study.data.formats import DataFormat
 from asc_study.data.layout import read_dataset
 from asc_study.simulation.write_tau import write_lists
+from asc_study.testing.rules import require
 
 _SECONDS = 0.05
 
@@ -33,7 +34,7 @@ def check_data_format(data_format: DataFormat) -> None:
     AssertionError
         At the first rule that it breaks: the rule, what it has, what to do.
     """
-    _require(isinstance(data_format, DataFormat), f"a data format must be a DataFormat, got {data_format!r:.80}")
+    require(isinstance(data_format, DataFormat), f"a data format must be a DataFormat, got {data_format!r:.80}")
     _check_words(data_format)
     _check_classes(data_format)
     _check_archives(data_format)
@@ -79,13 +80,13 @@ def write_example(data_format: DataFormat, root: Path) -> list[dict[str, str]]:
 
 def _check_words(data_format: DataFormat) -> None:
     name = data_format.name
-    _require(
+    require(
         re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) is not None,
         f"`name` must be lower case letters and digits joined by -, got {name!r}: `data download` takes it",
     )
     for attribute in ("title", "licence", "citation"):
         text = getattr(data_format, attribute)
-        _require(
+        require(
             isinstance(text, str) and text.strip() == text != "" and text.isprintable(),
             f"`{attribute}` must be one line of text, got {text!r}: say it",
         )
@@ -97,37 +98,37 @@ def _check_words(data_format: DataFormat) -> None:
         raise AssertionError("a data format must be frozen: derive no class from DataFormat")
     for attribute in ("sample_rate", "channels"):
         value = getattr(data_format, attribute)
-        _require(type(value) is int and value > 0, f"`{attribute}` must be a whole number above 0, got {value!r}")
+        require(type(value) is int and value > 0, f"`{attribute}` must be a whole number above 0, got {value!r}")
     seconds = data_format.clip_seconds
-    _require(0 < seconds < float("inf"), f"`clip_seconds` must be above 0, got {seconds!r}")
+    require(0 < seconds < float("inf"), f"`clip_seconds` must be above 0, got {seconds!r}")
 
 
 def _check_classes(data_format: DataFormat) -> None:
     for attribute in ("tasks", "scenes", "devices"):
         values = getattr(data_format, attribute)
-        _require(
+        require(
             isinstance(values, tuple) and len(values) > 0 and len(set(values)) == len(values),
             f"`{attribute}` must be a tuple of different names, got {values!r}",
         )
     unknown = [task for task in data_format.tasks if task not in CLASSES]
-    _require(not unknown, f"`tasks` must be of {', '.join(CLASSES)}, got {', '.join(unknown)}")
-    _require(
+    require(not unknown, f"`tasks` must be of {', '.join(CLASSES)}, got {', '.join(unknown)}")
+    require(
         data_format.label in ("scene", "scene_group"),
         f"`label` must be scene or scene_group, got {data_format.label!r}",
     )
     without = [scene for scene in data_format.scenes if scene not in data_format.group_of_scene]
-    _require(not without, f"`group_of_scene` must have every scene, got none for {', '.join(without)}")
+    require(not without, f"`group_of_scene` must have every scene, got none for {', '.join(without)}")
     foreign = [label for label in data_format.labels if label not in CLASSES[data_format.task]]
-    _require(
+    require(
         not foreign, f"labels must be classes of the first of `tasks`, {data_format.task}, got {', '.join(foreign)}"
     )
-    _require(
+    require(
         data_format.reference_device in data_format.devices,
         f"`reference_device` must be one of `devices`, got {data_format.reference_device!r}",
     )
     for name, devices in data_format.device_subsets.items():
         strange = [device for device in devices if device not in data_format.devices]
-        _require(
+        require(
             len(devices) > 0 and not strange,
             f"a device subset must hold some of `devices` and no others, got {devices!r} for {name!r}",
         )
@@ -137,22 +138,20 @@ def _check_archives(data_format: DataFormat) -> None:
     archives = data_format.archives
     if archives is None:
         return
-    _require(
+    require(
         re.match(r"https?://", archives.url) is not None, f"`archives.url` must be a web address, got {archives.url!r}"
     )
     names = [archive.name for archive in archives.zips]
-    _require(
-        len(names) > 0 and len(set(names)) == len(names), f"`archives.zips` must be different files, got {names!r}"
-    )
+    require(len(names) > 0 and len(set(names)) == len(names), f"`archives.zips` must be different files, got {names!r}")
     for archive in archives.zips:
         plain = archive.name.endswith(".zip") and not re.search(r"[/\\]", archive.name)
-        _require(plain, f"an archive must be the name of a .zip, got {archive.name!r}")
-        _require(archive.size > 0, f"{archive.name} must have a size in bytes above 0, got {archive.size!r}")
-        _require(
+        require(plain, f"an archive must be the name of a .zip, got {archive.name!r}")
+        require(archive.size > 0, f"{archive.name} must have a size in bytes above 0, got {archive.size!r}")
+        require(
             re.fullmatch("[0-9a-f]{32}", archive.md5) is not None,
             f"{archive.name} must have an MD5 sum of 32 hexadecimal digits in lower case, got {archive.md5!r}",
         )
-    _require(archives.unpacked_size > 0, f"`archives.unpacked_size` must be above 0, got {archives.unpacked_size!r}")
+    require(archives.unpacked_size > 0, f"`archives.unpacked_size` must be above 0, got {archives.unpacked_size!r}")
 
 
 def _check_file_name(data_format: DataFormat) -> None:
@@ -160,12 +159,12 @@ def _check_file_name(data_format: DataFormat) -> None:
         name = clip["filename"]
         parts = {part: text for part, text in clip.items() if part not in ("filename", "split")}
         found = data_format.parse(name)
-        _require(
+        require(
             found == parts,
             f"a name must be taken apart into what it was made of, got {found!r} from {name!r}: `file_name` needs "
             "separators that no scene and no device holds",
         )
-        _require(data_format.path_of(parts) == name, f"the parts of {name!r} must make that name again")
+        require(data_format.path_of(parts) == name, f"the parts of {name!r} must make that name again")
 
 
 def _check_reading(data_format: DataFormat, root: Path) -> None:
@@ -176,7 +175,7 @@ def _check_reading(data_format: DataFormat, root: Path) -> None:
     except InputError as error:
         raise AssertionError(f"a data set that is written as the format says must be read, got: {error}") from error
     clips = dataset.clips
-    _require(tuple(clips.columns) == CLIP_COLUMNS, f"the clip table must have its columns, got {list(clips.columns)}")
+    require(tuple(clips.columns) == CLIP_COLUMNS, f"the clip table must have its columns, got {list(clips.columns)}")
     expected = {
         str(root / clip["filename"]): (
             *(clip[part] for part in ("scene", "city", "location", "device", "split")),
@@ -188,15 +187,15 @@ def _check_reading(data_format: DataFormat, root: Path) -> None:
     found = {path: tuple(row) for path, *row in table.itertuples(index=False)}
     for path in sorted({*found, *expected}):
         got, written_as = found.get(path), expected.get(path)
-        _require(got == written_as, f"the clip table must hold what was written, {written_as}, got {got} for {path}")
+        require(got == written_as, f"the clip table must hold what was written, {written_as}, got {got} for {path}")
     report = check(root, data_format=data_format)
-    _require(report.ok, f"`data check` must find nothing in a good data set, got:\n{report.render()}")
+    require(report.ok, f"`data check` must find nothing in a good data set, got:\n{report.render()}")
 
     victims = [root / written[0]["filename"], root / written[-1]["filename"]]
     victims[0].unlink()
     soundfile.write(victims[1], np.zeros((100, data_format.channels)), data_format.sample_rate * 2)
     rules = {problem.rule for problem in check(root, data_format=data_format).problems}
-    _require(
+    require(
         rules >= {"missing file", "sample rate"},
         f"`data check` must find a missing recording and one of another rate, got {sorted(rules)}",
     )
@@ -207,8 +206,3 @@ def _list_paths(data_format: DataFormat) -> Iterator[str]:
     yield from (lists.meta, *lists.of_split.values())
     if lists.names is not None:
         yield lists.names
-
-
-def _require(kept: bool, rule: str) -> None:
-    if not kept:
-        raise AssertionError(rule)

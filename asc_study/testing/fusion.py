@@ -13,6 +13,7 @@ from asc_study.ensemble.crossfit import cross_fit
 from asc_study.ensemble.fuse import read_rule
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.stack import Stack
+from asc_study.testing.rules import require
 
 #: How far what is written down, read back and applied may be from what was fitted.
 TOLERANCE = 1e-12
@@ -34,7 +35,7 @@ def check_fusion(rule: type[FusionRule]) -> None:
         At the first rule that it breaks: the rule, what it has, what to do.
     """
     good = isinstance(rule, type) and issubclass(rule, FusionRule)
-    _require(good, f"a fusion rule must be a subclass of FusionRule, got {rule!r:.80}")
+    require(good, f"a fusion rule must be a subclass of FusionRule, got {rule!r:.80}")
     sample = example_stack(3)
     fitted = rule.fit(sample)
     _check_fitted(rule, fitted, sample)
@@ -72,12 +73,12 @@ def example_stack(systems: int) -> Stack:
 
 
 def _check_fitted(rule: type[FusionRule], fitted: FusionRule, sample: Stack) -> None:
-    _require(isinstance(fitted, rule), f"`fit` must return an instance of its class, got {fitted!r:.80}")
-    _require(
+    require(isinstance(fitted, rule), f"`fit` must return an instance of its class, got {fitted!r:.80}")
+    require(
         fitted.systems == sample.names,
         f"`fit` must keep the systems of its sample in their order, {sample.names}, got {fitted.systems!r}",
     )
-    _require(is_dataclass(rule) and "__dataclass_fields__" in vars(rule), "a fusion rule must be a dataclass itself")
+    require(is_dataclass(rule) and "__dataclass_fields__" in vars(rule), "a fusion rule must be a dataclass itself")
     try:
         fitted.systems = fitted.systems  # type: ignore[misc]
     except FrozenInstanceError:
@@ -85,7 +86,7 @@ def _check_fitted(rule: type[FusionRule], fitted: FusionRule, sample: Stack) -> 
     else:
         raise AssertionError("a fusion rule must be frozen: write @dataclass(frozen=True)")
     again = rule.fit(sample)
-    _require(again == fitted, f"`fit` must give the same for the same clips, got {fitted!r:.80} and {again!r:.80}")
+    require(again == fitted, f"`fit` must give the same for the same clips, got {fitted!r:.80} and {again!r:.80}")
     try:
         json.dumps(dict(fitted.learned), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -95,25 +96,25 @@ def _check_fitted(rule: type[FusionRule], fitted: FusionRule, sample: Stack) -> 
 def _check_output(fitted: FusionRule, sample: Stack, which: str) -> None:
     given = sample.probabilities.copy()
     output = fitted.combine(sample)
-    _require(np.array_equal(given, sample.probabilities), f"`apply` must leave the outputs {which} as they are")
+    require(np.array_equal(given, sample.probabilities), f"`apply` must leave the outputs {which} as they are")
     expected = sample.probabilities.shape[1:]
-    _require(
+    require(
         isinstance(output, np.ndarray) and output.shape == expected,
         f"the output {which} must be an array (clips, classes) = {expected}, got {np.shape(output)}",
     )
-    _require(bool(np.isfinite(output).all()), f"the output {which} must be finite, also where systems contradict")
-    _require(bool((output >= 0).all()), f"the output {which} must be at least 0, got {output.min():g}")
+    require(bool(np.isfinite(output).all()), f"the output {which} must be finite, also where systems contradict")
+    require(bool((output >= 0).all()), f"the output {which} must be at least 0, got {output.min():g}")
     off = float(abs(output.sum(axis=1) - 1).max())
-    _require(off < 1e-9, f"rows of the output {which} must sum to 1, got one that is off by {off:.3g}: divide by it")
+    require(off < 1e-9, f"rows of the output {which} must sum to 1, got one that is off by {off:.3g}: divide by it")
 
 
 def _check_clips_apart(fitted: FusionRule, sample: Stack) -> None:
     output = fitted.apply(sample.probabilities)
     order = np.random.default_rng(1).permutation(_CLIPS)
     shuffled = fitted.apply(sample.probabilities[:, order])
-    _require(_near(shuffled, output[order]), "clips in another order must give the same output in that order")
+    require(_near(shuffled, output[order]), "clips in another order must give the same output in that order")
     alone = fitted.apply(sample.probabilities[:, :1])
-    _require(_near(alone, output[:1]), "the output of a clip must not depend on the clips beside it: learn in `fit`")
+    require(_near(alone, output[:1]), "the output of a clip must not depend on the clips beside it: learn in `fit`")
 
 
 def _check_written(rule: type[FusionRule], fitted: FusionRule, sample: Stack) -> None:
@@ -127,10 +128,10 @@ def _check_written(rule: type[FusionRule], fitted: FusionRule, sample: Stack) ->
         read = read_rule(json.loads(text), "fusion")
     except (InputError, TypeError) as error:
         raise AssertionError(f"what `to_dict` gives must be read back, got: {error}") from None
-    _require(type(read) is rule, f"its `name` must stand for it, {rule.name!r} stands for {type(read).__name__}")
-    _require(read == fitted, "what is read back must be equal to what was written: are all fields of fixed types?")
+    require(type(read) is rule, f"its `name` must stand for it, {rule.name!r} stands for {type(read).__name__}")
+    require(read == fitted, "what is read back must be equal to what was written: are all fields of fixed types?")
     off = float(abs(read.combine(sample) - fitted.combine(sample)).max())
-    _require(off <= TOLERANCE, f"what is read back must give the same output to {TOLERANCE:g}, it is off by {off:.3g}")
+    require(off <= TOLERANCE, f"what is read back must give the same output to {TOLERANCE:g}, it is off by {off:.3g}")
 
 
 def _check_labels(rule: type[FusionRule], fitted: FusionRule, sample: Stack) -> None:
@@ -139,17 +140,17 @@ def _check_labels(rule: type[FusionRule], fitted: FusionRule, sample: Stack) -> 
     scenes[here] = np.roll(scenes[here], 1)
     changed = replace(sample, context=sample.context.assign(scene=scenes))
     if not rule.learns:
-        _require(
+        require(
             rule.fit(changed) == fitted == rule.fit(replace(sample, context=sample.context.assign(scene=""))),
             "a rule that looks at labels must say so: set `learns = True`",
         )
         return
     before, after = (_fitted_twice(rule, each) for each in (sample, changed))
-    _require(
+    require(
         np.array_equal(before[here], after[here]),
         "cross-fitted, labels of a location must not reach its own output: keep nothing between calls of `fit`",
     )
-    _require(
+    require(
         not np.array_equal(before[~here], after[~here]),
         "labels must have an influence on the output of other locations: set `learns = False` if they have none",
     )
@@ -163,8 +164,3 @@ def _fitted_twice(rule: type[FusionRule], sample: Stack) -> Probabilities:
 
 def _near(one: Probabilities, other: Probabilities) -> bool:
     return one.shape == other.shape and bool((abs(one - other) <= TOLERANCE).all())
-
-
-def _require(kept: bool, rule: str) -> None:
-    if not kept:
-        raise AssertionError(rule)

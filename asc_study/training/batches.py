@@ -26,10 +26,6 @@ _ORDER, _AUGMENTATION, _ORDER_IN_CLASS = 0, 1, 2
 #: Batches that wait for the training step at most: enough to never starve it, little memory.
 _QUEUED_BATCHES: Final = 8
 
-#: Samples that are loaded and augmented together: their clips stay in the processor's cache from the first step to the
-#: last, which a whole batch would not. Part of what the random values of a batch mean.
-_SAMPLES_AT_A_TIME: Final = 2
-
 
 class _StoreBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """What both kinds of batches share: a store, which of its clips to use, and the making of deltas."""
@@ -108,6 +104,7 @@ class TrainingBatches(_StoreBatches):
         self._one_hot = _one_row_a_clip(one_hot, self._indices)
         self._batch_size = min(batch_size, len(self._indices))
         self._augmentation = augmentation or Pipeline()
+        self._at_a_time = self._augmentation.samples_at_a_time(self._batch_size)
         self._seed = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         self._clips_of_class = _clips_of_class(self._one_hot) if balance_classes else None
         self._epoch = 0
@@ -140,8 +137,8 @@ class TrainingBatches(_StoreBatches):
         clip_size = sample_size = math.prod(self.input_shape)
         memory = self._memory(clip_size)
         batch = np.empty(0, np.float32)
-        for start in range(0, self._batch_size, _SAMPLES_AT_A_TIME):
-            samples = slice(start, start + _SAMPLES_AT_A_TIME)
+        for start in range(0, self._batch_size, self._at_a_time):
+            samples = slice(start, start + self._at_a_time)
             chosen = positions[:, samples].ravel()
             clips = memory[start * sample_size :][: len(chosen) * clip_size].reshape(len(chosen), *self.input_shape)
             self._load(chosen, clips)
@@ -160,7 +157,7 @@ class TrainingBatches(_StoreBatches):
     def _memory(self, size: int) -> FloatArray:
         """Room for the samples of a batch, and behind them for the other clips that the last of them are made from."""
         others = self._augmentation.clips_per_sample - 1
-        return np.empty((self._batch_size + _SAMPLES_AT_A_TIME * others) * size, np.float32)
+        return np.empty((self._batch_size + self._at_a_time * others) * size, np.float32)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """Positions in the list of clips, (passes, samples): the same for all steps of an epoch, so it is kept."""

@@ -1,5 +1,6 @@
 """Parallel work: one function over ``joblib.Parallel``; no scheduler of our own."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ from asc_study.base.errors import InputError
 def run_parallel(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, jobs: int) -> Iterator[Any]:
     """Call ``function(*args)`` for each of ``calls`` in ``jobs`` processes and yield the results as they come.
 
-    One job runs in this process, in order; more run in fresh worker processes (loky), in the order of completion, so a
-    result has to say which call it belongs to. ``function`` and its arguments must be picklable.
+    One job runs in this process, in order; more run in worker processes (loky), in the order of completion, so a
+    result has to say which call it belongs to. ``function`` and its arguments must be picklable; workers find modules
+    where this process does. An exception of a call is raised here.
 
     Raises
     ------
@@ -28,5 +30,12 @@ def run_parallel(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]],
         return_as="generator_unordered",
         pre_dispatch="all",
         batch_size=1,
+        # Workers are kept for the next calls, but not if those look for modules in other places.
+        initializer=_find_modules_in,
+        initargs=(tuple(sys.path),),
     )
     yield from parallel(delayed(function)(*args) for args in waiting)
+
+
+def _find_modules_in(places: tuple[str, ...]) -> None:
+    sys.path[:] = places

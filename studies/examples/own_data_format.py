@@ -42,7 +42,7 @@ OWN_DATA_FORMAT = DataFormat(
 )
 
 if __name__ == "__main__":
-    from asc_study.testing.data_formats import check_data_format
+    from asc_study.testing import check_data_format
 
     check_data_format(OWN_DATA_FORMAT)
     print(f"{OWN_DATA_FORMAT.name} keeps the contract of a data format")

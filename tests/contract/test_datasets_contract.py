@@ -12,12 +12,14 @@ from asc_study.data.layout import read_dataset
 from asc_study.simulation.add_devices import add_devices
 from asc_study.simulation.simulate import simulate
 from asc_study.study.launch import identify
-from asc_study.testing.data_formats import check_data_format, write_example
+from asc_study.testing import check_data_format
+from asc_study.testing.data_formats import write_example
 
 
 @pytest.mark.parametrize("name", DATA_FORMATS)
 def test_data_format(name: str):
     check_data_format(DATA_FORMATS[name])
+    assert DATA_FORMATS[name].name == name
 
 
 @pytest.mark.parametrize("name", DATA_FORMATS)

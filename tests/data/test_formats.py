@@ -9,7 +9,14 @@ import pytest
 from asc_study.base import plugins
 from asc_study.base.errors import InputError
 from asc_study.data.check import check
-from asc_study.data.formats import DATA_FORMATS, TAU2020_3CLASS, TAU2020_MOBILE, find_format, known_formats
+from asc_study.data.formats import (
+    DATA_FORMATS,
+    TAU2020_3CLASS,
+    TAU2020_MOBILE,
+    find_format,
+    known_formats,
+    tau2020_mobile,
+)
 from asc_study.data.formats.data_format import Lists
 from asc_study.data.layout import read_dataset, read_labelled_list
 
@@ -45,11 +52,22 @@ CLIPS = {
     "phone_tram_rome_4_1": "test",
 }
 
+STEREO = replace(TAU2020_MOBILE, name="stereo", sample_rate=48_000, channels=2)
+ALIKE = replace(TAU2020_MOBILE, name="stereo")
+
+
+def announce(monkeypatch, **formats):
+    """Let an installed package announce data formats of this module."""
+    points = {
+        name: EntryPoint(name, f"{__name__}:{value}", "asc_study.data_formats") for name, value in formats.items()
+    }
+    monkeypatch.setattr(plugins, "_installed", lambda group: points if "data_formats" in group else {})
+
 
 @pytest.fixture
 def meadows(tmp_path, clip_writer, monkeypatch):
-    """A folder of that data set, which is registered."""
-    monkeypatch.setitem(DATA_FORMATS, "meadows", MEADOWS)
+    """A folder of that data set, which is announced."""
+    announce(monkeypatch, meadows="MEADOWS")
     rows = [
         (f"sound/{stem}.flac", stem.split("_")[1], stem.split("_")[2], split, number)
         for number, (stem, split) in enumerate(CLIPS.items())
@@ -102,11 +120,11 @@ def test_what_breaks_a_format_is_said_in_its_words(meadows, edit):
 
 
 def test_formats_whose_lists_are_alike_are_told_apart_by_a_recording(write_layout, monkeypatch):
-    monkeypatch.setitem(DATA_FORMATS, "stereo", replace(TAU2020_MOBILE, name="stereo", sample_rate=48_000, channels=2))
+    announce(monkeypatch, stereo="STEREO")
     assert read_dataset(write_layout()).format is TAU2020_MOBILE
     assert read_dataset(write_layout(audio=False, name="lists")).format is TAU2020_MOBILE
-    monkeypatch.setitem(DATA_FORMATS, "stereo", replace(TAU2020_MOBILE, name="stereo"))
-    monkeypatch.setitem(DATA_FORMATS, "tau2020-mobile", replace(TAU2020_MOBILE, sample_rate=8000))
+    announce(monkeypatch, stereo="ALIKE")
+    monkeypatch.setattr(tau2020_mobile, "TAU2020_MOBILE", replace(TAU2020_MOBILE, sample_rate=8000))
     assert read_dataset(write_layout(name="again")).format.name == "stereo"
 
 
@@ -118,8 +136,7 @@ def test_a_format_that_is_named_is_taken(write_layout):
 
 
 def test_formats_of_installed_packages_are_known(monkeypatch):
-    point = EntryPoint("meadows", f"{__name__}:MEADOWS", "asc_study.data_formats")
-    monkeypatch.setattr(plugins, "_installed", lambda group: {"meadows": point} if "data_formats" in group else {})
+    announce(monkeypatch, meadows="MEADOWS")
     assert list(known_formats()) == ["tau2020-mobile", "tau2020-3class", "meadows"]
     assert find_format("meadows") is MEADOWS
     assert find_format(f"{__name__}:MEADOWS") is MEADOWS

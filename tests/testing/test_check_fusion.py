@@ -8,7 +8,7 @@ import pytest
 
 from asc_study.ensemble.fuse import FUSIONS
 from asc_study.ensemble.rules import FusionRule
-from asc_study.testing.fusion import check_fusion
+from asc_study.testing import check_fusion
 
 
 @pytest.mark.parametrize("name", FUSIONS)

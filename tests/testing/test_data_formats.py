@@ -10,7 +10,7 @@ import pytest
 
 from asc_study.data.formats import DATA_FORMATS, TAU2020_MOBILE
 from asc_study.data.formats.data_format import Archive, Archives, DataFormat, Lists
-from asc_study.testing.data_formats import check_data_format
+from asc_study.testing import check_data_format
 
 EXAMPLE = Path(__file__).parents[2] / "studies" / "examples" / "own_data_format.py"
 

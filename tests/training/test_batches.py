@@ -79,6 +79,26 @@ class TestTrainingBatches:
             stream = np.random.default_rng(np.random.SeedSequence(8, spawn_key=(0, epoch, 0)))
             assert clips_in(batches[0][0]) == stream.permutation(CLIPS).tolist()
 
+    @pytest.mark.parametrize(("whole", "seen"), [(False, [4, 4, 2]), (True, [10])])
+    def test_an_augmentation_gets_the_clips_that_it_asks_for(self, whole: bool, seen: list[int]) -> None:
+        class Rank(BatchAugmentation):
+            """Put the rank of each clip among all that it sees in place of its values."""
+
+            needs_whole_batch: ClassVar[bool] = whole
+            calls: ClassVar[list[int]] = []
+
+            def __call__(self, features, one_hot, rng):
+                self.calls.append(len(features))
+                features[...] = features[:, 0, 0, 0].argsort().argsort()[:, None, None, None]
+                return features, one_hot
+
+        mixup = batch_augmentations({"mixup": {}})["mixup"]
+        batches = make(steps=(Rank(), mixup), batch_size=5)
+        features, answers = batches[0]
+        assert Rank.calls == seen
+        assert features.shape[0] == answers.shape[0] == 5
+        assert features.max() > 3 if whole else features.max() <= 3
+
     @pytest.mark.parametrize("augmentation", [{"spec_augment": {"mask_value": -1.0}}, FULL])
     def test_a_batch_is_what_its_pipeline_makes_of_two_samples_at_a_time(self, augmentation: dict) -> None:
         store, pipeline = make_store(), pipeline_of(augmentation)

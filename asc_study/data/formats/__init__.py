@@ -6,20 +6,22 @@ entry-point group ``asc_study.data_formats``.
 
 from typing import Final
 
-from asc_study.base.plugins import find, known
+from asc_study.base.plugins import Parts
 from asc_study.data.formats.data_format import DataFormat
 from asc_study.data.formats.tau2020_3class import TAU2020_3CLASS
 from asc_study.data.formats.tau2020_mobile import TAU2020_MOBILE
 
 __all__ = ["DATA_FORMATS", "TAU2020_3CLASS", "TAU2020_MOBILE", "DataFormat", "find_format", "known_formats"]
 
-_BUILT_IN: Final[tuple[DataFormat, ...]] = (
-    TAU2020_MOBILE,
-    TAU2020_3CLASS,
-)
-
 #: Name -> data set; where two fit a folder equally well, the first is taken.
-DATA_FORMATS: Final = {data_format.name: data_format for data_format in _BUILT_IN}
+DATA_FORMATS: Final = Parts[DataFormat](
+    "data_format",
+    DataFormat,
+    {
+        "tau2020-mobile": "asc_study.data.formats.tau2020_mobile:TAU2020_MOBILE",
+        "tau2020-3class": "asc_study.data.formats.tau2020_3class:TAU2020_3CLASS",
+    },
+)
 
 
 def find_format(name: str) -> DataFormat:
@@ -30,10 +32,9 @@ def find_format(name: str) -> DataFormat:
     InputError
         If there is none, or it cannot be imported.
     """
-    found: DataFormat = find("data_format", name, DATA_FORMATS, DataFormat)
-    return found
+    return DATA_FORMATS.find(name)
 
 
 def known_formats() -> dict[str, DataFormat]:
     """Every data format by name: the built-in ones, then those of installed packages."""
-    return known("data_format", DATA_FORMATS, DataFormat)
+    return DATA_FORMATS.known()

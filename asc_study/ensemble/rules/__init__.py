@@ -6,7 +6,7 @@ is for, in their order, and as plain numbers all that was learned. So a fitted r
 
 A new rule is one file here and its line in `asc_study.ensemble.fuse.FUSIONS`. It is applied with NumPy alone, which is
 all that a deployed system has: what only fitting needs (labels, scikit-learn) is imported inside of ``fit``. Its
-contract is checked by `asc_study.testing.fusion.check_fusion`.
+contract is checked by `asc_study.testing.check_fusion`.
 """
 
 from collections.abc import Mapping
