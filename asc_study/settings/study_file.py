@@ -31,6 +31,9 @@ SEED_LIMIT: Final = 2**32
 LARGEST_TABLE: Final = 10_000
 _MOST_RUNS: Final = 100_000
 
+#: Name of the row of the statistics baseline.
+BASELINE: Final = "baseline"
+
 _STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -48,6 +51,7 @@ class StudyFile(Strict):
     grid: dict[str, list[Any] | dict[str, Any]] = {}
     ensembles: list[dict[str, Any]] = []
     seeds: list[int] = Field([0], min_length=1)
+    baseline: bool = True
     profiles: dict[str, dict[str, Any]] = {}
     published: str = ""
     figures: Literal["inline", "cdn"] = "inline"
@@ -63,7 +67,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """A study file with its rows resolved; ``published`` is the text of its table of published figures, or empty."""
+    """A study file with its rows resolved.
+
+    ``published`` is the text of its table of published figures, or empty. ``baselines`` are the statistics baselines:
+    a name and the settings whose train clips and features it uses.
+    """
 
     name: str
     description: str
@@ -73,11 +81,12 @@ class Study:
     source: str
     published: str = ""
     ensembles: tuple[EnsembleRow, ...] = ()
+    baselines: tuple[Row, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """The names of all rows, those of the ensembles last."""
-        return [row.name for row in self.rows] + [row.name for row in self.ensembles]
+        """The names of all rows, those of the baselines first and those of the ensembles last."""
+        return [row.name for row in (*self.baselines, *self.rows)] + [row.name for row in self.ensembles]
 
     def only(self, names: Sequence[str]) -> "Study":
         """The study with the named rows and ensembles alone; all if no name is given.
@@ -92,7 +101,8 @@ class Study:
                 raise InputError(f"study {shown(self.name)} has no row {shown(name)}: {did_you_mean(name, self.names)}")
         rows = tuple(row for row in self.rows if not names or row.name in names)
         ensembles = tuple(row for row in self.ensembles if not names or row.name in names)
-        return replace(self, rows=rows, ensembles=ensembles)
+        baselines = tuple(row for row in self.baselines if not names or row.name in names)
+        return replace(self, rows=rows, ensembles=ensembles, baselines=baselines)
 
 
 def load_study(
@@ -147,6 +157,7 @@ def load_study(
         file.text,
         published,
         tuple(ensembles),
+        _baselines(rows, ensembles, path) if study.baseline else (),
     )
 
 
@@ -285,6 +296,24 @@ def _labelled(key: str, axis: list[Any] | dict[str, Any], path: Path) -> list[tu
             )
     short = key.rsplit(".", 1)[-1]
     return [(value if isinstance(value, str) else f"{short}={value}", value) for value in axis]
+
+
+def _baselines(rows: Sequence[Row], ensembles: Sequence[EnsembleRow], path: Path) -> tuple[Row, ...]:
+    """The statistics baseline of each task: that of the first row has the plain name, the others have their task's."""
+    first: dict[str, RunConfig] = {}
+    for row in rows:
+        if row.config.training.data == "train":  # without a test split there is nothing to compare
+            first.setdefault(row.config.task, row.config)
+    suffixes = [""] + [f"-{task.replace('_', '-')}" for task in list(first)[1:]]
+    found = tuple(Row(f"{BASELINE}{suffix}", config) for suffix, config in zip(suffixes, first.values(), strict=False))
+    taken = {row.name for row in rows} | {row.name for row in ensembles}
+    for row in found:
+        if row.name in taken:
+            raise InputError(
+                f"{path}: {shown(row.name)} is the name of the statistics baseline, got a row of that name: rename the "
+                "row, or set `baseline: false`"
+            )
+    return found
 
 
 def _check_rows(rows: Sequence[Row], path: Path) -> None:

@@ -60,6 +60,7 @@ class Outcome:
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
     reason: str = ""
+    run_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome in the types of JSON."""
@@ -112,7 +113,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
             reason = _end_failed(tracker, run_id, reason)
         return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
     checkpoint.unlink(missing_ok=True)
-    return Outcome(spec, "done", time.perf_counter() - start, metrics)
+    return Outcome(spec, "done", time.perf_counter() - start, metrics, run_id=run_id)
 
 
 def _end_failed(tracker: Tracker, run_id: str, reason: str) -> str:

@@ -21,7 +21,8 @@ from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
-from asc_study.training.schedule import WarmRestarts, minima
+from asc_study.training.cycles import minima
+from asc_study.training.schedule import WarmRestarts
 
 #: Called after every epoch with its index (from 0) and its metrics.
 EpochReport = Callable[[int, dict[str, float]], None]

@@ -201,7 +201,7 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
         ENSEMBLES + "- {name: chosen, select: {max_members: 3}}\n- {name: two, fine: [chosen], coarse: [three]}\n"
     )
     study = load_study(file)
-    assert study.names == ["a", "b", "three", "t2", "chosen", "two"]
+    assert study.names == ["baseline", "baseline-three-class", "a", "b", "three", "t2", "chosen", "two"]
     chosen, two = study.ensembles
     assert chosen.fine == ["a", "b"]  # all rows of the task of the first
     assert (two.fusion, two.rule, two.exponent) == ("average", "product", 1.0)

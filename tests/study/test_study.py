@@ -42,7 +42,7 @@ BASE = {
 
 def write_study(rows: list[dict], name: str = "tiny", **more) -> Path:
     path = Path(f"{name}.yaml")
-    path.write_text(yaml.safe_dump({"study": name, "base": BASE, "rows": rows} | more))
+    path.write_text(yaml.safe_dump({"study": name, "baseline": False, "base": BASE, "rows": rows} | more))
     return path
 
 
