@@ -106,9 +106,9 @@ def classify(clips: pd.DataFrame, store: FeatureStore, task: str) -> dict[str, p
     classes = CLASSES[task]
     train = clips[clips["split"] == "train"]
     label = pd.Index(classes).get_indexer(pd.Index(train["scene" if task == "ten_class" else "scene_group"]))
-    predict, _ = fit_logistic(statistics(store, train.index.to_numpy()), label, train, len(classes))
+    model = fit_logistic(statistics(store, train.index.to_numpy()), label, train, len(classes))
     return {
-        split: predictions_table(part, predict(statistics(store, part.index.to_numpy())), task)
+        split: predictions_table(part, model.predict(statistics(store, part.index.to_numpy())), task)
         for split in ("validation", "test")
         if len(part := clips[clips["split"] == split])
     }

@@ -151,7 +151,9 @@ def _train_and_log(
         tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
         progress(epoch, measured)
 
-    with EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1) as progress:
+    clips = int((data.clips["split"] == "validation").sum())
+    bar = EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1, validation_clips=clips)
+    with bar as progress:
         result = train(
             config,
             data.clips,
