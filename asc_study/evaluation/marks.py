@@ -2,8 +2,10 @@
 
 A system is *collapsed* if it decides for fewer classes than the clips are of, or is not better than the answer that is
 always the most frequent class. It is *below baseline* if it is not better than the statistics baseline on the same
-clips. Better means that the 95 % interval of the paired difference (bootstrap over locations, see
-`asc_study.evaluation.bootstrap`) lies above 0; clips of a single location have no interval: the difference counts.
+clips. Better means that the 95 % interval of the difference (bootstrap over locations, see
+`asc_study.evaluation.bootstrap`) lies above 0; clips of a single location have no interval: the difference counts. The
+difference to the baseline is paired; the share of the most frequent class is a constant, for a location is of one
+scene, and which scenes a draw has says nothing of the system.
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,9 @@ LEGEND: Final = (
 )
 
 _RESAMPLES: Final = 1000
+
+#: Means of shares that are equal may differ by so much.
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ def find_mark(predictions: pd.DataFrame, baseline: pd.DataFrame | None = None) -
     if answers < known:
         return Mark(COLLAPSED, f"decides for {answers} of {known} classes")
     right, place = decided == label, places_of(predictions)
-    frequent = label == np.bincount(label).argmax()
-    if why := _why_not_better(right, frequent, place, f"the most frequent class ({100 * frequent.mean():.1f} %)"):
+    frequent = float(np.bincount(label).max() / len(label))
+    if why := _why_not_better(right, frequent, place, f"the most frequent class ({100 * frequent:.1f} %)"):
         return Mark(COLLAPSED, why)
     theirs = None if baseline is None else _right_of(baseline, predictions)
     if theirs is None:
@@ -105,15 +110,15 @@ def _right_of(baseline: pd.DataFrame, predictions: pd.DataFrame) -> npt.NDArray[
 
 
 def _why_not_better(
-    right: npt.NDArray[np.bool_], rival: npt.NDArray[np.bool_], place: npt.NDArray[np.int_], name: str
+    right: npt.NDArray[np.bool_], rival: npt.NDArray[np.bool_] | float, place: npt.NDArray[np.int_], name: str
 ) -> str:
-    """The figures that show that a system is not better than a rival on the same clips; empty if it is better."""
+    """The figures that show that a system is not better than a rival, by clip or a share; empty if it is."""
     lead = right.astype(np.float64) - rival
     ends = None
     if place.max() > 0:
         ends = interval(LocationDraws.resampled(place, _RESAMPLES, seed=0).mean(lead, np.ones(len(lead), bool)))
     low, high = ends or (lead.mean(), lead.mean())
-    if low > 0:
+    if low > _ROUNDING:
         return ""
     shown = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if ends else ""
     return f"{100 * right.mean():.1f} %, against {name} {100 * lead.mean():+.1f} points{shown}"

@@ -21,6 +21,7 @@ from asc_study.base.errors import InputError, shown
 from asc_study.base.files import read_input_text
 from asc_study.base.schema import Strict, did_you_mean, label, require_row_name, validate
 from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
+from asc_study.settings.profiles import SHIPPED
 from asc_study.settings.run_config import RunConfig, canonical_json, resolve
 from asc_study.settings.yaml_file import parse_override, read_yaml
 
@@ -204,19 +205,19 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
 
 
 def choose_profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None, *, where: str) -> Mapping[str, Any]:
-    """The settings of a profile; none if no name is given.
+    """The settings of a profile, one of the file's own or a shipped one; none if no name is given.
 
     Raises
     ------
     InputError
-        If the file has no profile of this name.
+        If there is no profile of this name.
     """
     if name is None:
         return {}
-    if name not in profiles:
-        hint = did_you_mean(name, profiles) if profiles else "the file has none"
-        raise InputError(f"{where} has no profile {shown(name)}: {hint}")
-    return profiles[name]
+    known = {**SHIPPED, **profiles}
+    if name not in known:
+        raise InputError(f"{where} has no profile {shown(name)}: {did_you_mean(name, known)}")
+    return known[name]
 
 
 def apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str) -> dict[str, Any]:
