@@ -204,7 +204,7 @@ def test_running_again_goes_on_to_the_total(simulated: Path):
     said = []
     assert search(simulated, 5, said=said).counts["complete"] == 5
     assert len(said) == 1
-    assert len(runs_of(Tracker(), "search")) == 2  # nothing to do is no launch
+    assert len(runs_of(Tracker(), "search")) == 1  # every launch has the same one
 
 
 @pytest.mark.slow
@@ -447,7 +447,7 @@ def test_a_trial_that_others_took_for_dead_is_theirs(simulated: Path, when: str)
         """Is taken for dead before an epoch that reports, or at its end."""
 
         def take(self) -> None:
-            if not taken:
+            if not taken and self.spec.row.startswith("trial"):
                 taken.append(0)
                 study = optuna.load_study(storage=open_storage(storage_url()), study_name="s")
                 assert fail_trial(study, 0)
