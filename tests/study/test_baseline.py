@@ -18,7 +18,8 @@ from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.study.baseline import baseline_identity, make_baselines, plan_baselines, statistics
 from asc_study.study.launch import identify
-from asc_study.study.leaderboard import leaderboard, render
+from asc_study.study.leaderboard import leaderboard
+from asc_study.study.leaderboard_forms import render
 from asc_study.study.plan import make_plan, render_plan
 from asc_study.study.run_study import run_study
 from asc_study.systems.ensembles import gather_candidates
