@@ -194,7 +194,8 @@ def test_every_metric_of_an_epoch_stands_there(simulated: Path) -> None:
     from asc_study.study.run_study import run_study
 
     Path("study.yaml").write_text(
-        "study: names\nfigures: cdn\nrows: [{name: one}]\nbase:\n  architecture: small_fcnn\n  model: {width: 0.05}\n"
+        "study: names\nbaseline: false\nfigures: cdn\nrows: [{name: one}]\nbase:\n"
+        "  architecture: small_fcnn\n  model: {width: 0.05}\n"
         "  features: {n_mels: 32}\n  training: {epochs: 1, threads: 2}\n"
         "  validation: {share: 0.3, holdout_devices: [b]}\n",
         encoding="utf-8",

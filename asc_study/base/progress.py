@@ -9,6 +9,13 @@ from tqdm import tqdm
 
 _LOG_SECONDS: Final = 15
 
+#: Metric of an epoch -> what people are told that it is.
+_SHOWN: Final = {
+    "train_loss": "train_loss",
+    "validation_acc_device_macro": "validation_acc over devices",
+    "objective": "objective",
+}
+
 
 def progress_bar(
     total: int, what: str, unit: str, *, shown: bool = True, keep: bool = True, delay_seconds: float = 0
@@ -34,9 +41,14 @@ def progress_bar(
 
 
 class EpochProgress:
-    """Progress of a training on standard error: a bar if it is ``alone``, else a line now and then."""
+    """Progress of a training on standard error: a bar if it is ``alone``, else a line now and then.
 
-    def __init__(self, label: str, epochs: int, *, alone: bool) -> None:
+    ``validation_clips`` is said once: of few clips the accuracy jumps from epoch to epoch.
+    """
+
+    def __init__(self, label: str, epochs: int, *, alone: bool, validation_clips: int = 0) -> None:
+        if validation_clips:
+            label += f" ({validation_clips} validation clips)"
         self._label, self._epochs, self._told = label, epochs, time.monotonic()
         self._bar = progress_bar(epochs, label, "epoch", shown=alone, keep=False)
 
@@ -47,9 +59,8 @@ class EpochProgress:
         self._bar.close()
 
     def __call__(self, epoch: int, measured: Mapping[str, float]) -> None:
-        """Show that an epoch (from 0) is over, and its loss and accuracy."""
-        names = ("train_loss", "validation_acc", "objective")
-        shown = {name: f"{measured[name]:.3f}" for name in names if name in measured}
+        """Show that an epoch (from 0) is over, its loss and its validation accuracy, each device counting alike."""
+        shown = {name: f"{measured[key]:.3f}" for key, name in _SHOWN.items() if key in measured}
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(epoch + 1 - self._bar.n)
         if self._bar.disable and time.monotonic() - self._told > _LOG_SECONDS:

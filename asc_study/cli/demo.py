@@ -56,7 +56,7 @@ def next_steps(study: Study, study_file: Path, page: str) -> str:
   {prefix}mlflow ui
       then open {page}
       accuracy per device subset of every run, best first; charts under "Views"; figures among a run's artifacts
-  {own} compare {study.name}/{study.names[0]} {study.name}/{study.names[-1]}
+  {own} compare {study.name}/{study.rows[0].name} {study.name}/{study.names[-1]}
       whether the last row differs from the first by more than noise
   {own} ensemble {study.name} --max-members 2
       another ensemble of these runs, chosen step by step

@@ -50,7 +50,9 @@ data_option = click.option(
 )
 jobs_option = click.option("--jobs", default=1, show_default=True, metavar="N", help="Processes at the same time.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-profile_option = click.option("--profile", metavar="NAME", help="Settings of the study file for all rows, e.g. small.")
+profile_option = click.option(
+    "--profile", metavar="NAME", help="Settings for all rows: one of the file, or small-data."
+)
 fingerprint_option = click.option(
     "--fingerprint",
     type=click.Choice(["any", "same"]),

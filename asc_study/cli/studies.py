@@ -26,8 +26,7 @@ from asc_study.cli.options import (
 
 if TYPE_CHECKING:
     from asc_study.search.run_search import SearchResult
-    from asc_study.study.train_run import Outcome
-    from asc_study.systems.rows import EnsembleOutcome
+    from asc_study.study.run_study import StudyOutcome
 
 
 @click.command()
@@ -49,12 +48,17 @@ def plan(
 ) -> None:
     """Show which runs of a study are new, done, failed, running, interrupted or orphaned; runs nothing.
 
+    Says how many epochs and steps are to be trained, how long that takes if the like was measured before, and which
+    settings do not fit the number of clips.
+
     \b
     Example:
       asc-study plan studies/demo.yaml --data DIR --explain
     """
     from asc_study.settings.study_file import load_study
     from asc_study.store.queries import open_existing
+    from asc_study.study.advice import advice
+    from asc_study.study.effort import describe_time, describe_work, efforts
     from asc_study.study.launch import identify
     from asc_study.study.plan import explain as explain_orphans
     from asc_study.study.plan import make_plan, render_plan
@@ -66,10 +70,14 @@ def plan(
     check_fit(study, identified.dataset)
     tracker = open_existing()
     made = make_plan(study, identified.digest, tracker, same_fingerprint=fingerprint == "same")
+    found = efforts(study.rows, identified.dataset)
+    work = describe_work(found, made.pending) + describe_time(found, made.pending, tracker, identified.digest)
+    notes = advice(effort for effort in found if made.pending.get(effort.row))
     if as_json:
-        click.echo(json.dumps({"study": study.name, "counts": made.counts, "runs": made.to_rows()}, indent=2))
+        content = {"study": study.name, "counts": made.counts, "runs": made.to_rows(), "work": work, "notes": notes}
+        click.echo(json.dumps(content, indent=2))
         return
-    click.echo(render_plan(study, made))
+    click.echo("\n".join([render_plan(study, made), *work, *notes]))
     if explain:
         click.echo(explain_orphans(study, made, tracker))
 
@@ -135,7 +143,7 @@ def _run(
     same_fingerprint: bool = False,
     profile: str | None = None,
     overrides: tuple[str, ...] = (),
-) -> "list[Outcome | EnsembleOutcome]":
+) -> "list[StudyOutcome]":
     from asc_study.settings.study_file import load_study
     from asc_study.study.launch import identify
     from asc_study.study.run_study import run_study
@@ -162,7 +170,7 @@ def _study_name(study_file: Path) -> str:
     return load_study(study_file).name
 
 
-def _exit_status(outcomes: "list[Outcome | EnsembleOutcome]") -> int:
+def _exit_status(outcomes: "list[StudyOutcome]") -> int:
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 

@@ -78,6 +78,34 @@ def evaluate(predictions: pd.DataFrame, *, intervals: bool = True) -> dict[str, 
     return {full_name(name, splits[0]): value for name, value in values.items() if np.isfinite(value)}
 
 
+def paired_difference(
+    first: pd.DataFrame, second: pd.DataFrame, name: str, *, resamples: int = 1000
+) -> tuple[float, float] | None:
+    """The interval of a metric of the second system minus that of the first, both on the same draws of locations.
+
+    Parameters
+    ----------
+    first, second
+        Predictions tables of the same clips in any order.
+    name
+        A metric without its split.
+    resamples
+        Number of bootstrap draws; their seed is fixed.
+
+    Returns
+    -------
+    (low, high), or None
+        None if the clips are of one location, or not the same.
+    """
+    sides = [_arrays(table.sort_values("clip_id")) for table in (first, second)]
+    place = sides[0].place
+    if set(first["clip_id"]) != set(second["clip_id"]) or place.max() == 0:
+        return None
+    draws = LocationDraws.resampled(place, resamples, seed=0)
+    one, other = ((_details(clips, draws) | _averages(clips, draws))[name] for clips in sides)
+    return interval(other - one)
+
+
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Confusion matrix in clips, true classes as rows, decisions as columns."""
     classes = classes_of(predictions)

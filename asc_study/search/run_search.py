@@ -1,10 +1,14 @@
 """Running a search: check it on the data, open its study, run trials under the search's run, report what is best."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from asc_study.base.errors import InputError
+from asc_study.evaluation.metrics import places_of
+from asc_study.search.base import BaseResult, compare_base, enqueue_base, measure_base
 from asc_study.search.claims import one_more, settle_trials, trials_lock
 from asc_study.search.file import Search, name_point
 from asc_study.search.objective import require_measurable
@@ -35,20 +39,23 @@ class SearchResult:
     counts: dict[str, int]
     best: tuple[Best, ...]
     study: str
+    base: BaseResult | None = None
 
     def render(self) -> str:
-        """The result as lines of text: how many trials, and each of the best."""
+        """The result as lines of text: how many trials, each of the best, and whether the base is worse than noise."""
         states = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
         lines = [f"Search {self.name}: {states or 'no trials'}"]
         for one in self.best:
             lines.append(f"  best: trial {one.number}: " + ", ".join(f"{n} {v:.4g}" for n, v in one.values.items()))
             lines += [f"    {name}: {value}" for name, value in one.point.items()]
+        lines.append(f"  {self.base.render()}" if self.base else "  base: not measured yet")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The result in the types of JSON."""
         best = [{"trial": one.number, "values": one.values, "point": one.point} for one in self.best]
-        return {"search": self.name, "trials": self.counts, "best": best, "study": self.study}
+        base = asdict(self.base) if self.base else None
+        return {"search": self.name, "trials": self.counts, "best": best, "base": base, "study": self.study}
 
 
 def run_search(
@@ -103,7 +110,10 @@ def run_search(
             settle_trials(study)
         say(_describe(search, data, study, total))
         if one_more(study, total):
-            folds = [fold for _, config in search.corners() for fold in search.folds(config).values()]
+            with trials_lock(url, search.name):
+                enqueue_base(search, study)
+            configs = [search.config({}), *(config for _, config in search.corners())]
+            folds = [fold for config in configs for fold in search.folds(config).values()]
             prepare_features(folds, data, jobs, say)
             with launch(
                 tracker,
@@ -118,7 +128,9 @@ def run_search(
                 if note := _publish(search, tracker, shared):
                     say(note)
                 _launch(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say)
-        return SearchResult(search.name, count_states(study), best_trials(search, study), best_study(search, study))
+        best = best_trials(search, study)
+        base = compare_base(search, study, tracker, best)
+        return SearchResult(search.name, count_states(study), best, best_study(search, study), base)
 
 
 def _publish(search: Search, tracker: Tracker, launch: Launch) -> str:
@@ -177,10 +189,10 @@ def _describe(search: Search, data: IdentifiedDataset, study: "optuna.Study", to
     line = f"search {search.name}: {wanted}, {states or 'none yet'}"
     if not search.holds_out:
         return line
-    count = int(_validation(search, data)["device"].isin(search.holdout.devices).sum())
-    noise = 2 * (0.25 / max(count, 1)) ** 0.5  # two standard errors of a share of about one half
-    devices = ", ".join(search.holdout.devices)
-    return f"{line}; {count} held-out clips ({devices}) decide: differences below about {noise:.2f} are noise"
+    validation = _validation(search, data)
+    held_out = validation[validation["device"].isin(search.holdout.devices)]
+    devices, places = ", ".join(search.holdout.devices), len(np.unique(places_of(held_out)))
+    return f"{line}; {len(held_out)} held-out clips ({devices}) of {places} locations decide"
 
 
 def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: Say) -> None:
@@ -191,6 +203,7 @@ def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: S
         say(f"[{done}] {_outcome_line(search, outcome)}")
 
     try:
+        measure_base(job, study, tracker, say)
         run_workers(job, study, tracker, jobs, tell, say)
     finally:
         with trials_lock(job.url, search.name):  # what workers that were ended could not tell is told here

@@ -39,6 +39,9 @@ CLIPS: Final = "clips"
 #: Epochs are logged together for so long: a request to MLflow may take longer than an epoch of a small trial.
 _LOG_SECONDS: Final = 5
 
+#: Kind of the run of a base that is no point of the space.
+_OF_BASE: Final = {"asc.kind": "base"}
+
 #: User attribute of a failed trial.
 FAILURE: Final = "asc.failure"
 
@@ -114,19 +117,45 @@ def begin_training(spec: RunSpec, launch: Launch, watch: Sequence[str]) -> FoldT
     return _KerasTraining(spec, launch, watch)
 
 
-class TrialRun:
-    """One trial: created, it claims Optuna's trial for its worker and draws the point; `run` does the rest."""
+class _NoTrial:
+    """Stands for Optuna's trial where the base itself is measured: nothing is drawn, reported or pruned."""
 
-    def __init__(self, setting: Setting, trial: "Trial") -> None:
-        self._setting, self._trial = setting, trial
+    number = -1
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        pass
+
+    def report(self, value: float, step: int) -> None:
+        pass
+
+    def should_prune(self) -> bool:
+        return False
+
+
+class TrialRun:
+    """One trial: created, it claims Optuna's trial for its worker and draws the point; `run` does the rest.
+
+    Without a trial it is the base itself, which is no point of the space.
+    """
+
+    def __init__(self, setting: Setting, trial: "Trial | None" = None) -> None:
+        self._setting, self._trial = setting, trial or _NoTrial()
+        self._name = "base" if trial is None else f"trial {trial.number}"
         self._start = time.perf_counter()
         self._epochs = self._trained_epochs = self._clips = 0
         self._folds: dict[str, Fold] = {}
         self._unlogged: dict[int, dict[str, float]] = {}
         self._logged = time.monotonic()
         self._run_id = ""
-        claim_trial(trial, setting.worker)
-        self.point = suggest(setting.search.space, trial)
+        self.point: Mapping[str, Any] = {}
+        if trial is not None:
+            claim_trial(trial, setting.worker)
+            self.point = suggest(setting.search.space, trial)
+
+    @property
+    def run_id(self) -> str:
+        """The MLflow run; empty before it is created."""
+        return self._run_id
 
     def run(self) -> tuple[float, ...]:
         """Train and log; returns the values of the objectives.
@@ -141,10 +170,9 @@ class TrialRun:
         from optuna import TrialPruned
 
         search, launch, tracker = self._setting.search, self._setting.launch, self._setting.tracker
-        name = f"trial {self._trial.number}"
         try:
-            config = search.config(self.point, where=name)
-            self._run_id = tracker.create_run(search.name, name, self._tags(config), self._params(config))
+            config = search.config(self.point, where=self._name)
+            self._run_id = tracker.create_run(search.name, self._name, self._tags(config), self._params(config))
             with signs_of_life(tracker, self._run_id, launch.process_id):
                 log_environment(tracker, self._run_id)
                 self._folds = self._train(config)
@@ -185,12 +213,12 @@ class TrialRun:
         watched: dict[str, Sequence[str]] = {}
         for name, settings in search.folds(config).items():
             watched[name] = search.targets[0].watched(settings.validation.holdout_devices) if alone else ()
-            label = f"trial {self._trial.number}" + (f" without {name}" if name else "")
+            label = self._name + (f" without {name}" if name else "")
             spec = RunSpec(search.name, label, search.seed, settings, signature="", combination="")
             trainings[name] = self._setting.train(spec, launch, watched[name])
-        label, epochs = f"trial {self._trial.number}", config.training.epochs
+        epochs = config.training.epochs
         try:
-            with EpochProgress(label, epochs, alone=launch.jobs == 1) as progress:
+            with EpochProgress(self._name, epochs, alone=launch.jobs == 1) as progress:
                 for epoch in range(epochs):
                     measured = {name: training.train_epoch() for name, training in trainings.items()}
                     shown = self._report(epoch, measured, watched)
@@ -271,9 +299,8 @@ class TrialRun:
         setting, launch = self._setting, self._setting.launch
         return {
             "asc.study": setting.search.name,
-            "asc.row": f"trial {self._trial.number}",
-            "asc.kind": "trial",
-            "asc.trial": str(self._trial.number),
+            "asc.row": self._name,
+            **({"asc.kind": "trial", "asc.trial": str(self._trial.number)} if self._name != "base" else _OF_BASE),
             "asc.optuna_study": setting.search.name,
             "asc.optuna_storage": setting.storage,
             "asc.seed": str(setting.search.seed),

@@ -1,7 +1,8 @@
 """Settings of earlier versions: what a run wrote is read by today's code, whenever it was made.
 
 A run's ``config.yaml`` names the schema that it was written with (1 if it names none). A change of a key's name or
-meaning adds one function here, which turns a mapping of the schema before into one of the next.
+meaning adds one function here, which turns a mapping of the schema before into one of the next. Every key is written
+out, so one that is not there did not exist: what was done then is in `_BEFORE`, where it is not today's default.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import ALL_CLIPS
 from asc_study.settings.identity import SCHEMA_VERSION
 from asc_study.settings.run_config import RunConfig, resolve
 
@@ -31,6 +33,9 @@ def _from_1(settings: dict[str, Any]) -> dict[str, Any]:
         settings["architecture"] = renamed(settings["architecture"])
     return settings
 
+
+#: Key of ``training`` -> what was done before there was a choice.
+_BEFORE: Final = MappingProxyType({"select_by": ALL_CLIPS.metric})
 
 #: Schema -> what makes its settings those of the next one.
 MIGRATIONS: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = MappingProxyType({1: _from_1})
@@ -62,4 +67,6 @@ def read_config(text: str, *, where: str) -> RunConfig:
         )
     for version in range(schema, SCHEMA_VERSION):
         settings = MIGRATIONS[version](settings)
+    if isinstance(training := settings.get("training"), dict):
+        settings["training"] = {**_BEFORE, **training}
     return resolve(settings, where=where)

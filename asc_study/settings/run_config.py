@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
 
 from asc_study.augmentation import batch_augmentations, waveform_augmentations
 from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.augmentation.waveform import WaveformAugmentation
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import ALL_CLIPS, DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.plugins import looking_beside
 from asc_study.base.schema import Strict, did_you_mean, label, validate
 from asc_study.base.taxonomy import CLASSES, DEVICES
@@ -44,6 +45,8 @@ class TrainingConfig(Strict):
     ``clip_fraction`` trains on that share of the train clips, drawn by scene and device: a search tries settings on it.
     ``select_epoch`` keeps the best epoch on validation (on its devices that are not held out), the last one, or the
     mean output of the models at the last ``snapshots`` learning-rate minima (section 5.2, the final submission).
+    ``select_by`` is the metric by which the best epoch is told: three quarters of the validation clips are of device A,
+    so by default each device counts alike.
     ``threads`` is the number of TensorFlow threads of the run: its results depend on it, so it is a setting and never
     follows from ``--jobs``.
     """
@@ -59,6 +62,7 @@ class TrainingConfig(Strict):
     cycle_multiplier: int = Field(2, ge=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     select_epoch: Literal["best", "last", "snapshots"] = "best"
+    select_by: str = DEFAULT_OBJECTIVE
     snapshots: int = Field(3, ge=1, le=100)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     xla: bool | Literal["auto"] = "auto"
@@ -78,9 +82,20 @@ class TrainingConfig(Strict):
             )
         return self
 
+    @field_validator("select_by")
+    @classmethod
+    def _check_metric(cls, name: str) -> str:
+        return require_objective(name)
+
     def identity(self) -> dict[str, Any]:
-        """Without the number of snapshots where none are kept, and the growth of cycles that never come."""
+        """Without the number of snapshots where none are kept, and the growth of cycles that never come.
+
+        The metric that the best epoch is chosen by is left out where none is chosen, and where it is ``acc_avg``: runs
+        that were made before there was a choice went by it, and stay what they are.
+        """
         settings = super().identity()
+        if self.select_epoch != "best" or self.select_by == ALL_CLIPS.metric:
+            del settings["select_by"]
         if self.select_epoch != "snapshots":
             del settings["snapshots"]
         if self.first_cycle_epochs >= self.epochs:
@@ -148,6 +163,7 @@ class RunConfig(_Plain):
         if not self.cuts_validation:
             if self.training.select_epoch == "best":  # nothing to choose by: the last is kept
                 training["select_epoch"] = "last"
+                training.pop("select_by", None)
             validation = {"seed": self.validation.seed} if self.training.clip_fraction < 1 else {}
         model = self.model.identity() if isinstance(self.model, Strict) else self.model.model_dump(mode="json")
         return {

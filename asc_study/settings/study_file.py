@@ -22,6 +22,7 @@ from asc_study.base.files import read_input_text
 from asc_study.base.plugins import put_first
 from asc_study.base.schema import Strict, did_you_mean, label, require_row_name, validate
 from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
+from asc_study.settings.profiles import SHIPPED
 from asc_study.settings.run_config import RunConfig, canonical_json, resolve
 from asc_study.settings.yaml_file import parse_override, read_yaml
 
@@ -31,6 +32,9 @@ SEED_LIMIT: Final = 2**32
 #: Rows that a study may have, those of its grid included, and runs that it may be made of.
 LARGEST_TABLE: Final = 10_000
 _MOST_RUNS: Final = 100_000
+
+#: Name of the row of the statistics baseline.
+BASELINE: Final = "baseline"
 
 _STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -49,6 +53,7 @@ class StudyFile(Strict):
     grid: dict[str, list[Any] | dict[str, Any]] = {}
     ensembles: list[dict[str, Any]] = []
     seeds: list[int] = Field([0], min_length=1)
+    baseline: bool = True
     profiles: dict[str, dict[str, Any]] = {}
     published: str = ""
     figures: Literal["inline", "cdn"] = "inline"
@@ -64,7 +69,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """A study file with its rows resolved; ``published`` is the text of its table of published figures, or empty."""
+    """A study file with its rows resolved.
+
+    ``published`` is the text of its table of published figures, or empty. ``baselines`` are the statistics baselines:
+    a name and the settings whose train clips and features it uses.
+    """
 
     name: str
     description: str
@@ -74,11 +83,12 @@ class Study:
     source: str
     published: str = ""
     ensembles: tuple[EnsembleRow, ...] = ()
+    baselines: tuple[Row, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """The names of all rows, those of the ensembles last."""
-        return [row.name for row in self.rows] + [row.name for row in self.ensembles]
+        """The names of all rows, those of the baselines first and those of the ensembles last."""
+        return [row.name for row in (*self.baselines, *self.rows)] + [row.name for row in self.ensembles]
 
     def only(self, names: Sequence[str]) -> "Study":
         """The study with the named rows and ensembles alone; all if no name is given.
@@ -93,7 +103,8 @@ class Study:
                 raise InputError(f"study {shown(self.name)} has no row {shown(name)}: {did_you_mean(name, self.names)}")
         rows = tuple(row for row in self.rows if not names or row.name in names)
         ensembles = tuple(row for row in self.ensembles if not names or row.name in names)
-        return replace(self, rows=rows, ensembles=ensembles)
+        baselines = tuple(row for row in self.baselines if not names or row.name in names)
+        return replace(self, rows=rows, ensembles=ensembles, baselines=baselines)
 
 
 def load_study(
@@ -150,6 +161,7 @@ def load_study(
         file.text,
         published,
         tuple(ensembles),
+        _baselines(rows, ensembles, path) if study.baseline else (),
     )
 
 
@@ -196,19 +208,19 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
 
 
 def choose_profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None, *, where: str) -> Mapping[str, Any]:
-    """The settings of a profile; none if no name is given.
+    """The settings of a profile, one of the file's own or a shipped one; none if no name is given.
 
     Raises
     ------
     InputError
-        If the file has no profile of this name.
+        If there is no profile of this name.
     """
     if name is None:
         return {}
-    if name not in profiles:
-        hint = did_you_mean(name, profiles) if profiles else "the file has none"
-        raise InputError(f"{where} has no profile {shown(name)}: {hint}")
-    return profiles[name]
+    known = {**SHIPPED, **profiles}
+    if name not in known:
+        raise InputError(f"{where} has no profile {shown(name)}: {did_you_mean(name, known)}")
+    return known[name]
 
 
 def apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -288,6 +300,24 @@ def _labelled(key: str, axis: list[Any] | dict[str, Any], path: Path) -> list[tu
             )
     short = key.rsplit(".", 1)[-1]
     return [(value if isinstance(value, str) else f"{short}={value}", value) for value in axis]
+
+
+def _baselines(rows: Sequence[Row], ensembles: Sequence[EnsembleRow], path: Path) -> tuple[Row, ...]:
+    """The statistics baseline of each task: that of the first row has the plain name, the others have their task's."""
+    first: dict[str, RunConfig] = {}
+    for row in rows:
+        if row.config.training.data == "train":  # without a test split there is nothing to compare
+            first.setdefault(row.config.task, row.config)
+    suffixes = [""] + [f"-{task.replace('_', '-')}" for task in list(first)[1:]]
+    found = tuple(Row(f"{BASELINE}{suffix}", config) for suffix, config in zip(suffixes, first.values(), strict=False))
+    taken = {row.name for row in rows} | {row.name for row in ensembles}
+    for row in found:
+        if row.name in taken:
+            raise InputError(
+                f"{path}: {shown(row.name)} is the name of the statistics baseline, got a row of that name: rename the "
+                "row, or set `baseline: false`"
+            )
+    return found
 
 
 def _check_rows(rows: Sequence[Row], path: Path) -> None:

@@ -121,6 +121,16 @@ class Reader:
             if not token:
                 return found
 
+    def trained_before(self, architecture: str, *, most: int = 200) -> list[RunRecord]:
+        """The newest finished trainings of an architecture, in all studies of the store."""
+        found = self.client.search_runs(
+            [experiment.experiment_id for experiment in self.client.search_experiments()],
+            filter_string=f"tags.`asc.kind` = 'train' and params.architecture = '{architecture}' "
+            "and attributes.status = 'FINISHED'",
+            max_results=most,
+        )
+        return [_record(run) for run in found]
+
     def run(self, run_id: str) -> RunRecord | None:
         """One run by its id; None if there is none, or it was deleted."""
         from mlflow.exceptions import MlflowException

@@ -21,8 +21,11 @@ from asc_study.store.stale import members_of
 #: How runs can be named, for error lines.
 FORMS: Final = "write STUDY/ROW (all its seeds), STUDY/ROW@SEED, STUDY/* or an MLflow run id"
 
+#: Kind of the run of a study's statistics baseline: a system like the others, but no candidate for ensembles.
+BASELINE_KIND: Final = "baseline"
+
 #: Kinds of runs that hold predictions of a system.
-SYSTEM_KINDS: Final = ("train", "imported", "ensemble", "fusion")
+SYSTEM_KINDS: Final = ("train", "imported", "ensemble", "fusion", BASELINE_KIND)
 
 #: Hex digits of a combination that people are shown, in every command.
 HASH_DIGITS: Final = 10

@@ -13,12 +13,14 @@ import pandas as pd
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS, METRICS, Metric
 from asc_study.base.schema import did_you_mean
+from asc_study.evaluation.marks import marks
 from asc_study.settings.published import parse_published
 from asc_study.store.addresses import address_line, tracking_uri
 from asc_study.store.queries import Reader, RunRecord, open_existing
 from asc_study.store.references import HASH_DIGITS, Definition, combination_of, current_rows, newest_launch
 from asc_study.study.definition import define_file
 from asc_study.study.standing import add_standings, predictions_of
+from asc_study.systems.marking import MARK
 
 #: Prefix of the columns of settings in which rows differ.
 SETTINGS: Final = "settings."
@@ -126,7 +128,8 @@ def leaderboard(
     -------
     DataFrame
         ``row, architecture, augmentation, task, dataset, dataset_digest, combination`` (64 digits), ``hash`` (as people
-        are shown it), ``state`` (``current`` or ``orphaned``), ``mark`` (of runs that learned nothing), ``basis`` (of
+        are shown it), ``state`` (``current`` or ``orphaned``), ``collapsed``, ``below_baseline`` and ``mark``
+        (`asc_study.evaluation.marks.marks`), ``basis`` (of
         ensembles: what they were fitted on), ``seeds`` (how many), ``seed_list``, ``fingerprints`` (how many computed
         them), then for each of `COLUMNS` the mean over seeds, accuracies in per cent, its sample standard deviation
         ``<column>_sd`` (NaN for a single seed), its 95 % interval ``<column>_lo, _hi`` over locations (and seeds, if
@@ -208,7 +211,7 @@ def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
         "combination": combination,
         "hash": combination[:HASH_DIGITS],
         "state": state,
-        "mark": ", ".join(dict.fromkeys(filter(None, (r.tags.get("asc.mark", "") for r in by_seed.values())))),
+        **marks([record.tags.get(MARK, "") for record in by_seed.values()]),
         "basis": newest.tags.get("asc.basis", ""),
         "seeds": len(by_seed),
         "seed_list": " ".join(sorted(by_seed, key=lambda seed: (len(seed), seed))),

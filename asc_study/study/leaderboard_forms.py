@@ -17,6 +17,7 @@ from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, Metric
 from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
 from asc_study.evaluation.accuracy_table import cell
+from asc_study.evaluation.marks import LEGEND
 from asc_study.settings.published import DEPLOYED
 from asc_study.store.references import HASH_DIGITS
 
@@ -138,6 +139,8 @@ def _notes(board: pd.DataFrame, compared: Metric | None) -> list[str]:
         notes.append(f"difference: in {compared.heading} to {references}, paired; !: more than noise")
     if "fingerprints" in board and (board["fingerprints"] > 1).any():
         notes.append(f"{_MIXED} its seeds were computed by different back ends, devices or library versions")
+    if "mark" in board and board["mark"].fillna("").ne("").any():
+        notes += LEGEND
     if (board["state"] == "orphaned").any():
         notes.append("orphaned: of other settings, seeds, code or data than the study has now, or made of such runs")
     if "source" in board:

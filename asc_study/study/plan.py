@@ -12,6 +12,7 @@ from asc_study.settings.study_file import Study
 from asc_study.store.claims import is_alive
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import HASH_DIGITS, combination_of
+from asc_study.study.baseline import PlannedBaseline, plan_baselines
 from asc_study.study.train_run import RunSpec
 from asc_study.systems.rows import stale_ensembles
 
@@ -48,6 +49,7 @@ class Plan:
     runs: tuple[PlannedRun, ...]
     orphans: tuple[RunRecord, ...]
     stale: tuple[tuple[RunRecord, str], ...] = ()
+    baselines: tuple[PlannedBaseline, ...] = ()
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -57,13 +59,31 @@ class Plan:
         return {status: counted[status] for status in STATUSES}
 
     @property
+    def pending(self) -> dict[str, int]:
+        """Row -> how many of its runs a launch would train: new, interrupted and failed ones."""
+        return dict(Counter(run.spec.row for run in self.runs if run.status in ("new", "interrupted", "failed")))
+
+    @property
     def done_elsewhere(self) -> int:
         """How many runs are done, but computed by something else than what computes here."""
         return sum(run.status == "done" and bool(run.fingerprint) for run in self.runs)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One mapping a run, for tables and JSON."""
-        rows = [
+        rows: list[dict[str, Any]] = [
+            {
+                "row": baseline.name,
+                "seed": None,
+                "status": baseline.status,
+                "signature": baseline.signature[:10],
+                "combination": baseline.signature[:10],
+                "run_id": baseline.run_id,
+                "reason": "",
+                "other_fingerprint": "",
+            }
+            for baseline in self.baselines
+        ]
+        rows += [
             {
                 "row": run.spec.row,
                 "seed": run.spec.seed,
@@ -147,7 +167,7 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
             if run.status == "done":
                 finished[run.spec.row].add(run.run_id)
         stale = stale_ensembles(tracker, study.name, study.ensembles, study.seeds, finished)
-    return Plan(tuple(runs), tuple(orphans), tuple(stale))
+    return Plan(tuple(runs), tuple(orphans), tuple(stale), plan_baselines(study, digest, tracker))
 
 
 def _status(tracker: Reader | None, records: Sequence[RunRecord]) -> tuple[Status, RunRecord | None]:
@@ -171,7 +191,8 @@ def describe_plan(study: Study, plan: Plan) -> str:
     size = f"{len(study.rows)} rows x {len(study.seeds)} seeds" if len(study.seeds) > 1 else f"{len(study.rows)} rows"
     if plan.done_elsewhere:
         counts += f" ({plan.done_elsewhere} of those done under another fingerprint)"
-    return f"study {study.name}: {size}: {counts}"
+    baselines = "".join(f"; {baseline.name}: {baseline.status}" for baseline in plan.baselines)
+    return f"study {study.name}: {size}: {counts}{baselines}"
 
 
 def render_plan(study: Study, plan: Plan) -> str:
@@ -180,7 +201,8 @@ def render_plan(study: Study, plan: Plan) -> str:
     width = max(len(row["row"]) for row in rows)
     lines = [describe_plan(study, plan)]
     for row in rows:
-        cells = [f"{row['row']:<{width}}", f"seed {row['seed']}", f"{row['status']:<11}", row["combination"]]
+        seed = "no seed" if row["seed"] is None else f"seed {row['seed']}"
+        cells = [f"{row['row']:<{width}}", f"{seed:<7}", f"{row['status']:<11}", row["combination"]]
         said = row["reason"] or (row["other_fingerprint"] and f"other fingerprint: {row['other_fingerprint']}")
         lines.append("  " + "  ".join([*cells, said]).rstrip())
     if study.ensembles:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import soundfile
 
 from asc_study.augmentation import compose
@@ -10,6 +11,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.data.clips import Dataset
 from asc_study.ensemble.fuse import find_fusion
+from asc_study.evaluation.objective import objective
 from asc_study.features.audio import require_sound
 from asc_study.features.deltas import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
@@ -36,6 +38,7 @@ def check_fit(study: Study, dataset: Dataset, say: Callable[[str], None] = lambd
                 raise InputError(f"the data set has labels for the task {known} only: set task: {dataset.task}")
             _try_shapes(row.config, dataset)
             clips = split_clips(dataset, row.config)
+            _require_selection(row.config, clips[clips["split"] == "validation"])
         except InputError as error:
             raise InputError(f"row {row.name!r}: {error}") from None
         cut = row.config.training.data == "train" and row.config.validation.share > 0
@@ -47,6 +50,18 @@ def check_fit(study: Study, dataset: Dataset, say: Callable[[str], None] = lambd
             raise InputError(f"ensemble {ensemble.name!r}: {error}") from None
     if not all(validated):
         say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
+
+
+def _require_selection(config: RunConfig, validation: pd.DataFrame) -> None:
+    """Raise `InputError` if validation cannot tell the best epoch by the metric wanted."""
+    heard = validation[~validation["device"].isin(config.validation.holdout_devices)]
+    if config.training.select_epoch == "best" and len(heard):
+        if config.task == "three_class":
+            heard = heard.assign(scene=heard["scene_group"])
+        try:
+            objective(config.training.select_by, heard, config.classes)
+        except InputError as error:
+            raise InputError(f"training.select_by: {error}") from None
 
 
 def _try_shapes(config: RunConfig, dataset: Dataset) -> None:

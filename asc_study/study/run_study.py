@@ -6,16 +6,24 @@ from dataclasses import replace
 from asc_study.base.errors import InputError
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.accuracy_table import accuracies
+from asc_study.evaluation.marks import Mark
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
+from asc_study.study.advice import advice
+from asc_study.study.baseline import BaselineOutcome, make_baselines
+from asc_study.study.effort import efforts
 from asc_study.study.launch import IdentifiedDataset, Say, launch, prepare_features
 from asc_study.study.plan import describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.train_run import Outcome, execute_run
+from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.workers.pool import run_parallel
+
+#: How a row that was run or made now ended.
+StudyOutcome = Outcome | EnsembleOutcome | BaselineOutcome
 
 
 def run_study(
@@ -28,8 +36,8 @@ def run_study(
     same_fingerprint: bool = False,
     command: str = "",
     say: Say = lambda line: None,
-) -> list[Outcome | EnsembleOutcome]:
-    """Run what is new or was cut off, each as an MLflow run; then make the ensembles and compare all.
+) -> list[StudyOutcome]:
+    """Make the baseline, run what is new or was cut off, make the ensembles; mark what learned nothing and compare all.
 
     Parameters
     ----------
@@ -50,8 +58,8 @@ def run_study(
 
     Returns
     -------
-    list of Outcome and EnsembleOutcome
-        One for each run that was started now and each ensemble that was made or could not be.
+    list of Outcome, EnsembleOutcome and BaselineOutcome
+        One for each run that was started now and each baseline and ensemble that was made or could not be.
 
     Raises
     ------
@@ -65,6 +73,8 @@ def run_study(
     settle_abandoned(tracker, study.name)
     plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
     say(describe_plan(study, plan))
+    for note in advice(efforts((row for row in study.only(only).rows if plan.pending.get(row.name)), data.dataset)):
+        say(note)
     for run in plan.runs:
         if run.status == "done" and run.recorded_row != run.spec.row:  # the row was renamed in the study file
             tracker.set_tags(run.run_id, {"asc.row": run.spec.row, "mlflow.runName": run.spec.label})
@@ -86,7 +96,7 @@ def run_study(
     if same_fingerprint:
         pending = [replace(spec, fingerprint=short_digest(fingerprint())) for spec in pending]
     prepare_features((spec.config for spec in pending), data, jobs, say)
-    outcomes: list[Outcome | EnsembleOutcome] = []
+    outcomes: list[StudyOutcome] = []
     with launch(
         tracker,
         data,
@@ -98,18 +108,24 @@ def run_study(
     ) as shared:
         if note := describe_study(study, tracker, shared):
             say(note)
-        for outcome in run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs):
+        outcomes += make_baselines(tracker, study.only(only), data, jobs, say)
+        marker = Marker(tracker, study.name)
+        trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs)
+        for number, outcome in enumerate(trained, 1):
             outcomes.append(outcome)
-            say(_outcome_line(outcome, len(outcomes), len(pending)))
+            record = tracker.run(outcome.run_id) if outcome.run_id else None
+            say(_outcome_line(outcome, number, len(pending), marker.mark(record) if record else None))
         outcomes += combine()
+        marker.mark_all()
         compare_rows(study, tracker, shared, failed=any(outcome.status == "failed" for outcome in outcomes))
     return outcomes
 
 
-def _outcome_line(outcome: Outcome, number: int, total: int) -> str:
+def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) -> str:
     head = f"[{number}/{total}] {outcome.spec.label}"
     if outcome.status == "elsewhere":
         return f"{head}: taken by another process"
     if outcome.status == "failed":
         return f"{head}: FAILED: {outcome.reason}"
-    return f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"
+    line = f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"
+    return f"{line}  {mark.name.upper()}: {mark.reason}" if mark else line

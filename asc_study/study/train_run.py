@@ -60,6 +60,7 @@ class Outcome:
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
     reason: str = ""
+    run_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome in the types of JSON."""
@@ -112,7 +113,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
             reason = _end_failed(tracker, run_id, reason)
         return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
     checkpoint.unlink(missing_ok=True)
-    return Outcome(spec, "done", time.perf_counter() - start, metrics)
+    return Outcome(spec, "done", time.perf_counter() - start, metrics, run_id=run_id)
 
 
 def _end_failed(tracker: Tracker, run_id: str, reason: str) -> str:
@@ -150,7 +151,9 @@ def _train_and_log(
         tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
         progress(epoch, measured)
 
-    with EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1) as progress:
+    clips = int((data.clips["split"] == "validation").sum())
+    bar = EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1, validation_clips=clips)
+    with bar as progress:
         result = train(
             config,
             data.clips,

@@ -42,7 +42,7 @@ class Identity:
     Attributes
     ----------
     kind
-        ``imported``, ``ensemble`` or ``fusion``.
+        ``imported``, ``ensemble``, ``fusion`` or ``baseline``.
     settings
         How it is made, in the types of JSON.
     sources

@@ -16,6 +16,7 @@ from asc_study.augmentation import Pipeline
 from asc_study.base.errors import InputError
 from asc_study.features.deltas import FRAMES_LOST_TO_DELTAS, with_deltas
 from asc_study.features.store import FeatureStore
+from asc_study.training.run_data import steps_of_epoch
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -111,7 +112,7 @@ class TrainingBatches(_StoreBatches):
         self._known_order: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
-        return len(self._indices) // self._batch_size
+        return steps_of_epoch(len(self._indices), self._batch_size)
 
     @property
     def epoch(self) -> int:

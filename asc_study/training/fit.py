@@ -14,6 +14,7 @@ import pandas as pd
 
 from asc_study.augmentation import compose
 from asc_study.base.errors import TrainingFailure
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, full_name
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
@@ -21,13 +22,14 @@ from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
-from asc_study.training.schedule import WarmRestarts, minima
+from asc_study.training.cycles import minima
+from asc_study.training.schedule import WarmRestarts
 
 #: Called after every epoch with its index (from 0) and its metrics.
 EpochReport = Callable[[int, dict[str, float]], None]
 
-#: Metric of an epoch by which the best is chosen if devices are held out: the accuracy on the others.
-_SELECTION: Final = "selection_acc"
+#: Metric of an epoch by which the best is chosen: `training.select_by` on the devices that are not held out.
+_SELECTION: Final = "selection"
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,7 @@ class Training:
         if len(self._split["validation"]):
             metrics |= self._validate()
         self._state.history.append(metrics)
-        by = _SELECTION if self._config.validation.holdout_devices else "validation_acc"
-        _keep(self._state, self._parts.model, self._config.training, by)
+        _keep(self._state, self._parts.model, self._config.training)
         return metrics
 
     def result(self) -> TrainingResult:
@@ -151,13 +152,17 @@ class Training:
         predictions = _predict(self._parts.model, self._split["validation"], self._store, self._config)
         measured = evaluate(predictions, intervals=False)
         metrics = {
-            "validation_acc": measured["validation/acc_avg"],
-            "validation_loss": measured["validation/log_loss"],
+            "validation_acc": measured[full_name(ALL_CLIPS.metric, "validation")],
+            "validation_acc_device_macro": measured[full_name(DEFAULT_OBJECTIVE, "validation")],
+            "validation_loss": measured[full_name("log_loss", "validation")],
         }
-        if held_out := self._config.validation.holdout_devices:  # they stand for unseen ones: nothing is chosen on them
-            heard = predictions[~predictions["device"].isin(held_out)]
-            if len(heard):
-                metrics[_SELECTION] = evaluate(heard, intervals=False)["validation/acc_avg"]
+        if self._config.training.select_epoch == "best":
+            # Devices that are held out stand for unseen ones: nothing is chosen on them.
+            heard = predictions[~predictions["device"].isin(self._config.validation.holdout_devices)]
+            chosen_by = full_name(self._config.training.select_by, "validation")
+            values = evaluate(heard, intervals=False) if 0 < len(heard) < len(predictions) else measured
+            if len(heard) and chosen_by in values:
+                metrics[_SELECTION] = values[chosen_by]
         return metrics | {name: measured[name] for name in self._watch if name in measured}
 
 
@@ -235,8 +240,8 @@ def _train_epoch(training: _Parts, epoch: int) -> dict[str, float]:
     return {"train_loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
 
 
-def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig, by: str) -> None:
-    """Remember the weights if the newest epoch is to be kept: the last, or the best one ``by`` a metric of epochs."""
+def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig) -> None:
+    """Remember the weights if the newest epoch is to be kept: the last, or the best one, of equal ones the later."""
     newest = len(state.history) - 1
     if settings.select_epoch == "snapshots":
         lowest = minima(settings.epochs, settings.first_cycle_epochs, settings.cycle_multiplier)
@@ -244,8 +249,9 @@ def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig, by
             state.kept[newest] = model.get_weights()
         return
     if settings.select_epoch == "best":
-        rivals = [state.history[epoch][by] for epoch in state.kept if by in state.history[epoch]]
-        if rivals and state.history[newest][by] < max(rivals):
+        sign = -1 if BY_NAME[settings.select_by].direction == "minimize" else 1
+        rivals = [sign * state.history[epoch][_SELECTION] for epoch in state.kept if _SELECTION in state.history[epoch]]
+        if rivals and sign * state.history[newest][_SELECTION] < max(rivals):
             return
     state.kept = {newest: model.get_weights()}
 

@@ -64,6 +64,29 @@ def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
     return clips.set_index(Index(dataset.clips["clip_id"]).get_indexer(clips["clip_id"]))
 
 
+def train_samples(clips: "pd.DataFrame", config: RunConfig) -> int:
+    """How many clips a run is trained on, its augmented copies included, before any copy is made.
+
+    Parameters
+    ----------
+    clips
+        The clip table with the splits of the run.
+    config
+        Its settings.
+    """
+    from asc_study.augmentation.waveform import TrainingSound
+
+    train = clips[clips["split"] == "train"].reset_index(drop=True)
+    sound = TrainingSound(clips=train, digests=[""] * len(train), sample_rate=0, cache=cache_dir())
+    parts = config.waveform_augmentation.values()
+    return len(train) + sum(part.copies * len(part.rows(sound)) for part in parts)
+
+
+def steps_of_epoch(samples: int, batch_size: int) -> int:
+    """Steps of an epoch over so many clips: what is left over of a shuffle, less than a batch, is dropped."""
+    return samples // min(batch_size, samples)
+
+
 def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:
     """The feature settings of a run at the sample rate of the data set."""
     return LogMelSettings(sample_rate=dataset.sample_rate, **config.features.model_dump())

@@ -108,7 +108,9 @@ def test_data_check_and_plan(asc, simulated: Path):
     planned = asc("plan", "s.yaml", "--data", str(simulated), "--json")
     plan = json.loads(planned.stdout)
     assert plan["counts"] == {"new": 2, "done": 0, "failed": 0, "running": 0, "interrupted": 0, "orphaned": 0}
-    assert [run["seed"] for run in plan["runs"]] == [0, 1]
+    assert [(run["row"], run["seed"]) for run in plan["runs"]] == [("baseline", None), ("a", 0), ("a", 1)]
+    assert plan["work"][0].startswith("to train: 2 runs x 254 epochs x ")
+    assert "the best epoch is chosen on" in " ".join(plan["notes"])
     text = asc("plan", "s.yaml", "--data", str(simulated)).stdout
     assert "study s: 1 rows x 2 seeds: 2 new" in text
 

@@ -86,7 +86,7 @@ def test_a_real_search_with_its_final_training(simulated: Path):
         ((), {"sampler": {"name": "tpe", "multivariate": False, "group": True}}, "sampler.group needs multivariate"),
         (("--trials", "0"), {}, "--trials must be above 0, got 0"),
         (("--jobs", "0"), {}, "--jobs must be at least 1, got 0"),
-        (("--profile", "small"), {}, "has no profile 'small': the file has none"),
+        (("--profile", "small"), {}, "has no profile 'small': did you mean 'small-data'"),
         (("--set", f"{ALPHA}=0.4"), {}, f"--set sets '{ALPHA}', which is searched"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import direction
 from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
-from asc_study.evaluation.metrics import confusion, evaluate
+from asc_study.evaluation.metrics import confusion, evaluate, paired_difference
 
 
 def three_class_table(split: str = "test") -> pd.DataFrame:
@@ -102,3 +102,26 @@ def test_every_metric_is_in_the_table():
 
 def test_ten_classes_are_in_alphabetical_order():
     assert list(SCENES) == sorted(SCENES)
+
+
+def test_a_difference_is_paired_by_clip_and_drawn_by_location():
+    """Two locations with two clips each: the second system is right on one clip more at each, on every draw."""
+    table = three_class_table()
+    table = table.iloc[:4].assign(city="milan", location=["1", "1", "2", "2"], clip_id=list("abcd"))
+    classes = list(SCENE_GROUPS)
+    right = (table["scene"].to_numpy()[:, None] == np.asarray(sorted(classes))).astype(float)
+    ordered = sorted(classes)
+
+    def system(wrong: list[int]) -> pd.DataFrame:
+        values = right.copy()
+        values[wrong] = np.roll(values[wrong], 1, axis=1)
+        return table.assign(**{name: values[:, k] for k, name in enumerate(ordered)})
+
+    half, whole = system([0, 2]), system([])
+    assert paired_difference(half, whole.iloc[::-1], "acc_avg") == (0.5, 0.5)
+    assert paired_difference(whole, half, "acc_avg") == (-0.5, -0.5)
+    low, high = paired_difference(system([0, 1]), whole, "acc_avg")  # all of the lead is at one location
+    assert (low, high) == (0.0, 1.0)
+    assert paired_difference(half, whole.iloc[:3], "acc_avg") is None
+    one = [side.assign(location="1") for side in (half, whole)]
+    assert paired_difference(*one, "acc_avg") is None

@@ -1,6 +1,7 @@
 """The search loop with a stand-in for training: trials, totals, workers that die, Ctrl-C, launches that share."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +18,9 @@ import pytest
 import yaml
 
 from asc_study.base.errors import InputError, TrainingFailure
+from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
+from asc_study.search.base import base_point
 from asc_study.search.claims import fail_trial
 from asc_study.search.file import Search, load_search
 from asc_study.search.run_search import SearchResult, run_search
@@ -51,7 +54,8 @@ class FakeTraining:
     """Stands in for training: the accuracy on s3 is 1 - |alpha - 0.5| in every epoch, on b half of that."""
 
     def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
-        self.alpha = spec.config.batch_augmentation["mixup"].alpha
+        mixup = spec.config.batch_augmentation.get("mixup")
+        self.alpha = mixup.alpha if mixup else 0.0  # of the base, which has none
         self.value = 1 - abs(self.alpha - 0.5)
         self.spec, self.launch, self.watch = spec, launch, watch
         _misbehave(spec)
@@ -74,7 +78,7 @@ class FakeTraining:
 def _misbehave(spec: RunSpec) -> None:
     """What the environment variable FAKE asks for: die in a trial once or always, fail in one, wait for a signal."""
     wish, _, number = os.environ.get("FAKE", "").partition(" ")
-    if number and not spec.row.startswith(f"trial {number}"):
+    if (number and not spec.row.startswith(f"trial {number}")) or spec.row.startswith("base"):
         return
     if wish == "die" or (wish == "die-once" and not Path("died").exists()):
         Path("died").touch()
@@ -190,17 +194,17 @@ def test_running_again_goes_on_to_the_total(simulated: Path):
     said: list[str] = []
     assert search(simulated, 5, said=said).counts["complete"] == 5
     clips = split_clips(identify(simulated).dataset, load().config({}))
-    count = len(clips.query("split == 'validation' and device == 's3'"))
+    held_out = clips.query("split == 'validation' and device == 's3'")
+    places = len(held_out[["city", "location"]].drop_duplicates())
     assert said[0] == (
-        f"search s: 5 trials wanted, 2 complete; {count} held-out clips (s3) decide: differences below about "
-        f"{1 / count**0.5:.2f} are noise"
+        f"search s: 5 trials wanted, 2 complete; {len(held_out)} held-out clips (s3) of {places} locations decide"
     )
     assert said[-1].startswith("[5/5] trial 4 (alpha=")
     assert len({trial.params[ALPHA] for trial in trials_of()}) == 5  # the second launch draws other points
     said = []
     assert search(simulated, 5, said=said).counts["complete"] == 5
     assert len(said) == 1
-    assert len(runs_of(Tracker(), "search")) == 2  # nothing to do is no launch
+    assert len(runs_of(Tracker(), "search")) == 1  # every launch has the same one
 
 
 @pytest.mark.slow
@@ -294,7 +298,7 @@ class TwoFaces(FakeTraining):
     """The trial 3 is the worst on s3 and the best on the whole; those after it are the best on s3 and the worst."""
 
     def measured(self) -> dict[str, float]:
-        number = int(self.spec.row.split()[1])
+        number = int(self.spec.row.split()[1]) if self.spec.row.startswith("trial") else 0
         on_s3, on_b = (0.4, 0.5) if number < 3 else (0.3, 0.7) if number == 3 else (0.8, 0.0)
         return {"validation/device_acc_s3": on_s3, "validation/device_acc_b": on_b}
 
@@ -443,7 +447,7 @@ def test_a_trial_that_others_took_for_dead_is_theirs(simulated: Path, when: str)
         """Is taken for dead before an epoch that reports, or at its end."""
 
         def take(self) -> None:
-            if not taken:
+            if not taken and self.spec.row.startswith("trial"):
                 taken.append(0)
                 study = optuna.load_study(storage=open_storage(storage_url()), study_name="s")
                 assert fail_trial(study, 0)
@@ -519,3 +523,95 @@ def test_ctrl_c_finishes_cleanly_and_the_search_goes_on(simulated: Path, jobs: i
     result = search(simulated, 4)
     assert (result.counts["complete"], result.counts["cut_off"]) == (4, jobs)
     assert points <= {trial.params[ALPHA] for trial in trials_of() if trial.state.name == "COMPLETE"}
+
+
+IN_SPACE = CONTENT["base"] | {"batch_augmentation": {"mixup": {"alpha": 0.9}}}
+
+
+class RightClips(FakeTraining):
+    """Right on the first clips of s3 at each location, as many as its accuracy says."""
+
+    def result(self) -> Fold:
+        clips = split_clips(self.launch.data.dataset, self.spec.config)
+        clips = clips[clips["split"] == "validation"]
+        classes = list(self.spec.config.classes)
+        label = np.array([classes.index(scene) for scene in clips["scene"]])
+        at = clips.groupby(["device", "city", "location"])["scene"]
+        right = (at.cumcount() + 1) / at.transform("size") <= self.value
+        table = predictions_table(clips, np.eye(10)[np.where(right, label, (label + 1) % 10)], "ten_class")
+        on_s3 = evaluate(table, intervals=False)["validation/device_acc_s3"]
+        return Fold(self.measured() | {"validation/device_acc_s3": on_s3, "validation/acc_avg": on_s3}, table)
+
+
+@pytest.mark.parametrize(
+    ("base", "space", "point"),
+    [
+        (IN_SPACE, {ALPHA: {"type": "float", "low": 0.1, "high": 1.0}}, {ALPHA: 0.9}),
+        (IN_SPACE, {ALPHA: {"type": "float", "low": 0.1, "high": 0.8}}, None),
+        (IN_SPACE, {ALPHA: {"type": "float", "low": 0.1, "high": 1.0, "step": 0.2}}, {ALPHA: 0.9}),
+        (IN_SPACE, {ALPHA: {"type": "float", "low": 0.2, "high": 1.0, "step": 0.2}}, None),
+        (CONTENT["base"], {ALPHA: {"type": "float", "low": 0.1, "high": 1.0}}, None),  # it has no mixup
+        (
+            IN_SPACE,
+            {
+                "batch_augmentation.spec_augment": {"type": "categorical", "choices": [{}, None]},
+                "batch_augmentation.spec_augment.time_mask_ratio": {
+                    "type": "float",
+                    "low": 0.1,
+                    "high": 0.5,
+                    "when": {"batch_augmentation.spec_augment": "on"},
+                },
+                "model.dropout": {"type": "categorical", "choices": [0.1, 0.3]},
+            },
+            {"batch_augmentation.spec_augment": "off", "model.dropout": 0.3},
+        ),
+    ],
+)
+def test_the_base_is_a_point_where_nothing_of_it_is_outside_of_the_space(base: dict, space: dict, point: dict | None):
+    assert base_point(load(base=base, space=space)) == point
+
+
+@pytest.mark.slow
+def test_a_base_that_is_in_the_space_is_trial_0(simulated: Path):
+    result = search(simulated, 3, base=IN_SPACE)
+    assert trials_of()[0].params == {ALPHA: 0.9}
+    assert (result.counts["complete"], len(trials_of())) == (3, 3)
+    assert result.base is not None
+    assert (result.base.trial, result.base.values) == (0, {"holdout": pytest.approx(0.6)})
+    assert runs_of(Tracker(), "base") == []
+    search(simulated, 5, base=IN_SPACE)
+    assert [trial.params[ALPHA] == 0.9 for trial in trials_of()] == [True, False, False, False, False]
+
+
+@pytest.mark.slow
+def test_a_base_outside_of_the_space_is_measured_beside_the_trials(simulated: Path):
+    said: list[str] = []
+    result = search(simulated, 2, said=said)
+    (run,) = runs_of(Tracker(), "base")
+    assert (run.status, run.tags["asc.row"], run.metrics["holdout/acc"]) == ("FINISHED", "base", 0.5)
+    assert len(trials_of()) == 2
+    assert result.base is not None
+    assert (result.base.trial, result.base.values) == (None, {"holdout": 0.5})
+    assert said[1] == "base: holdout 0.5"
+    assert search(simulated, 3).to_dict()["base"]["values"] == {"holdout": 0.5}
+    assert len(runs_of(Tracker(), "base")) == 1  # once is enough
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("alpha", "line"),
+    [
+        (
+            0.9,
+            r"\(trial 0\): holdout [\d.]+; the best leads by \+[\d.]+ \[\+[\d.]+, \+[\d.]+\]: more than the noise of",
+        ),
+        (0.5, r"\(trial 0\): holdout 1; no trial is better: keep the base"),
+    ],
+)
+def test_the_last_line_says_whether_the_best_beats_the_base_by_more_than_noise(
+    simulated: Path, alpha: float, line: str
+):
+    base = CONTENT["base"] | {"batch_augmentation": {"mixup": {"alpha": alpha}}}
+    search_file = load(base=base, space={ALPHA: {"type": "categorical", "choices": [0.5, 0.9]}})
+    result = run_search(search_file, identify(simulated), url=storage_url(), trials=4, train=RightClips)
+    assert re.search(line, result.render().splitlines()[-1])

@@ -187,7 +187,7 @@ def test_bad_searches_are_one_line(content, message):
 
 
 def test_an_unknown_profile_and_a_setting_that_is_searched_are_refused():
-    with pytest.raises(InputError, match=r"has no profile 'big': the file has none"):
+    with pytest.raises(InputError, match=r"has no profile 'big': known: small-data"):
         load("big")
     with pytest.raises(InputError, match=r"--set sets 'batch_augmentation\.mixup\.alpha', which is searched"):
         load(overrides=(f"{ALPHA}=0.3",))

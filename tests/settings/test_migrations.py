@@ -36,6 +36,14 @@ def test_settings_of_schema_1_are_read():
     assert config.batch_augmentation["mixup"].alpha == 0.4
 
 
+@pytest.mark.parametrize("schema", ["", "schema: 2\n"])
+def test_the_best_epoch_of_earlier_runs_was_told_by_all_clips(schema):
+    assert (
+        read_config(schema + OLD.replace("tiny_network.", "tiny_network:"), where="old").training.select_by == "acc_avg"
+    )
+    assert resolve({}).training.select_by == "acc_device_macro"
+
+
 def test_what_is_written_is_read_again():
     config = resolve({"batch_augmentation": {"mixup": {}}, "waveform_augmentation": {"noise": {}}})
     text = written_config(config, row="a", seed=3)

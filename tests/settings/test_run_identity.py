@@ -13,6 +13,7 @@ import soundfile
 import asc_study.augmentation.copies as copies
 import asc_study.augmentation.waveform.spectrum_correction as spectrum_correction
 import asc_study.features.store as feature_store
+from asc_study.base.errors import InputError
 from asc_study.settings import identity
 from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.run_config import resolve
@@ -60,16 +61,37 @@ def test_every_version_is_in_the_signature(monkeypatch, module, name):
         {"training": {"select_epoch": "best", "snapshots": 5}},
         {"training": {"select_epoch": "last", "snapshots": 5}},
         {"training": {"epochs": 2, "first_cycle_epochs": 2, "cycle_multiplier": 3}},
+        {"training": {"select_epoch": "last", "select_by": "acc_avg"}},
         {"training": {"data": "development"}, "validation": {"seed": 7}},
         {"validation": {"share": 0, "seed": 7}},
     ],
 )
 def test_a_setting_without_effect_makes_no_new_run(idle):
     without = {section: dict(settings) for section, settings in idle.items()}
-    for section, key in (("training", "snapshots"), ("training", "cycle_multiplier"), ("validation", "seed")):
+    for section, key in (
+        ("training", "snapshots"),
+        ("training", "cycle_multiplier"),
+        ("training", "select_by"),
+        ("validation", "seed"),
+    ):
         without.get(section, {}).pop(key, None)
     assert without != idle
     assert sign(idle) == sign(without)
+
+
+def test_runs_that_choose_the_best_epoch_are_new_and_the_others_are_not():
+    """Runs of before went by all clips, which the key says now: it is left out, as it was when there was none."""
+    assert "select_by" not in resolve({"training": {"select_by": "acc_avg"}}).identity()["training"]
+    assert "select_by" not in resolve({"training": {"select_epoch": "snapshots"}}).identity()["training"]
+    assert resolve({}).identity()["training"]["select_by"] == "acc_device_macro"
+    assert sign({"training": {"select_by": "acc_avg"}}) != sign({})
+
+
+def test_the_metric_of_the_best_epoch_is_a_known_one():
+    with pytest.raises(InputError, match="nothing is chosen on the test split, got the objective 'test/acc_avg'"):
+        resolve({"training": {"select_by": "test/acc_avg"}})
+    with pytest.raises(InputError, match="must be a known metric, got 'acc_device': did you mean"):
+        resolve({"training": {"select_by": "acc_device"}})
 
 
 def test_without_validation_the_best_epoch_is_the_last():

@@ -4,7 +4,10 @@ from pathlib import Path
 import pytest
 
 from asc_study.base.errors import InputError
+from asc_study.models import ARCHITECTURES
 from asc_study.settings.study_file import load_study, merge
+from asc_study.study.advice import advice
+from asc_study.study.effort import Effort
 
 
 def write(text: str) -> Path:
@@ -164,6 +167,29 @@ def test_a_profile_overrides_rows_but_adds_no_augmentation(tmp_path):
         load_study(file, profile="smal")
 
 
+def test_every_study_has_the_profile_for_small_data_unless_it_has_one_of_that_name(tmp_path):
+    file = tmp_path / "s.yaml"
+    rows = "study: s\nrows:\n- {name: plain}\n- {name: mixed, batch_augmentation: {mixup: {}}, training: {epochs: 9}}\n"
+    file.write_text(rows)
+    plain, mixed = (row.config for row in load_study(file, profile="small-data").rows)
+    assert plain.batch_augmentation == {}
+    assert mixed.model_dump()["batch_augmentation"] == {"mixup": {"alpha": 0.3}}
+    assert plain.training == mixed.training
+    # 300 clips in batches of 16 are 18 steps an epoch: nothing is left to be said about them.
+    assert advice([Effort("plain", plain, 300, 30, 10)]) == []
+    assert advice([Effort("plain", load_study(file).rows[0].config, 300, 30, 10)]) != []
+    file.write_text(rows + "profiles: {small-data: {training.epochs: 3}}\n")
+    assert load_study(file, profile="small-data").rows[1].config.training.epochs == 3
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_architecture_takes_the_profile_for_small_data(tmp_path, architecture):
+    file = tmp_path / "s.yaml"
+    file.write_text(f"study: s\nrows: [{{name: one, architecture: {architecture}}}]\n")
+    (row,) = load_study(file, profile="small-data").rows
+    assert row.config.model.width == 0.25
+
+
 def test_published_figures_are_read_from_beside_the_study_file(tmp_path):
     file = tmp_path / "s.yaml"
     file.write_text("study: s\npublished: p.csv\n")
@@ -201,7 +227,7 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
         ENSEMBLES + "- {name: chosen, select: {max_members: 3}}\n- {name: two, fine: [chosen], coarse: [three]}\n"
     )
     study = load_study(file)
-    assert study.names == ["a", "b", "three", "t2", "chosen", "two"]
+    assert study.names == ["baseline", "baseline-three-class", "a", "b", "three", "t2", "chosen", "two"]
     chosen, two = study.ensembles
     assert chosen.fine == ["a", "b"]  # all rows of the task of the first
     assert (two.fusion, two.rule, two.exponent) == ("average", "product", 1.0)

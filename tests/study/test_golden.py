@@ -26,7 +26,7 @@ SETTINGS = {
     "architecture": "tiny_network:TINY",
     "features": {"n_mels": 16},
     "batch_augmentation": {"mixup": {}, "spec_augment": {}},
-    "training": {"epochs": 3, "batch_size": 10, "threads": 2, "lr_max": 0.01},
+    "training": {"epochs": 3, "batch_size": 10, "threads": 2, "lr_max": 0.01, "select_by": "acc_avg"},
     "validation": {"share": 0.3},
 }
 

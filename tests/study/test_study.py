@@ -42,7 +42,7 @@ BASE = {
 
 def write_study(rows: list[dict], name: str = "tiny", **more) -> Path:
     path = Path(f"{name}.yaml")
-    path.write_text(yaml.safe_dump({"study": name, "base": BASE, "rows": rows} | more))
+    path.write_text(yaml.safe_dump({"study": name, "baseline": False, "base": BASE, "rows": rows} | more))
     return path
 
 
@@ -368,6 +368,11 @@ def test_rows_that_do_not_fit_the_data_are_found_before_anything_runs(simulated:
     unknown = load_study(write_study(rows, ensembles=[both]))
     with pytest.raises(InputError, match="ensemble 'both': unknown fusion.rule 'averge': did you mean 'average'"):
         check_fit(unknown, data.dataset)
+    by = load_study(write_study([{"name": "x", "training.select_by": "device_acc_s4"}]))
+    with pytest.raises(
+        InputError, match="row 'x': training.select_by: the clips that decide do not have .*device_acc_s4"
+    ):
+        check_fit(by, data.dataset)
     with pytest.raises(InputError, match="--jobs must be at least 1, got 0"):
         run_study(load_study(write_study(ROWS)), data, jobs=0)
     assert not Path("mlflow.db").exists()

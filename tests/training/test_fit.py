@@ -9,6 +9,7 @@ import pytest
 
 from asc_study.base.errors import TrainingFailure
 from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENES
+from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
 from asc_study.settings.run_config import resolve
 from asc_study.training.fit import Training, train
@@ -72,8 +73,9 @@ def test_result_has_predictions_of_validation_and_test(uninterrupted):
     assert set(seen[0][1]) >= {"train_loss", "validation_acc", "validation_loss", "learning_rate", "seconds"}
     assert result.input_shape == (32, 32, 3)
     assert not result.model.compiled
-    best = max(metrics["validation_acc"] for _, metrics in seen)
-    assert result.history[result.chosen_epochs[0]]["validation_acc"] == best
+    assert all(metrics["selection"] == metrics["validation_acc_device_macro"] for _, metrics in seen)
+    best = max(metrics["selection"] for _, metrics in seen)
+    assert result.history[result.chosen_epochs[0]]["selection"] == best
 
 
 def test_same_seed_repeats_and_another_differs(clips, store, uninterrupted):
@@ -207,7 +209,36 @@ def test_the_epoch_is_not_chosen_on_held_out_devices(clips, store):
     measured, chosen = trained(clips)
     other, chosen_with_other_labels = trained(shuffled)
     assert [epoch["validation_acc"] for epoch in measured] != [epoch["validation_acc"] for epoch in other]
-    assert [epoch["selection_acc"] for epoch in measured] == [epoch["selection_acc"] for epoch in other]
+    assert [epoch["selection"] for epoch in measured] == [epoch["selection"] for epoch in other]
     assert chosen == chosen_with_other_labels
-    accuracy = [epoch["selection_acc"] for epoch in measured]
+    accuracy = [epoch["selection"] for epoch in measured]
     assert chosen == (max(epoch for epoch in range(4) if accuracy[epoch] == max(accuracy)),)
+
+
+@pytest.mark.parametrize(("by", "chosen"), [("acc_avg", 0), ("acc_device_macro", 1), ("log_loss", 2)])
+def test_the_best_epoch_is_told_by_the_metric_wanted(clips, store, monkeypatch, by, chosen):
+    """Of the 10 validation clips 8 are of device a and 2 of s1.
+
+    Right on a and s1: 8 and 0 (all 8 of 10, mean over devices .5), 5 and 2 (.7, .8125), 5 and 1 (.6, .5625). The last
+    gives its wrong answers less weight: its log loss is (6 x .51 + 4 x .92) / 10, that of the others is above 1.3.
+    """
+    validation = clips["split"] == "validation"
+    clips = clips.assign(device=np.where(validation & clips["scene"].isin(SCENES[:2]), "s1", "a"))
+    right = [({"a": 8, "s1": 0}, 0.01), ({"a": 5, "s1": 2}, 0.01), ({"a": 5, "s1": 1}, 0.4)]
+
+    def predicted(model, table, *rest):
+        wanted, share_if_wrong = right[min(len(training._state.history), 2)]
+        is_right = table.groupby("device").cumcount() < table["device"].map(wanted)
+        true = np.where(is_right, 0.6, share_if_wrong)
+        label = np.array([SCENES.index(scene) for scene in table["scene"]])
+        probabilities = np.zeros((len(table), 10))
+        probabilities[np.arange(len(table)), label] = true
+        probabilities[np.arange(len(table)), (label + 1) % 10] = 1 - true
+        return predictions_table(table, probabilities, "ten_class")
+
+    monkeypatch.setattr("asc_study.training.fit._predict", predicted)
+    training = Training(config(select_by=by), clips, store, 5)
+    measured = [training.train_epoch() for _ in range(3)]
+    assert [epoch["validation_acc"] for epoch in measured] == pytest.approx([0.8, 0.7, 0.6])
+    assert [epoch["validation_acc_device_macro"] for epoch in measured] == pytest.approx([0.5, 0.8125, 0.5625])
+    assert training.result().chosen_epochs == (chosen,)

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from asc_study.training.schedule import WarmRestarts, cycles
+from asc_study.training.cycles import cycles
+from asc_study.training.schedule import WarmRestarts
 
 
 def test_restarts_are_those_of_the_authors_code():

@@ -1,0 +1,62 @@
+"""Marks of the systems of a study in the store: found from their test predictions, kept as tags."""
+
+from contextlib import suppress
+from functools import lru_cache
+from typing import Final
+
+import pandas as pd
+
+from asc_study.base.errors import InputError
+from asc_study.evaluation.marks import UNMARKED, Mark, find_mark
+from asc_study.evaluation.predictions import read_predictions
+from asc_study.store.queries import RunRecord
+from asc_study.store.references import BASELINE_KIND, finished_systems
+from asc_study.store.tracking import Tracker
+
+#: What a system is marked as, by which figures, and the baseline run that it was compared with (empty: none).
+MARK: Final = "asc.mark"
+_REASON: Final = "asc.mark_reason"
+_BASELINE: Final = "asc.baseline"
+
+
+class Marker:
+    """Marks systems of one study against its newest statistics baselines."""
+
+    def __init__(self, tracker: Tracker, study: str) -> None:
+        self._tracker, self._study = tracker, study
+        self._baselines = tracker.runs(study, kind=BASELINE_KIND)
+        self._test_table = lru_cache(self._read)
+
+    def mark(self, record: RunRecord) -> Mark | None:
+        """Mark a finished system; one without test predictions gets no mark, and nothing fails because of that."""
+        table = self._test_table(record.run_id)
+        if table is None:
+            return None
+        rival = self._baseline_of(record)
+        found = find_mark(table, self._test_table(rival.run_id) if rival else None)
+        tags = {MARK: found.name if found else UNMARKED, _BASELINE: rival.run_id if rival else ""}
+        self._tracker.set_tags(record.run_id, tags | {_REASON: found.reason if found else ""})
+        return found
+
+    def mark_all(self) -> None:
+        """Mark every finished system of the study that was not yet, or against another baseline."""
+        for record in finished_systems(self._tracker, self._study):
+            rival = self._baseline_of(record)
+            if MARK not in record.tags or record.tags.get(_BASELINE, "") != (rival.run_id if rival else ""):
+                self.mark(record)
+
+    def _baseline_of(self, record: RunRecord) -> RunRecord | None:
+        """The newest finished baseline of the task and the data of a system; a baseline has none."""
+        if record.tags.get("asc.kind") == BASELINE_KIND:
+            return None
+        digest = record.tags.get("asc.dataset_digest")
+        for baseline in self._baselines:
+            same = digest in (None, baseline.tags.get("asc.dataset_digest"))
+            if baseline.status == "FINISHED" and same and baseline.tags.get("asc.task") == record.tags.get("asc.task"):
+                return baseline
+        return None
+
+    def _read(self, run_id: str) -> pd.DataFrame | None:
+        with suppress(InputError):  # trained on all development data, or deleted
+            return read_predictions(self._tracker.artifact(run_id, "predictions/test.parquet"))
+        return None
