@@ -53,6 +53,11 @@ class BaseResult:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def noise(self) -> float | None:
+        """Half the width of the lead's interval; None if it is not known."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
     def render(self) -> str:
         """One line: what it reached, and whether the best is better by more than noise."""
         where = "" if self.trial is None else f" (trial {self.trial})"

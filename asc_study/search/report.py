@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -100,13 +101,33 @@ def best_study(search: Search, study: "optuna.Study") -> str:
     return "\n".join(lead) + "\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-def write_report(search: Search, study: "optuna.Study", tracker: Tracker, parent: str) -> None:
-    """Give the parent run the search file, the trials as CSV, the best study and the figures, as they are now."""
+def write_report(
+    search: Search,
+    study: "optuna.Study",
+    tracker: Tracker,
+    run_id: str,
+    *,
+    base: Mapping[str, float] = MappingProxyType({}),
+    noise: float | None = None,
+) -> None:
+    """Give the search's run the search file, the trials as CSV, the best study and the figures, as they are now.
+
+    Parameters
+    ----------
+    search, study, tracker
+        The search, its trials and the store.
+    run_id
+        The run that stands for the search.
+    base
+        What the base reached in each objective; empty if it was not measured.
+    noise
+        Differences to the base below this (a share) are noise.
+    """
     from asc_study.figures.page import page
     from asc_study.figures.search import search_figures
 
     best = best_trials(search, study)
-    with tracker.artifacts(parent) as folder, quiet_optuna():
+    with tracker.artifacts(run_id) as folder, quiet_optuna():
         write_file(folder / "search.yaml", search.source)
         write_file(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
         if best:
@@ -114,10 +135,11 @@ def write_report(search: Search, study: "optuna.Study", tracker: Tracker, parent
             points = "; ".join(f"trial {one.number} ({name_point(one.point)})" for one in best[:10])
             lead = f"{search.description} Best: {points}".strip()
             (folder / "figures").mkdir()
-            drawn = search_figures(study, [target.metric for target in search.targets])
+            reached = [base[target.name] for target in search.targets] if base else ()
+            drawn = search_figures(study, [target.metric for target in search.targets], base=reached, noise=noise)
             write_file(folder / "figures" / "search.html", page(f"Search {search.name}", lead, drawn, search.figures))
     if len(search.targets) == 1 and best:
-        tracker.log_metrics(parent, {search.targets[0].metric: best[0].values[search.targets[0].name]})
+        tracker.log_metrics(run_id, {search.targets[0].metric: best[0].values[search.targets[0].name]})
 
 
 def _row(search: Search, base: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:

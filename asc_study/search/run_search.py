@@ -208,7 +208,15 @@ def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: S
     finally:
         with trials_lock(job.url, search.name):  # what workers that were ended could not tell is told here
             settle_trials(study)
-        write_report(search, study, tracker, job.launch.summary_run_id)
+        base = compare_base(search, study, tracker, best_trials(search, study))
+        write_report(
+            search,
+            study,
+            tracker,
+            job.launch.summary_run_id,
+            base=base.values if base else {},
+            noise=base.noise if base else None,
+        )
 
 
 def _outcome_line(search: Search, outcome: TrialOutcome) -> str:

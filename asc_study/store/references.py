@@ -115,7 +115,7 @@ class _Membership:
         seeds = self._definition.seeds
         if seeds is not None and record.seed and record.seed not in seeds:
             return False
-        if kind == "train":
+        if kind in ("train", BASELINE_KIND):
             return combination in self._names
         if self._definition.rows.get(record.tags.get("asc.row", ""), combination) != combination:
             return False
@@ -150,7 +150,7 @@ def _launched_definition(tracker: Reader, records: Sequence[RunRecord]) -> Defin
 def _newest_of_each_name(systems: Sequence[RunRecord]) -> Definition:
     rows: dict[str, str] = {}
     for record in sorted(systems, key=lambda record: record.start_seconds, reverse=True):
-        if record.tags.get("asc.kind") == "train":
+        if record.tags.get("asc.kind") in ("train", BASELINE_KIND):
             rows.setdefault(record.tags.get("asc.row", ""), combination_of(record))
     return Definition(rows)
 

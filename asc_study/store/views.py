@@ -154,7 +154,14 @@ def trials_view(metric: str, *, ascending: bool) -> View:
     """The view of a search's trials, the best first."""
     costs = ("cost/model_kb", "cost/trial_seconds", "cost/trained_epochs")
     columns = dict.fromkeys((metric, "validation/acc_device_macro", *costs, *_tags("asc.trial", "asc.state")))
-    return View("trials", "Trials", tuple(columns), metric, ascending, "tags.`asc.kind` = 'trial'")
+    return View(
+        "trials",
+        "Trials",
+        tuple(columns),
+        metric,
+        ascending,
+        _without("study", "search") + " AND tags.`asc.optuna_study` IS NOT NULL",
+    )
 
 
 def publish(tracker: Reader, experiment_id: str, views: Iterable[View], note: str) -> str:

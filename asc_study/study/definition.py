@@ -10,6 +10,7 @@ from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.study_file import Study, load_study
 from asc_study.store.queries import Reader
 from asc_study.store.references import Definition, combination_of
+from asc_study.study.baseline import baseline_identity
 from asc_study.systems.rows import row_combinations
 
 
@@ -22,9 +23,11 @@ class DefinedStudy:
 
 
 def define(study: Study, digest: str) -> Definition:
-    """The combinations of a study's rows and ensembles on the data set of a digest, and its seeds."""
+    """The combinations of a study's rows, ensembles and baselines on the data set of a digest, and its seeds."""
     rows = {row.name: signature(run_identity(row.config, digest)) for row in study.rows}
-    return Definition(rows | row_combinations(study.ensembles, rows), {str(seed) for seed in study.seeds})
+    combined = row_combinations(study.ensembles, rows)
+    baselines = {row.name: baseline_identity(row.config, digest).signature(with_seeds=False) for row in study.baselines}
+    return Definition(rows | combined | baselines, {str(seed) for seed in study.seeds})
 
 
 def define_file(

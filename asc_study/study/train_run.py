@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import filelock
 
 from asc_study.base.errors import failure_reason
+from asc_study.base.files import write_file
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
@@ -19,9 +20,11 @@ from asc_study.settings.run_config import RunConfig, flatten, in_words
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life
 from asc_study.store.queries import RunRecord
+from asc_study.store.references import BASELINE_KIND
 from asc_study.store.tracking import Tracker
 from asc_study.store.views import NOTE_TAG, markdown_table
 from asc_study.study.launch import Launch
+from asc_study.systems.marking import find_baseline
 from asc_study.training.run_data import RunData, run_data
 from asc_study.training.runtime import start_keras
 
@@ -187,6 +190,8 @@ def _log_result(
     from asc_study.figures.run import summary_page
 
     metrics = metrics_of(result)
+    baselines = tracker.runs(spec.study, kind=BASELINE_KIND)
+    rival = find_baseline(baselines, spec.config.task, launch.data.digest)
     with tracker.artifacts(run_id) as folder:
         for split, predictions in result.predictions.items():
             write_predictions(predictions, folder / "predictions" / f"{split}.parquet")
@@ -195,19 +200,20 @@ def _log_result(
             result.predictions,
             metrics,
             result.history,
+            baseline=rival.metrics if rival else None,
             chosen_epochs=[epoch + 1 for epoch in result.chosen_epochs],
             plotlyjs=launch.figures,
         )
         (folder / "figures").mkdir()
-        (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
-        (folder / "config.yaml").write_text(written_config(spec.config, row=spec.row, seed=spec.seed), encoding="utf-8")
-        (folder / "identity.json").write_text(json.dumps(spec.identity, indent=2), encoding="utf-8")
+        write_file(folder / "figures" / "summary.html", page)
+        write_file(folder / "config.yaml", written_config(spec.config, row=spec.row, seed=spec.seed))
+        write_file(folder / "identity.json", json.dumps(spec.identity, indent=2))
         facts: dict[str, Any] = {
             "clips": data.clips["split"].value_counts().to_dict(),
             "augmented_copies_left_out": data.left_out,
             "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
         }
-        (folder / "training.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        write_file(folder / "training.json", json.dumps(facts, indent=2))
     tracker.log_datasets(
         run_id, launch.data.dataset.root.name, launch.data.digest, facts["clips"], source=str(launch.data.dataset.root)
     )
@@ -256,7 +262,7 @@ def log_environment(tracker: Tracker, run_id: str, first_epoch: int = 1) -> None
         tags["asc.fingerprint"] = MIXED
     stretches.append(here)
     with tracker.artifacts(run_id) as folder:
-        (folder / "environment.json").write_text(json.dumps({"stretches": stretches}, indent=2), encoding="utf-8")
+        write_file(folder / "environment.json", json.dumps({"stretches": stretches}, indent=2))
     short = [{"epoch": one["first_epoch"], "commit": one["commit"]} for one in stretches]
     tracker.set_tags(run_id, tags | {"asc.stretches": json.dumps(short)[:5000]})
 

@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import write_file
 from asc_study.base.provenance import environment, fact_tags, fingerprint, git_commit
 from asc_study.base.schema import require_row_name
 from asc_study.evaluation.measure import measure
@@ -196,15 +197,13 @@ def _log(tracker: Tracker, run: Derived) -> Logged:
             for split, table in run.tables.items():
                 write_predictions(table, folder / "predictions" / f"{split}.parquet")
             about = {"stretches": [environment()]}
-            (folder / "environment.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
-            (folder / "config.yaml").write_text(
-                yaml.safe_dump(dict(run.identity.settings), sort_keys=False), encoding="utf-8"
-            )
+            write_file(folder / "environment.json", json.dumps(about, indent=2))
+            write_file(folder / "config.yaml", yaml.safe_dump(dict(run.identity.settings), sort_keys=False))
             for name, text in run.files.items():
-                (folder / name).write_text(text, encoding="utf-8")
+                write_file(folder / name, text)
             (folder / "figures").mkdir()
             page = summary_page(run.name, run.tables, metrics, more=run.figures)
-            (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")
+            write_file(folder / "figures" / "summary.html", page)
         tracker.log_path(run_id, run.path)
         _log_page(tracker, run, run_id, metrics)
         tracker.log_metrics(run_id, metrics)

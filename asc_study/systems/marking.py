@@ -1,5 +1,6 @@
 """Marks of the systems of a study in the store: found from their test predictions, kept as tags."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final
@@ -17,6 +18,15 @@ from asc_study.store.tracking import Tracker
 MARK: Final = "asc.mark"
 _REASON: Final = "asc.mark_reason"
 _BASELINE: Final = "asc.baseline"
+
+
+def find_baseline(baselines: Sequence[RunRecord], task: str, dataset_digest: str | None) -> RunRecord | None:
+    """The newest finished baseline of a task and of a data set (None: of any); ``baselines`` are the newest first."""
+    for baseline in baselines:
+        same = dataset_digest in (None, baseline.tags.get("asc.dataset_digest"))
+        if baseline.status == "FINISHED" and same and baseline.tags.get("asc.task") == task:
+            return baseline
+    return None
 
 
 class Marker:
@@ -49,12 +59,7 @@ class Marker:
         """The newest finished baseline of the task and the data of a system; a baseline has none."""
         if record.tags.get("asc.kind") == BASELINE_KIND:
             return None
-        digest = record.tags.get("asc.dataset_digest")
-        for baseline in self._baselines:
-            same = digest in (None, baseline.tags.get("asc.dataset_digest"))
-            if baseline.status == "FINISHED" and same and baseline.tags.get("asc.task") == record.tags.get("asc.task"):
-                return baseline
-        return None
+        return find_baseline(self._baselines, record.tags.get("asc.task", ""), record.tags.get("asc.dataset_digest"))
 
     def _read(self, run_id: str) -> pd.DataFrame | None:
         with suppress(InputError):  # trained on all development data, or deleted

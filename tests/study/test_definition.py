@@ -12,6 +12,7 @@ from asc_study.study.plan import make_plan, render_plan, specs
 from asc_study.systems.rows import make_ensembles
 
 STUDY = """study: s
+baseline: false
 seeds: [0, 1]
 base: {architecture: fcnn}
 rows:
