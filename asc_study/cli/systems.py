@@ -25,21 +25,18 @@ _fusion_option = click.option(
 )
 
 
-class _ManyValues(click.Command):
-    """A command whose repeatable options take several values at once: ``--fine A B`` is ``--fine A --fine B``."""
+#: What is left over of a command line whose options are repeated is told by `_require_no_more`.
+_LEFT_OVER = {"allow_extra_args": True}
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        many = {name for p in self.params if isinstance(p, click.Option) and p.multiple for name in p.opts}
-        spread: list[str] = []
-        option = ""
-        for position, argument in enumerate(args):
-            if argument.startswith("-") and argument != "-":
-                name = argument.partition("=")[0]
-                option = name if name in many else ""
-            elif option and args[position - 1] != option:  # not the option's first value
-                spread.append(option)
-            spread.append(argument)
-        return super().parse_args(ctx, spread)
+
+def _require_no_more(*options: str) -> None:
+    """Raise `InputError` for words that belong to no option, such as the second of ``--fine A B``."""
+    left_over = click.get_current_context().args
+    if left_over:
+        raise InputError(
+            f"each run needs {' or '.join(options)} before it, got {left_over[0]!r} without: write "
+            f"{options[0]} RUN {options[0]} RUN"
+        )
 
 
 def _store() -> "Tracker":
@@ -146,7 +143,7 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
     click.echo(f"{out}: {clips} clips of the {split} split")
 
 
-@click.command(cls=_ManyValues)
+@click.command(context_settings=_LEFT_OVER)
 @click.argument("study", metavar="STUDY")
 @click.option(
     "--method",
@@ -168,7 +165,7 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
 )
 @_fusion_option
 @_task_option
-@click.option("--run", "runs", multiple=True, metavar="RUN...", help=f"Candidates; default: all. {_RUN_HELP}.")
+@click.option("--run", "runs", multiple=True, metavar="RUN", help=f"Candidate, repeatable; default: all. {_RUN_HELP}.")
 @click.option("--name", metavar="NAME", help="Name of the row; default: ensemble-METHOD.")
 @json_option
 def ensemble(
@@ -186,6 +183,7 @@ def ensemble(
     from asc_study.settings.study_file import require_name
     from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble, render, to_dict
 
+    _require_no_more("--run")
     require_name("study", study)
     tracker = _store()
     members, notes = gather_candidates(tracker, study, references=runs, task=task)
@@ -198,9 +196,9 @@ def ensemble(
     _print_run(logged)
 
 
-@click.command(cls=_ManyValues)
-@click.option("--fine", required=True, multiple=True, metavar="RUN...", help=f"Systems to fuse. {_RUN_HELP}.")
-@click.option("--coarse", multiple=True, metavar="RUN...", help="Three-class systems: two-stage fusion.")
+@click.command(context_settings=_LEFT_OVER)
+@click.option("--fine", required=True, multiple=True, metavar="RUN", help=f"System to fuse, repeatable. {_RUN_HELP}.")
+@click.option("--coarse", multiple=True, metavar="RUN", help="Three-class system: two-stage fusion. Repeatable.")
 @_fusion_option
 @click.option(
     "--rule",
@@ -231,8 +229,9 @@ def fuse(
 
     \b
     Example:
-      asc-study fuse --fine demo/fcnn-plain demo/fcnn-mixup --coarse demo/three-class
+      asc-study fuse --fine demo/fcnn-plain --fine demo/fcnn-mixup --coarse demo/three-class
     """
+    _require_no_more("--fine", "--coarse")
     from asc_study.systems.fusions import default_name, fuse_runs, log_fusion, render, to_dict
 
     tracker = _store()
