@@ -10,6 +10,7 @@ from asc_study import __version__
 from asc_study.base.errors import InputError
 from asc_study.cli.data import data
 from asc_study.cli.models import models
+from asc_study.cli.runs import runs
 from asc_study.cli.search import search
 from asc_study.cli.studies import demo, leaderboard, plan, run
 from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict
@@ -66,5 +67,21 @@ def cli() -> None:
     """
 
 
-for command in (data, models, plan, run, search, leaderboard, ensemble, fuse, compare, import_, predict, export, demo):
+_COMMANDS = (
+    data,
+    models,
+    plan,
+    run,
+    runs,
+    search,
+    leaderboard,
+    ensemble,
+    fuse,
+    compare,
+    import_,
+    predict,
+    export,
+    demo,
+)
+for command in _COMMANDS:
     cli.add_command(command)

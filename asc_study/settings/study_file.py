@@ -150,6 +150,17 @@ def load_study(
     )
 
 
+def profile_names(path: Path) -> list[str]:
+    """The names of the profiles of a study file.
+
+    Raises
+    ------
+    InputError
+        As `load_study`.
+    """
+    return list(validate(StudyFile, read_yaml(path).content, where=str(path)).profiles)
+
+
 def require_name(key: str, name: str, where: str = "") -> None:
     """Raise `InputError` unless ``name`` can be an experiment's name in every store, and a folder's."""
     if not _STUDY_NAME.fullmatch(name):

@@ -2,7 +2,7 @@
 
 import ast
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -185,16 +185,24 @@ def explain(study: Study, plan: Plan, tracker: Reader | None) -> str:
     seeds = {run.spec.seed for run in plan.runs}
     lines = []
     for record in plan.orphans:
-        old = tracker.json_artifact(record.run_id, "identity.json") or _known_identity(record)
-        found = {name: differences(old, identity) for name, identity in identities.items()}
-        row = record.tags.get("asc.row", "")
-        nearest = row if row in found else min(found, key=lambda name: len(found[name]))
-        why = list(found[nearest])
-        if record.seed.isdecimal() and int(record.seed) not in seeds:
-            why.append(f"seed {record.seed} -> {sorted(seeds)}")
+        nearest, why = why_orphaned(record, identities, seeds, tracker)
         lines.append(f"  {record.label} {record.signature[:10]}, against row {nearest!r}:")
-        lines += [f"    {line}" for line in why or ["nothing that was recorded: it was made by an earlier version"]]
+        lines += [f"    {line}" for line in why]
     return "\n".join(["orphaned runs, and what differs (theirs -> the study's now):", *lines])
+
+
+def why_orphaned(
+    record: RunRecord, identities: Mapping[str, Mapping[str, Any]], seeds: Collection[int], tracker: Tracker
+) -> tuple[str, list[str]]:
+    """The row that is nearest to an orphaned run, of those with these identities, and what differs: a line each."""
+    old = tracker.json_artifact(record.run_id, "identity.json") or _known_identity(record)
+    found = {name: differences(old, identity) for name, identity in identities.items()}
+    row = record.tags.get("asc.row", "")
+    nearest = row if row in found else min(found, key=lambda name: len(found[name]))
+    why = list(found[nearest])
+    if record.seed.isdecimal() and int(record.seed) not in seeds:
+        why.append(f"seed {record.seed} -> {sorted(seeds)}")
+    return nearest, why or ["nothing that was recorded: it was made by an earlier version"]
 
 
 def _known_identity(record: RunRecord) -> dict[str, Any]:
