@@ -33,6 +33,21 @@ def progress_bar(
     )
 
 
+def about_seconds(seconds: float) -> str:
+    """A duration as people say it: ``40 s``, ``12 min``, ``3 h 5 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def time_left(elapsed_seconds: float, done: int, left: int) -> str:
+    """What to add to a line about work that goes on: about how long ``left`` more take if ``done`` took so long."""
+    return f"  ~{about_seconds(elapsed_seconds / done * left)} left" if done and left else ""
+
+
 class EpochProgress:
     """Progress of a training on standard error: a bar if it is ``alone``, else a line now and then."""
 

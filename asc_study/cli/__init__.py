@@ -12,6 +12,7 @@ from asc_study.cli.data import data
 from asc_study.cli.models import models
 from asc_study.cli.runs import runs
 from asc_study.cli.search import search
+from asc_study.cli.status import status
 from asc_study.cli.studies import demo, leaderboard, plan, run
 from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict
 
@@ -74,6 +75,7 @@ _COMMANDS = (
     run,
     runs,
     search,
+    status,
     leaderboard,
     ensemble,
     fuse,

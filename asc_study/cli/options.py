@@ -1,11 +1,16 @@
-"""Options that several commands share."""
+"""What several commands share: options, and the store that must be there."""
 
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from asc_study.base.errors import InputError
+
+if TYPE_CHECKING:
+    from asc_study.store.tracking import Tracker
 
 def typed() -> str:
     """The command as it was typed, without secrets of addresses."""
@@ -61,3 +66,24 @@ fingerprint_option = click.option(
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting in all rows; repeatable."
 )
+
+
+def existing_store() -> "Tracker":
+    """The store in use.
+
+    Raises
+    ------
+    InputError
+        If there is none yet: it has no runs to work on.
+    """
+    from asc_study.store.addresses import address_line, tracking_uri
+    from asc_study.store.queries import store_exists
+    from asc_study.store.tracking import Tracker
+
+    if not store_exists():
+        raise InputError(
+            address_line(
+                tracking_uri(), "there is no tracking store {address}: run a study here first, or import a system"
+            )
+        )
+    return Tracker()

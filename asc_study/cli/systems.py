@@ -2,16 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE
-from asc_study.cli.options import FILE, FOLDER, jobs_option, json_option
-
-if TYPE_CHECKING:
-    from asc_study.store.tracking import Tracker
+from asc_study.cli.options import FILE, FOLDER, existing_store, jobs_option, json_option
 
 _RUN_HELP = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id"
 
@@ -37,21 +34,6 @@ def _require_no_more(*options: str) -> None:
             f"each run needs {' or '.join(options)} before it, got {left_over[0]!r} without: write "
             f"{options[0]} RUN {options[0]} RUN"
         )
-
-
-def _store() -> "Tracker":
-    """The existing store; an empty one has no runs to work on."""
-    from asc_study.store.addresses import address_line, tracking_uri
-    from asc_study.store.queries import store_exists
-    from asc_study.store.tracking import Tracker
-
-    if not store_exists():
-        raise InputError(
-            address_line(
-                tracking_uri(), "there is no tracking store {address}: run a study here first, or import a system"
-            )
-        )
-    return Tracker()
 
 
 @click.command("import")
@@ -117,7 +99,7 @@ def predict(runs: tuple[str, ...], folder: Path, jobs: int) -> None:
     """
     from asc_study.systems.score import predict_runs
 
-    predict_runs(_store(), runs, folder, jobs=jobs, say=click.echo)
+    predict_runs(existing_store(), runs, folder, jobs=jobs, say=click.echo)
 
 
 @click.command()
@@ -139,7 +121,7 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
     """
     from asc_study.systems.exchange import export_predictions
 
-    split, clips = export_predictions(_store(), run, out, form, split=split, overwrite=force)
+    split, clips = export_predictions(existing_store(), run, out, form, split=split, overwrite=force)
     click.echo(f"{out}: {clips} clips of the {split} split")
 
 
@@ -185,7 +167,7 @@ def ensemble(
 
     _require_no_more("--run")
     require_name("study", study)
-    tracker = _store()
+    tracker = existing_store()
     members, notes = gather_candidates(tracker, study, references=runs, task=task)
     chosen = choose(members, EnsembleOptions(**options), notes)
     logged = log_ensemble(tracker, study, name or f"ensemble-{options['method']}", chosen)
@@ -234,7 +216,7 @@ def fuse(
     _require_no_more("--fine", "--coarse")
     from asc_study.systems.fusions import default_name, fuse_runs, log_fusion, render, to_dict
 
-    tracker = _store()
+    tracker = existing_store()
     fused = fuse_runs(tracker, fine, coarse, fusion=fusion, join=join, exponent=exponent)
     name = name or default_name(fused)
     logged = log_fusion(tracker, study or fused.fine[0].record.tags["asc.study"], name, fused)
@@ -266,7 +248,7 @@ def compare(first: str, second: str, split: str, as_json: bool) -> None:
     from asc_study.evaluation.significance import render
     from asc_study.systems.compare import compare_runs
 
-    found = compare_runs(_store(), first, second, split=split)
+    found = compare_runs(existing_store(), first, second, split=split)
     click.echo(json.dumps(asdict(found), indent=2) if as_json else render(found, first, second))
 
 

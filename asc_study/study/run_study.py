@@ -1,9 +1,11 @@
 """Running a study: plan, train what is missing, combine, compare the rows."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from asc_study.base.errors import InputError
+from asc_study.base.progress import time_left
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.study_file import Study
@@ -87,6 +89,7 @@ def run_study(
         pending = [replace(spec, fingerprint=short_digest(fingerprint())) for spec in pending]
     prepare_features((spec.config for spec in pending), data, jobs, say)
     outcomes: list[Outcome | EnsembleOutcome] = []
+    began = time.monotonic()
     with launch(
         tracker,
         data,
@@ -100,7 +103,9 @@ def run_study(
             say(note)
         for outcome in run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs):
             outcomes.append(outcome)
-            say(_outcome_line(outcome, len(outcomes), len(pending)))
+            trained = sum(one.status != "elsewhere" for one in outcomes)
+            left = time_left(time.monotonic() - began, trained, len(pending) - len(outcomes))
+            say(_outcome_line(outcome, len(outcomes), len(pending)) + left)
         outcomes += combine()
         compare_rows(study, tracker, shared, failed=any(outcome.status == "failed" for outcome in outcomes))
     return outcomes

@@ -11,6 +11,7 @@ from asc_study.store.tracking import Tracker
 from asc_study.store.views import CHARTS, DEVICES, ENSEMBLES, NOTE_TAG, OF_STUDIES, View, publish, view_link
 from asc_study.study.launch import Launch
 from asc_study.study.leaderboard import leaderboard, render, unique_names
+from asc_study.study.plan import specs
 
 #: MLflow keeps 8,000 characters of a tag.
 _LONGEST_NOTE: Final = 7900
@@ -20,7 +21,9 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
     """Log what the study is and publish its views; returns a line if the store does not take them."""
     with tracker.artifacts(launch.summary_run_id) as folder:
         write_file(folder / "study.yaml", study.source)
-        write_file(folder / "rows.json", json.dumps({"rows": study.names, "published": bool(study.published)}))
+        runs = [[spec.row, spec.seed, spec.signature] for spec in specs(study, launch.data.digest)]
+        table = {"rows": study.names, "published": bool(study.published), "runs": runs}
+        write_file(folder / "rows.json", json.dumps(table))
         if study.published:
             write_file(folder / "published.csv", study.published)
     experiment_id = tracker.experiment_id(study.name)
