@@ -2,12 +2,19 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from tqdm import tqdm
 
+#: Told one line for people at a time.
+Say = Callable[[str], None]
+
 _LOG_SECONDS: Final = 15
+
+
+def tell_nobody(line: str) -> None:
+    """The `Say` of those who want to hear nothing."""
 
 
 def progress_bar(

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from asc_study.base.errors import InputError
 from asc_study.cli.options import FOLDER, jobs_option, json_option
 
 
@@ -37,9 +36,9 @@ def data_check(directory: Path, task: str | None, name: str | None, jobs: int, a
     """
     from asc_study.data.check import check
     from asc_study.data.formats import find_format
+    from asc_study.workers.pool import require_jobs
 
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of files to open at the same time")
+    require_jobs(jobs, "files to open at the same time")
     report = check(directory, task, jobs, data_format=find_format(name) if name else None)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.render())
     return 0 if report.ok else 1

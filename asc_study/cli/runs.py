@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from asc_study.base.errors import InputError
-from asc_study.cli.options import FILE, FOLDER, json_option, set_option
+from asc_study.cli.options import FILE, FOLDER, existing_store, json_option, set_option
 
 
 @click.group()
@@ -53,23 +53,21 @@ def prune(
     if dry_run and yes:
         raise InputError("--dry-run and --yes exclude each other, got both: choose one")
     from asc_study.store.removal import restore_command
-    from asc_study.store.tracking import open_existing
     from asc_study.study.prune import delete_orphans, find_orphans, load_variants, render_orphans
 
-    load_variants(study_file, overrides=overrides)  # before the data are read: the quick errors first
-    data = None
+    variants, data = load_variants(study_file, overrides=overrides), None
     if data_dir:
         from asc_study.study.launch import identify
 
         data = identify(data_dir)
-    variants = load_variants(study_file, overrides=overrides, data=data)
-    tracker = open_existing()
-    found = find_orphans(variants, tracker, data) if tracker else []
+        variants = load_variants(study_file, overrides=overrides, data=data)
+    tracker = existing_store()
+    found = find_orphans(variants, tracker, data)
     if not as_json:
         click.echo(render_orphans(variants[0].name, found))
     going = sum(not orphan.kept_because for orphan in found)
     deleted: list[str] = []
-    if tracker and going and not dry_run and (yes or _confirmed(going, as_json)):
+    if going and not dry_run and (yes or _confirmed(going, as_json)):
         deleted = delete_orphans(found, tracker)
     restore = restore_command(deleted) if deleted else ""
     if as_json:

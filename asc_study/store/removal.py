@@ -7,7 +7,8 @@ import filelock
 
 from asc_study.store.addresses import cannot_write
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import RunRecord
+from asc_study.store.tracking import Tracker
 
 
 def all_runs(tracker: Tracker) -> list[RunRecord]:

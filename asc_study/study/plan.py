@@ -192,7 +192,7 @@ def explain(study: Study, plan: Plan, tracker: Reader | None) -> str:
 
 
 def why_orphaned(
-    record: RunRecord, identities: Mapping[str, Mapping[str, Any]], seeds: Collection[int], tracker: Tracker
+    record: RunRecord, identities: Mapping[str, Mapping[str, Any]], seeds: Collection[int], tracker: Reader
 ) -> tuple[str, list[str]]:
     """The row that is nearest to an orphaned run, of those with these identities, and what differs: a line each."""
     old = tracker.json_artifact(record.run_id, "identity.json") or _known_identity(record)

@@ -14,8 +14,9 @@ from asc_study.base.text_table import text_table
 from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.settings.study_file import Study, load_study, profile_names
 from asc_study.store.claims import is_alive
+from asc_study.store.queries import RunRecord
 from asc_study.store.removal import all_runs, delete_run
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.tracking import Tracker
 from asc_study.study.launch import IdentifiedDataset
 from asc_study.study.plan import specs, why_orphaned
 

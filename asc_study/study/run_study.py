@@ -4,20 +4,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from asc_study.base.errors import InputError
-from asc_study.base.progress import time_left
+from asc_study.base.progress import Say, tell_nobody, time_left
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import IdentifiedDataset, Say, launch, prepare_features
+from asc_study.study.launch import IdentifiedDataset, launch, prepare_features
 from asc_study.study.plan import describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.train_run import Outcome, execute_run
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
-from asc_study.workers.pool import run_parallel
+from asc_study.workers.pool import require_jobs, run_parallel
 
 
 def run_study(
@@ -29,7 +28,7 @@ def run_study(
     retry_failed: bool = False,
     same_fingerprint: bool = False,
     command: str = "",
-    say: Say = lambda line: None,
+    say: Say = tell_nobody,
 ) -> list[Outcome | EnsembleOutcome]:
     """Run what is new or was cut off, each as an MLflow run; then make the ensembles and compare all.
 
@@ -60,8 +59,7 @@ def run_study(
     InputError
         If a row does not fit the data, before anything is logged.
     """
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of runs to train at the same time")
+    require_jobs(jobs, "runs to train at the same time")
     check_fit(study, data.dataset, say)
     tracker = Tracker()
     settle_abandoned(tracker, study.name)

@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
+from asc_study.base.progress import Say
 from asc_study.data.formats import DATA_FORMATS
 from asc_study.data.identity import audio_digests
 from asc_study.evaluation.predictions import predictions_table, write_predictions
@@ -20,12 +21,11 @@ from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.training.runtime import start_keras
+from asc_study.workers.pool import require_jobs
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
-
-Say = Callable[[str], None]
 
 
 def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, jobs: int, say: Say) -> list[RunRecord]:
@@ -47,8 +47,7 @@ def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, j
     InputError
         If a run is not a trained one or its model is gone, or the audio is missing or of another format.
     """
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of processes for the features")
+    require_jobs(jobs, "processes for the features")
     found = [record for reference in references for record in find_runs(tracker, reference)]
     records = list({record.run_id: record for record in found}.values())
     for record in records:
