@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from asc_study.base.text_table import text_table
 from asc_study.cli.options import FOLDER, jobs_option, json_option
 
 
@@ -115,5 +116,6 @@ def _print_written(written: Any, as_json: bool) -> None:
         return
     total = sum(sum(devices.values()) for devices in written.clips.values())
     click.echo(f"{written.root}: {total} clips ({written.written} written now)")
-    for split, devices in written.clips.items():
-        click.echo(f"  {split}: " + "  ".join(f"{device} {count}" for device, count in devices.items()))
+    heard = list(dict.fromkeys(device for devices in written.clips.values() for device in devices))
+    counts = [[split, *(str(devices.get(one, 0)) for one in heard)] for split, devices in written.clips.items()]
+    click.echo(text_table([["Split", *heard], *counts]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from asc_study.base.provenance import fingerprint, other_facts, short_digest
+from asc_study.base.text_table import text_table
 from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import is_alive
@@ -162,13 +163,12 @@ def describe_plan(study: Study, plan: Plan) -> str:
 
 def render_plan(study: Study, plan: Plan) -> str:
     """The plan as a text table: one line a run, then what each status means."""
-    rows = plan.to_rows()
-    width = max(len(row["row"]) for row in rows)
-    lines = [describe_plan(study, plan)]
-    for row in rows:
-        cells = [f"{row['row']:<{width}}", f"seed {row['seed']}", f"{row['status']:<11}", row["signature"]]
-        said = row["reason"] or (row["other_fingerprint"] and f"other fingerprint: {row['other_fingerprint']}")
-        lines.append("  " + "  ".join([*cells, said]).rstrip())
+    table = [["Row", "Seed", "Status", "Signature", "Note"]]
+    for row in plan.to_rows():
+        note = row["reason"] or (row["other_fingerprint"] and f"other fingerprint: {row['other_fingerprint']}")
+        table.append([row["row"], str(row["seed"]), row["status"], row["signature"], note])
+    columns = 5 if any(line[4] for line in table[1:]) else 4
+    lines = [describe_plan(study, plan), text_table([line[:columns] for line in table], left=(0, 2, 3, 4))]
     if study.ensembles:
         lines.append(f"then ensembles: {', '.join(row.name for row in study.ensembles)}")
     return "\n".join(lines + [f"{status}: {STATUSES[status]}" for status, count in plan.counts.items() if count])
