@@ -197,6 +197,11 @@ def open_settings_file(
         One line: file, key, rule, value received and remedy.
     """
     read = read_yaml(path, kind, keys)
+    for key in read.content:
+        if isinstance(key, str) and key not in form.model_fields and split_key(key)[0] in RunConfig.model_fields:
+            raise InputError(
+                f"{path}: a setting of the runs must not stand at the top level, got {shown(key)}: put it under `base`"
+            )
     content = validate(form, read.content, where=str(path))
     require_name(kind, getattr(content, kind), str(path))
     settings = tuple(parse_override(override) for override in overrides)
