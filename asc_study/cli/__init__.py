@@ -14,7 +14,7 @@ from asc_study.cli.runs import runs
 from asc_study.cli.search import search
 from asc_study.cli.status import status
 from asc_study.cli.studies import demo, leaderboard, plan, run
-from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict
+from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict, score
 
 
 def main() -> None:
@@ -81,6 +81,7 @@ _COMMANDS = (
     fuse,
     compare,
     import_,
+    score,
     predict,
     export,
     demo,

@@ -1,4 +1,4 @@
-"""Commands on systems after training: import, export, ensemble, fuse, compare."""
+"""Commands on systems after training: import, score, export, ensemble, fuse, compare."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE
-from asc_study.cli.options import FILE, FOLDER, existing_store, jobs_option, json_option
+from asc_study.cli.options import FILE, existing_store, jobs_option, json_option, teller
 
 _RUN_HELP = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id"
 
@@ -86,20 +86,47 @@ def import_(
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--data", "folder", required=True, type=FOLDER, metavar="DIR", help="Folder with audio/*.wav.")
+@click.option(
+    "--data",
+    "paths",
+    required=True,
+    multiple=True,
+    type=FILE,
+    metavar="PATH",
+    help="A recording, or a folder with audio/*.wav or *.wav; repeatable.",
+)
 @jobs_option
-def predict(runs: tuple[str, ...], folder: Path, jobs: int) -> None:
-    """Predict the clips of DIR, which need no labels, with trained runs, so that `fuse` and `export` can.
+@json_option
+def score(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
+    """Name the scenes of clips, which need no labels, with trained runs, so that `fuse` and `export` can.
 
-    The predictions become the runs' artifact predictions/evaluation.parquet.
+    The predictions become the runs' artifact predictions/evaluation.parquet, in place of earlier ones.
 
     \b
     Example:
-      asc-study predict submissions/a-resnet_d submissions/a-fsfcnn_s --data tau-mobile-evaluation
+      asc-study score submissions/a-resnet_d submissions/a-fsfcnn_s --data tau-mobile-evaluation
     """
-    from asc_study.systems.score import predict_runs
+    from asc_study.systems.score import score_runs
 
-    predict_runs(existing_store(), runs, folder, jobs=jobs, say=click.echo)
+    scored = score_runs(existing_store(), runs, paths, jobs=jobs, say=teller(as_json))
+    if as_json:
+        click.echo(json.dumps({"runs": [one.to_dict() for one in scored]}, indent=2))
+        return
+    for one in scored:
+        click.echo("\n" + one.render())
+
+
+@click.command(params=score.params, hidden=True)
+@click.pass_context
+def predict(context: click.Context, /, **arguments: Any) -> None:
+    """The earlier name of `score`.
+
+    \b
+    Example:
+      asc-study score demo/fcnn-plain --data DIR
+    """
+    click.echo("asc-study: `predict` is called `score` now; this name will go", err=True)
+    context.invoke(score, **arguments)
 
 
 @click.command()

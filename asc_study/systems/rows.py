@@ -103,7 +103,7 @@ def _make(
         records = {part: _record(tracker, runs[part, seed]) for part in parts}
         unpredicted = [part for part, record in records.items() if not tracker.has_predictions(record.run_id)]
         if unpredicted:
-            reason = f"no predictions: {', '.join(unpredicted)}; predict a data set with them, `asc-study predict`"
+            reason = f"no predictions: {', '.join(unpredicted)}; score a data set with them, `asc-study score`"
             return EnsembleOutcome(row.name, seed, "waits", reason=reason), ""
         logged = _log(tracker, study, row, records)
     except Exception as error:  # a bad input, scikit-learn's, MLflow's or the disk's: the others are made all the same

@@ -119,7 +119,7 @@ def test_from_scores_to_ensemble_fusion_comparison_and_export(asc, isolated):
         (("compare", "s/x"), "Missing argument 'RUN_B'"),
         (("compare", "x", "y"), "'x' names no run: write STUDY/ROW"),
         (("export", "s/x", "--format", "xml", "--out", "f"), "Invalid value for '--format'"),
-        (("predict", "s/x", "--data", "."), "study 's' of 's/x' has no finished runs"),
+        (("score", "s/x", "--data", "."), "study 's' of 's/x' has no finished runs"),
         (
             ("import", "none.txt", "--labels", "labels.csv", "--name", "x", "--study", "s"),
             "the file of scores none.txt does not exist",
