@@ -52,6 +52,9 @@ LIGHT: Final = {
     "asc_study": {"click", "h5py", "keras", "mlflow", "numpy", "optuna", "pandas", "pydantic", "sklearn", "tensorflow"},
     "asc_study.cli": {"keras", "mlflow", "numpy", "optuna", "pandas", "pydantic", "scipy", "sklearn", "tensorflow"},
     "asc_study.models": {"h5py", "jax", "keras", "librosa", "mlflow", "pandas", "tensorflow"},
+    "asc_study.models.catalogue": {"h5py", "jax", "keras", "mlflow", "pandas", "scipy", "tensorflow"},
+    "asc_study.study.plan": {"jax", "keras", "librosa", "numba", "scipy.signal", "sklearn", "tensorflow"},
+    "asc_study.study.status": {"jax", "keras", "librosa", "numba", "scipy", "sklearn", "tensorflow"},
     "asc_study.augmentation": {
         "keras", "librosa", "mlflow", "numba", "pandas", "pyroomacoustics", "scipy", "tensorflow",
     },

@@ -2,10 +2,13 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from tqdm import tqdm
+
+#: Told one line for people at a time.
+Say = Callable[[str], None]
 
 _LOG_SECONDS: Final = 15
 
@@ -15,6 +18,10 @@ _SHOWN: Final = {
     "validation_acc_device_macro": "validation_acc over devices",
     "objective": "objective",
 }
+
+
+def tell_nobody(line: str) -> None:
+    """The `Say` of those who want to hear nothing."""
 
 
 def progress_bar(
@@ -38,6 +45,21 @@ def progress_bar(
         leave=keep or not live,
         dynamic_ncols=live,
     )
+
+
+def about_seconds(seconds: float) -> str:
+    """A duration as people say it: ``40 s``, ``12 min``, ``3 h 5 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def time_left(elapsed_seconds: float, done: int, left: int) -> str:
+    """What to add to a line about work that goes on: about how long ``left`` more take if ``done`` took so long."""
+    return f"  ~{about_seconds(elapsed_seconds / done * left)} left" if done and left else ""
 
 
 class EpochProgress:

@@ -10,9 +10,11 @@ from asc_study import __version__
 from asc_study.base.errors import InputError
 from asc_study.cli.data import data
 from asc_study.cli.models import models
+from asc_study.cli.runs import runs
 from asc_study.cli.search import search
+from asc_study.cli.status import status
 from asc_study.cli.studies import demo, leaderboard, plan, run
-from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict
+from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict, score
 
 
 def main() -> None:
@@ -66,5 +68,23 @@ def cli() -> None:
     """
 
 
-for command in (data, models, plan, run, search, leaderboard, ensemble, fuse, compare, import_, predict, export, demo):
+_COMMANDS = (
+    data,
+    models,
+    plan,
+    run,
+    runs,
+    search,
+    status,
+    leaderboard,
+    ensemble,
+    fuse,
+    compare,
+    import_,
+    score,
+    predict,
+    export,
+    demo,
+)
+for command in _COMMANDS:
     cli.add_command(command)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from asc_study.base.errors import InputError
+from asc_study.base.text_table import text_table
 from asc_study.cli.options import FOLDER, jobs_option, json_option
 
 
@@ -37,9 +37,9 @@ def data_check(directory: Path, task: str | None, name: str | None, jobs: int, a
     """
     from asc_study.data.check import check
     from asc_study.data.formats import find_format
+    from asc_study.workers.pool import require_jobs
 
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of files to open at the same time")
+    require_jobs(jobs, "files to open at the same time")
     report = check(directory, task, jobs, data_format=find_format(name) if name else None)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.render())
     return 0 if report.ok else 1
@@ -116,5 +116,6 @@ def _print_written(written: Any, as_json: bool) -> None:
         return
     total = sum(sum(devices.values()) for devices in written.clips.values())
     click.echo(f"{written.root}: {total} clips ({written.written} written now)")
-    for split, devices in written.clips.items():
-        click.echo(f"  {split}: " + "  ".join(f"{device} {count}" for device, count in devices.items()))
+    heard = list(dict.fromkeys(device for devices in written.clips.values() for device in devices))
+    counts = [[split, *(str(devices.get(one, 0)) for one in heard)] for split, devices in written.clips.items()]
+    click.echo(text_table([["Split", *heard], *counts]))

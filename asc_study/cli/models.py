@@ -27,12 +27,9 @@ def models_list(as_json: bool) -> None:
     Example:
       asc-study models list
     """
-    from asc_study.training.runtime import start_keras
+    from asc_study.models.catalogue import render, stored_catalogue, to_json
 
-    start_keras(2)
-    from asc_study.models.catalogue import catalogue, render, to_json
-
-    rows = catalogue()
+    rows = stored_catalogue()
     click.echo(to_json(rows) if as_json else render(rows))
 
 

@@ -1,10 +1,21 @@
-"""Options that several commands share."""
+"""What several commands share: options, and the store that must be there."""
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from asc_study.base.errors import InputError
+
+if TYPE_CHECKING:
+    from asc_study.base.progress import Say
+    from asc_study.store.tracking import Tracker
+    from asc_study.study.launch import IdentifiedDataset
+
+LoadedT = TypeVar("LoadedT")
 
 
 def typed() -> str:
@@ -63,3 +74,49 @@ fingerprint_option = click.option(
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting in all rows; repeatable."
 )
+
+
+def existing_store() -> "Tracker":
+    """The store in use.
+
+    Raises
+    ------
+    InputError
+        If there is none yet: it has no runs to work on.
+    """
+    from asc_study.store.addresses import address_line, tracking_uri
+    from asc_study.store.queries import store_exists
+    from asc_study.store.tracking import Tracker
+
+    if not store_exists():
+        raise InputError(
+            address_line(
+                tracking_uri(), "there is no tracking store {address}: run a study here first, or import a system"
+            )
+        )
+    return Tracker()
+
+
+def load_with_data(
+    load: Callable[..., LoadedT],
+    path: Path,
+    data_dir: Path,
+    *,
+    check: Callable[[LoadedT], object] = lambda loaded: None,
+    **given: Any,
+) -> "tuple[LoadedT, IdentifiedDataset]":
+    """Load a study or search file and the data set whose task is its default; the quick errors come first.
+
+    ``load`` is `load_study` or `load_search`, ``given`` is for it; ``check`` is what else can be checked before
+    the data set is read.
+    """
+    from asc_study.study.launch import identify
+
+    check(load(path, **given))
+    data = identify(data_dir)
+    return load(path, default_task=data.dataset.task, **given), data
+
+
+def teller(as_json: bool) -> "Say":
+    """Print lines for people: beside the result, on standard error, if that is JSON."""
+    return lambda line: click.echo(line, err=as_json)

@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,16 @@ from asc_study.cli.options import (
     data_option,
     jobs_option,
     json_option,
+    load_with_data,
     profile_option,
     set_option,
+    teller,
     typed,
     where_to_look,
 )
 
 if TYPE_CHECKING:
+    from asc_study.base.progress import Say
     from asc_study.search.run_search import SearchResult
     from asc_study.study.launch import IdentifiedDataset
 
@@ -71,17 +73,16 @@ def search(
     from asc_study.search.run_search import run_search
     from asc_study.search.storage import storage_url
     from asc_study.store.addresses import masked
-    from asc_study.study.launch import identify
 
-    def say(line: str) -> None:
-        click.echo(line, err=as_json)
-
-    load_search(search_file, overrides=overrides, profile=profile)  # before the data are read: the quick errors first
-    url = storage_url(storage)
-    if target is not None:
-        _require_writable(target)
-    data = identify(data_dir)
-    loaded = load_search(search_file, overrides=overrides, profile=profile, default_task=data.dataset.task)
+    say, url = teller(as_json), storage_url(storage)
+    loaded, data = load_with_data(
+        load_search,
+        search_file,
+        data_dir,
+        check=lambda search: _require_writable(target),
+        overrides=overrides,
+        profile=profile,
+    )
     result = run_search(
         loaded, data, url=url, trials=trials, timeout_seconds=timeout, jobs=jobs, command=typed(), say=say
     )
@@ -99,8 +100,10 @@ def search(
     return _run_final(result, data, jobs, say) if final else 0
 
 
-def _require_writable(target: Path) -> None:
+def _require_writable(target: Path | None) -> None:
     """Find out before a search whether its best study can be written; other files are never overwritten."""
+    if target is None:
+        return
     from asc_study.search.report import BEST_STUDY_HEAD
 
     require_writable(target)
@@ -109,7 +112,7 @@ def _require_writable(target: Path) -> None:
         raise InputError(f"--write {target}: the file is there and not what a search wrote: name another file")
 
 
-def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say: Callable[[str], None]) -> int:
+def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say: "Say") -> int:
     """Train the study of the best settings; exit code 1 if a run failed."""
     import tempfile
 

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,17 @@ from asc_study.cli.options import (
     fingerprint_option,
     jobs_option,
     json_option,
+    load_with_data,
     page_of,
     profile_option,
     set_option,
+    teller,
     typed,
     where_to_look,
 )
 
 if TYPE_CHECKING:
+    from asc_study.base.progress import Say
     from asc_study.search.run_search import SearchResult
     from asc_study.study.run_study import StudyOutcome
 
@@ -59,14 +61,11 @@ def plan(
     from asc_study.store.queries import open_existing
     from asc_study.study.advice import advice
     from asc_study.study.effort import describe_time, describe_work, efforts
-    from asc_study.study.launch import identify
     from asc_study.study.plan import explain as explain_orphans
     from asc_study.study.plan import make_plan, render_plan
     from asc_study.study.preflight import check_fit
 
-    load_study(study_file, overrides=overrides, profile=profile)  # before the data are read: the quick errors first
-    identified = identify(data_dir)
-    study = load_study(study_file, overrides=overrides, profile=profile, default_task=identified.dataset.task)
+    study, identified = load_with_data(load_study, study_file, data_dir, overrides=overrides, profile=profile)
     check_fit(study, identified.dataset)
     tracker = open_existing()
     made = make_plan(study, identified.digest, tracker, same_fingerprint=fingerprint == "same")
@@ -120,7 +119,7 @@ def run(
         same_fingerprint=fingerprint == "same",
         profile=profile,
         overrides=overrides,
-        say=lambda line: click.echo(line, err=as_json),
+        say=teller(as_json),
     )
     if as_json:
         click.echo(json.dumps({"runs": [outcome.to_dict() for outcome in outcomes]}, indent=2))
@@ -137,7 +136,7 @@ def _run(
     data_dir: Path,
     jobs: int,
     *,
-    say: Callable[[str], None],
+    say: "Say",
     only: tuple[str, ...] = (),
     retry_failed: bool = False,
     same_fingerprint: bool = False,
@@ -145,13 +144,11 @@ def _run(
     overrides: tuple[str, ...] = (),
 ) -> "list[StudyOutcome]":
     from asc_study.settings.study_file import load_study
-    from asc_study.study.launch import identify
     from asc_study.study.run_study import run_study
 
-    # Before the data set is read: the quick errors first.
-    load_study(study_file, overrides=overrides, profile=profile).only(only)
-    identified = identify(data_dir)
-    study = load_study(study_file, overrides=overrides, profile=profile, default_task=identified.dataset.task)
+    study, identified = load_with_data(
+        load_study, study_file, data_dir, check=lambda study: study.only(only), overrides=overrides, profile=profile
+    )
     return run_study(
         study,
         identified,
@@ -248,9 +245,7 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
     study = load_study(study_file)  # its errors before the data are made
     simulate_demo_data(data_dir, jobs)
 
-    def say(line: str) -> None:
-        click.echo(line, err=as_json)
-
+    say = teller(as_json)
     outcomes = _run(study_file, data_dir, jobs, say=say)
     found = _search(search_file, data_dir, jobs, say) if search_file else None
     if as_json:
@@ -263,12 +258,10 @@ def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> i
     return _exit_status(outcomes)
 
 
-def _search(search_file: Path, data_dir: Path, jobs: int, say: Callable[[str], None]) -> "SearchResult":
+def _search(search_file: Path, data_dir: Path, jobs: int, say: "Say") -> "SearchResult":
     from asc_study.search.file import load_search
     from asc_study.search.run_search import run_search
     from asc_study.search.storage import storage_url
-    from asc_study.study.launch import identify
 
-    data = identify(data_dir)
-    search = load_search(search_file, default_task=data.dataset.task)
+    search, data = load_with_data(load_search, search_file, data_dir)
     return run_search(search, data, url=storage_url(None), jobs=jobs, command=typed(), say=say)

@@ -1,17 +1,14 @@
-"""Commands on systems after training: import, export, ensemble, fuse, compare."""
+"""Commands on systems after training: import, score, export, ensemble, fuse, compare."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE
-from asc_study.cli.options import FILE, FOLDER, jobs_option, json_option
-
-if TYPE_CHECKING:
-    from asc_study.store.tracking import Tracker
+from asc_study.cli.options import FILE, existing_store, jobs_option, json_option, teller
 
 _RUN_HELP = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id"
 
@@ -25,36 +22,18 @@ _fusion_option = click.option(
 )
 
 
-class _ManyValues(click.Command):
-    """A command whose repeatable options take several values at once: ``--fine A B`` is ``--fine A --fine B``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        many = {name for p in self.params if isinstance(p, click.Option) and p.multiple for name in p.opts}
-        spread: list[str] = []
-        option = ""
-        for position, argument in enumerate(args):
-            if argument.startswith("-") and argument != "-":
-                name = argument.partition("=")[0]
-                option = name if name in many else ""
-            elif option and args[position - 1] != option:  # not the option's first value
-                spread.append(option)
-            spread.append(argument)
-        return super().parse_args(ctx, spread)
+#: What is left over of a command line whose options are repeated is told by `_require_no_more`.
+_LEFT_OVER = {"allow_extra_args": True}
 
 
-def _store() -> "Tracker":
-    """The existing store; an empty one has no runs to work on."""
-    from asc_study.store.addresses import address_line, tracking_uri
-    from asc_study.store.queries import store_exists
-    from asc_study.store.tracking import Tracker
-
-    if not store_exists():
+def _require_no_more(*options: str) -> None:
+    """Raise `InputError` for words that belong to no option, such as the second of ``--fine A B``."""
+    left_over = click.get_current_context().args
+    if left_over:
         raise InputError(
-            address_line(
-                tracking_uri(), "there is no tracking store {address}: run a study here first, or import a system"
-            )
+            f"each run needs {' or '.join(options)} before it, got {left_over[0]!r} without: write "
+            f"{options[0]} RUN {options[0]} RUN"
         )
-    return Tracker()
 
 
 @click.command("import")
@@ -107,20 +86,47 @@ def import_(
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--data", "folder", required=True, type=FOLDER, metavar="DIR", help="Folder with audio/*.wav.")
+@click.option(
+    "--data",
+    "paths",
+    required=True,
+    multiple=True,
+    type=FILE,
+    metavar="PATH",
+    help="A recording, or a folder with audio/*.wav or *.wav; repeatable.",
+)
 @jobs_option
-def predict(runs: tuple[str, ...], folder: Path, jobs: int) -> None:
-    """Predict the clips of DIR, which need no labels, with trained runs, so that `fuse` and `export` can.
+@json_option
+def score(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
+    """Name the scenes of clips, which need no labels, with trained runs, so that `fuse` and `export` can.
 
-    The predictions become the runs' artifact predictions/evaluation.parquet.
+    The predictions become the runs' artifact predictions/evaluation.parquet, in place of earlier ones.
 
     \b
     Example:
-      asc-study predict submissions/a-resnet_d submissions/a-fsfcnn_s --data tau-mobile-evaluation
+      asc-study score submissions/a-resnet_d submissions/a-fsfcnn_s --data tau-mobile-evaluation
     """
-    from asc_study.systems.score import predict_runs
+    from asc_study.systems.score import score_runs
 
-    predict_runs(_store(), runs, folder, jobs=jobs, say=click.echo)
+    scored = score_runs(existing_store(), runs, paths, jobs=jobs, say=teller(as_json))
+    if as_json:
+        click.echo(json.dumps({"runs": [one.to_dict() for one in scored]}, indent=2))
+        return
+    for one in scored:
+        click.echo("\n" + one.render())
+
+
+@click.command(params=score.params, hidden=True)
+@click.pass_context
+def predict(context: click.Context, /, **arguments: Any) -> None:
+    """The earlier name of `score`.
+
+    \b
+    Example:
+      asc-study score demo/fcnn-plain --data DIR
+    """
+    click.echo("asc-study: `predict` is called `score` now; this name will go", err=True)
+    context.invoke(score, **arguments)
 
 
 @click.command()
@@ -142,11 +148,11 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
     """
     from asc_study.systems.exchange import export_predictions
 
-    split, clips = export_predictions(_store(), run, out, form, split=split, overwrite=force)
+    split, clips = export_predictions(existing_store(), run, out, form, split=split, overwrite=force)
     click.echo(f"{out}: {clips} clips of the {split} split")
 
 
-@click.command(cls=_ManyValues)
+@click.command(context_settings=_LEFT_OVER)
 @click.argument("study", metavar="STUDY")
 @click.option(
     "--method",
@@ -173,7 +179,7 @@ def export(run: str, form: str, out: Path, split: str | None, force: bool) -> No
 )
 @_fusion_option
 @_task_option
-@click.option("--run", "runs", multiple=True, metavar="RUN...", help=f"Candidates; default: all. {_RUN_HELP}.")
+@click.option("--run", "runs", multiple=True, metavar="RUN", help=f"Candidate, repeatable; default: all. {_RUN_HELP}.")
 @click.option("--name", metavar="NAME", help="Name of the row; default: ensemble-METHOD.")
 @click.option("--show-test", is_flag=True, help="Print the test accuracy of every step; the run is tagged with it.")
 @json_option
@@ -199,8 +205,9 @@ def ensemble(
     from asc_study.systems.ensemble_report import log_ensemble, render, to_dict
     from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 
+    _require_no_more("--run")
     require_name("study", study)
-    tracker = _store()
+    tracker = existing_store()
     members, notes = gather_candidates(tracker, study, references=runs, task=task)
     chosen = choose(members, EnsembleOptions(**options), notes, show_test=show_test)
     logged = log_ensemble(tracker, study, name or f"ensemble-{options['method']}", chosen)
@@ -211,9 +218,9 @@ def ensemble(
     _print_run(logged)
 
 
-@click.command(cls=_ManyValues)
-@click.option("--fine", required=True, multiple=True, metavar="RUN...", help=f"Systems to fuse. {_RUN_HELP}.")
-@click.option("--coarse", multiple=True, metavar="RUN...", help="Three-class systems: two-stage fusion.")
+@click.command(context_settings=_LEFT_OVER)
+@click.option("--fine", required=True, multiple=True, metavar="RUN", help=f"System to fuse, repeatable. {_RUN_HELP}.")
+@click.option("--coarse", multiple=True, metavar="RUN", help="Three-class system: two-stage fusion. Repeatable.")
 @_fusion_option
 @click.option(
     "--rule",
@@ -244,11 +251,12 @@ def fuse(
 
     \b
     Example:
-      asc-study fuse --fine demo/fcnn-plain demo/fcnn-mixup --coarse demo/three-class
+      asc-study fuse --fine demo/fcnn-plain --fine demo/fcnn-mixup --coarse demo/three-class
     """
+    _require_no_more("--fine", "--coarse")
     from asc_study.systems.fusions import default_name, fuse_runs, log_fusion, render, to_dict
 
-    tracker = _store()
+    tracker = existing_store()
     fused = fuse_runs(tracker, fine, coarse, fusion=fusion, join=join, exponent=exponent)
     name = name or default_name(fused)
     logged = log_fusion(tracker, study or fused.fine[0].record.tags["asc.study"], name, fused)
@@ -280,7 +288,7 @@ def compare(first: str, second: str, split: str, as_json: bool) -> None:
     from asc_study.evaluation.significance import render
     from asc_study.systems.compare import compare_runs
 
-    found = compare_runs(_store(), first, second, split=split)
+    found = compare_runs(existing_store(), first, second, split=split)
     click.echo(json.dumps(asdict(found), indent=2) if as_json else render(found, first, second))
 
 

@@ -15,6 +15,7 @@ import soundfile
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.base.progress import progress_bar
+from asc_study.base.text_table import text_table
 from asc_study.data.clips import SPLITS, describe, missing_files
 from asc_study.data.cut import cut_validation
 from asc_study.data.formats import DataFormat
@@ -84,7 +85,8 @@ class CheckReport:
         lines = [f"{self.root}: {self.task} ({self.format}), {int(self.counts['total'].sum()):,} clips{sizes}", ""]
         for split, table in tables.items():
             table.loc["total"] = table.sum()
-            lines += [table.rename_axis(index=None, columns=split).to_string(), ""]
+            cells = [[str(scene), *(f"{count:,}" for count in counts)] for scene, counts in table.iterrows()]
+            lines += [text_table([[split, *map(str, table.columns)], *cells]), ""]
         if self.notes:
             lines += [*(f"note: {note}" for note in self.notes), ""]
         lines.append(f"{len(self.problems):,} problem{'' if len(self.problems) == 1 else 's'} found")

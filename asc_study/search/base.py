@@ -17,6 +17,7 @@ import pandas as pd
 
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE
+from asc_study.base.progress import Say
 from asc_study.evaluation.metrics import paired_difference
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.search.file import Search
@@ -30,7 +31,6 @@ from asc_study.store.addresses import masked, scrubbed
 from asc_study.store.claims import run_lock
 from asc_study.store.queries import Reader
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import Say
 
 if TYPE_CHECKING:
     import optuna

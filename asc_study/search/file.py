@@ -12,15 +12,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from asc_study.base.errors import InputError, shown
-from asc_study.base.schema import Strict, label, validate
+from asc_study.base.schema import Strict, label
 from asc_study.search.objective import HOLDOUT, Target, parse_targets
 from asc_study.search.points import corners, grid_size
 from asc_study.search.sampler import PrunerOptions, SamplerOptions, pruner_options, sampler_options
 from asc_study.search.space import Point, Space, describe, parse_space, settings_of
 from asc_study.settings.identity import run_identity
 from asc_study.settings.run_config import RunConfig, flatten, resolve
-from asc_study.settings.study_file import SEED_LIMIT, apply_profile, choose_profile, merge, require_name
-from asc_study.settings.yaml_file import parse_override, read_yaml
+from asc_study.settings.study_file import SEED_LIMIT, SettingsFile, apply_profile, merge, open_settings_file
 
 
 class Holdout(Strict):
@@ -56,13 +55,10 @@ class Final(Strict):
     seeds: list[int] = Field([0, 1, 2], min_length=1)
 
 
-class SearchFile(Strict):
+class SearchFile(SettingsFile):
     """The top level of a search file."""
 
     search: str
-    description: str = ""
-    base: dict[str, Any] = {}
-    profiles: dict[str, dict[str, Any]] = {}
     space: dict[str, dict[str, Any]]
     objectives: list[str] = Field([HOLDOUT], min_length=1)
     holdout: Holdout = Holdout()
@@ -72,7 +68,6 @@ class SearchFile(Strict):
     fidelity: Fidelity = Fidelity()
     seed: int = Field(0, ge=0, lt=SEED_LIMIT)
     final: Final = Final()
-    figures: Literal["inline", "cdn"] = "inline"
 
 
 @dataclass(frozen=True)
@@ -196,20 +191,18 @@ def load_search(
         One line: file, key, rule, value received and remedy.
     """
     where = str(path)
-    read = read_yaml(path, "search", "`search` and `space`")
-    file = validate(SearchFile, read.content, where=where)
-    require_name("search", file.search, str(path))
+    opened = open_settings_file(path, SearchFile, "search", "`search` and `space`", overrides, profile)
+    file = opened.content
     space = parse_space(file.space, where=where)
-    settings = tuple(parse_override(override) for override in overrides)
     _require_apart(space, file.fidelity.settings(), f"{where}: `fidelity`")
-    _require_apart(space, dict(settings), "--set")
+    _require_apart(space, dict(opened.overrides), "--set")
     targets = parse_targets(file.objectives, where=where)
     search = Search(
         name=file.search,
         description=file.description,
         base=merge({"task": default_task} if default_task else {}, file.base, where=f"{where}: base"),
-        profile=choose_profile(file.profiles, profile, where=where),
-        overrides=settings,
+        profile=opened.profile,
+        overrides=opened.overrides,
         space=space,
         targets=targets,
         holdout=file.holdout,
@@ -220,7 +213,7 @@ def load_search(
         seed=file.seed,
         final_seeds=tuple(file.final.seeds),
         figures=file.figures,
-        source=read.text,
+        source=opened.text,
         folder=path.parent.absolute(),
     )
     if search.sampler.name == "grid":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asc_study.base.errors import InputError
+from asc_study.base.progress import Say, tell_nobody
 from asc_study.evaluation.metrics import places_of
 from asc_study.search.base import BaseResult, compare_base, enqueue_base, measure_base
 from asc_study.search.claims import one_more, settle_trials, trials_lock
@@ -21,10 +22,11 @@ from asc_study.settings.study_file import Row, Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
 from asc_study.store.views import publish, trials_view
-from asc_study.study.launch import IdentifiedDataset, Launch, Say, launch, prepare_features
+from asc_study.study.launch import IdentifiedDataset, Launch, launch, prepare_features
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import experiment_note, links
 from asc_study.training.run_data import split_clips
+from asc_study.workers.pool import require_jobs
 
 if TYPE_CHECKING:
     import optuna
@@ -66,7 +68,7 @@ def run_search(
     trials: int | None = None,
     timeout_seconds: float | None = None,
     jobs: int = 1,
-    say: Say = lambda line: None,
+    say: Say = tell_nobody,
     command: str = "",
     train: Trainer = begin_training,
 ) -> SearchResult:
@@ -99,8 +101,7 @@ def run_search(
     """
     total, timeout = _budget(search, trials, timeout_seconds)
     deadline = time.time() + timeout if timeout is not None else float("inf")
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of trials to run at the same time")
+    require_jobs(jobs, "trials to run at the same time")
     check_search(search, data, say)
     tracker = Tracker()
     study = open_study(url, search.name, {t.metric: t.direction for t in search.targets}, search.identity(data.digest))
@@ -142,7 +143,7 @@ def _publish(search: Search, tracker: Tracker, launch: Launch) -> str:
     return publish(tracker, experiment_id, [view], note)
 
 
-def check_search(search: Search, data: IdentifiedDataset, say: Say = lambda line: None) -> None:
+def check_search(search: Search, data: IdentifiedDataset, say: Say = tell_nobody) -> None:
     """Find out before anything runs whether every end of the space can be trained and measured on the data.
 
     Raises

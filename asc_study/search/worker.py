@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.errors import InputError, failure_reason
+from asc_study.base.progress import Say
 from asc_study.search.claims import (
     INTERRUPTED,
     one_more,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 Tell = Callable[[TrialOutcome], None]
-Say = Callable[[str], None]
 
 #: Workers that may die one after the other without ending a trial.
 _DEATHS: Final = 3

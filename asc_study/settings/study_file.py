@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -43,20 +43,48 @@ _STUDY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 PART_SECTIONS: Final = ("batch_augmentation", "waveform_augmentation")
 
 
-class StudyFile(Strict):
+class SettingsFile(Strict):
+    """What study and search files share at their top level."""
+
+    description: str = ""
+    base: dict[str, Any] = {}
+    profiles: dict[str, dict[str, Any]] = {}
+    figures: Literal["inline", "cdn"] = "inline"
+
+
+class StudyFile(SettingsFile):
     """The top level of a study file."""
 
     study: str
-    description: str = ""
-    base: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     grid: dict[str, list[Any] | dict[str, Any]] = {}
     ensembles: list[dict[str, Any]] = []
     seeds: list[int] = Field([0], min_length=1)
     baseline: bool = True
-    profiles: dict[str, dict[str, Any]] = {}
     published: str = ""
-    figures: Literal["inline", "cdn"] = "inline"
+
+
+FileT = TypeVar("FileT", bound=SettingsFile)
+
+
+@dataclass(frozen=True)
+class Opened(Generic[FileT]):
+    """A study or search file, checked by itself, with what was given beside it.
+
+    Attributes
+    ----------
+    text, content
+        The file as it stands there, and what it says.
+    overrides
+        The settings given with ``--set``: dotted key and value.
+    profile
+        The settings of the profile that was asked for.
+    """
+
+    text: str
+    content: FileT
+    overrides: tuple[tuple[str, Any], ...]
+    profile: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -129,20 +157,17 @@ def load_study(
     InputError
         One line: file, row, rule, value received and remedy.
     """
-    file = read_yaml(path)
-    study = validate(StudyFile, file.content, where=str(path))
-    require_name("study", study.study, str(path))
-    settings = [parse_override(override) for override in overrides]
+    opened = open_settings_file(path, StudyFile, "study", "`study` and `rows`", overrides, profile)
+    study, settings = opened.content, opened.overrides
     seeds = next((value for key, value in reversed(settings) if key == "seeds"), study.seeds)
     _check_seeds(seeds, path)
-    changes = choose_profile(study.profiles, profile, where=str(path))
     _check_size(study, len(seeds), path)
     base = {"task": default_task} if default_task else {}
     base = merge(base, study.base, where=f"{path}: base")
     rows = []
     for name, own in _table(study, path):
         merged = merge(base, own, where=f"{path}: row {shown(name)}")
-        merged = apply_profile(merged, changes, where=f"{path}: profile {shown(profile)}")
+        merged = apply_profile(merged, opened.profile, where=f"{path}: profile {shown(profile)}")
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
@@ -158,11 +183,55 @@ def load_study(
         tuple(rows),
         tuple(seeds),
         study.figures,
-        file.text,
+        opened.text,
         published,
         tuple(ensembles),
         _baselines(rows, ensembles, path) if study.baseline else (),
     )
+
+
+def open_settings_file(
+    path: Path, form: type[FileT], kind: str, keys: str, overrides: Sequence[str] = (), profile: str | None = None
+) -> Opened[FileT]:
+    """Read a study or search file and check what can be checked of it by itself.
+
+    Parameters
+    ----------
+    path, form
+        A YAML file, and what it must say.
+    kind
+        ``study`` or ``search``: the kind of input file, and the key of its name.
+    keys
+        The keys that it must have, for an error line.
+    overrides, profile
+        ``KEY=VALUE`` settings, and the name of one of its profiles.
+
+    Raises
+    ------
+    InputError
+        One line: file, key, rule, value received and remedy.
+    """
+    read = read_yaml(path, kind, keys)
+    for key in read.content:
+        if isinstance(key, str) and key not in form.model_fields and split_key(key)[0] in RunConfig.model_fields:
+            raise InputError(
+                f"{path}: a setting of the runs must not stand at the top level, got {shown(key)}: put it under `base`"
+            )
+    content = validate(form, read.content, where=str(path))
+    require_name(kind, getattr(content, kind), str(path))
+    settings = tuple(parse_override(override) for override in overrides)
+    return Opened(read.text, content, settings, choose_profile(content.profiles, profile, where=str(path)))
+
+
+def profile_names(path: Path) -> list[str]:
+    """The names of the profiles of a study file.
+
+    Raises
+    ------
+    InputError
+        As `load_study`.
+    """
+    return list(open_settings_file(path, StudyFile, "study", "`study` and `rows`").content.profiles)
 
 
 def require_name(key: str, name: str, where: str = "") -> None:

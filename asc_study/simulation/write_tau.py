@@ -38,7 +38,7 @@ from asc_study.base.progress import progress_bar
 from asc_study.base.taxonomy import DEVICES, SEEN_DEVICES
 from asc_study.data.formats import DataFormat
 from asc_study.data.formats.data_format import fill_in
-from asc_study.workers.pool import run_parallel
+from asc_study.workers.pool import require_jobs, run_parallel
 
 #: Share of a scene's train segments that each seen device other than a records, as in TAU (750 of 10,215).
 SPARSE_SHARE: Final = 750 / 10_215
@@ -133,8 +133,7 @@ def check_seed_and_jobs(seed: int, jobs: int) -> None:
     """Raise `InputError` unless both can be used, before anything is written."""
     if seed < 0:
         raise InputError(f"--seed must be 0 or more, got {seed}: give another")
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of processes to use")
+    require_jobs(jobs)
 
 
 @contextmanager

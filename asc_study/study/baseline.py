@@ -16,6 +16,7 @@ import pandas as pd
 
 import asc_study.features.store as feature_store
 from asc_study.base.errors import failure_reason
+from asc_study.base.progress import Say
 from asc_study.base.source import source_digest
 from asc_study.base.taxonomy import CLASSES
 from asc_study.ensemble.logistic import fit_logistic
@@ -28,7 +29,7 @@ from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader
 from asc_study.store.references import BASELINE_KIND
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import IdentifiedDataset, Say
+from asc_study.study.launch import IdentifiedDataset
 from asc_study.systems.derived import Derived, Identity, find_derived, log_derived
 from asc_study.training.run_data import run_data
 

@@ -1,7 +1,7 @@
 """A launch: one command's work on one data set, and the run that stands for the study or search as a whole."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from asc_study.base.locks import file_lock
 from asc_study.base.paths import cache_dir
+from asc_study.base.progress import Say
 from asc_study.base.provenance import git_commit
 from asc_study.data.clips import Dataset, require_audio
 from asc_study.data.identity import audio_digests, dataset_digest
@@ -17,9 +18,6 @@ from asc_study.settings.run_config import RunConfig
 from asc_study.store.claims import settle_abandoned, whereabouts
 from asc_study.store.tracking import Tracker, source_tags
 from asc_study.training.run_data import data_key, describe_left_out, run_data
-
-#: Told one line for people at a time.
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

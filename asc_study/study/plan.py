@@ -2,11 +2,12 @@
 
 import ast
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from asc_study.base.provenance import fingerprint, other_facts, short_digest
+from asc_study.base.text_table import text_table
 from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import is_alive
@@ -197,14 +198,13 @@ def describe_plan(study: Study, plan: Plan) -> str:
 
 def render_plan(study: Study, plan: Plan) -> str:
     """The plan as a text table: one line a run, then what each status means."""
-    rows = plan.to_rows()
-    width = max(len(row["row"]) for row in rows)
-    lines = [describe_plan(study, plan)]
-    for row in rows:
-        seed = "no seed" if row["seed"] is None else f"seed {row['seed']}"
-        cells = [f"{row['row']:<{width}}", f"{seed:<7}", f"{row['status']:<11}", row["combination"]]
-        said = row["reason"] or (row["other_fingerprint"] and f"other fingerprint: {row['other_fingerprint']}")
-        lines.append("  " + "  ".join([*cells, said]).rstrip())
+    table = [["Row", "Seed", "Status", "Hash", "Note"]]
+    for row in plan.to_rows():
+        note = row["reason"] or (row["other_fingerprint"] and f"other fingerprint: {row['other_fingerprint']}")
+        seed = "-" if row["seed"] is None else str(row["seed"])
+        table.append([row["row"], seed, row["status"], row["combination"], note])
+    columns = 5 if any(line[4] for line in table[1:]) else 4
+    lines = [describe_plan(study, plan), text_table([line[:columns] for line in table], left=(0, 2, 3, 4))]
     if study.ensembles:
         lines.append(f"then ensembles: {', '.join(row.name for row in study.ensembles)}")
     return "\n".join(lines + [f"{status}: {STATUSES[status]}" for status, count in plan.counts.items() if count])
@@ -221,16 +221,24 @@ def explain(study: Study, plan: Plan, tracker: Reader | None) -> str:
     seeds = {run.spec.seed for run in plan.runs}
     lines = []
     for record in plan.orphans:
-        old = tracker.json_artifact(record.run_id, "identity.json") or _known_identity(record)
-        found = {name: differences(old, identity) for name, identity in identities.items()}
-        row = record.tags.get("asc.row", "")
-        nearest = row if row in found else min(found, key=lambda name: len(found[name]))
-        why = list(found[nearest])
-        if record.seed.isdecimal() and int(record.seed) not in seeds:
-            why.append(f"seed {record.seed} -> {sorted(seeds)}")
+        nearest, why = why_orphaned(record, identities, seeds, tracker)
         lines.append(f"  {record.label} {combination_of(record)[:HASH_DIGITS]}, against row {nearest!r}:")
-        lines += [f"    {line}" for line in why or ["nothing that was recorded: it was made by an earlier version"]]
+        lines += [f"    {line}" for line in why]
     return "\n".join(["orphaned runs, and what differs (theirs -> the study's now):", *lines])
+
+
+def why_orphaned(
+    record: RunRecord, identities: Mapping[str, Mapping[str, Any]], seeds: Collection[int], tracker: Reader
+) -> tuple[str, list[str]]:
+    """The row that is nearest to an orphaned run, of those with these identities, and what differs: a line each."""
+    old = tracker.json_artifact(record.run_id, "identity.json") or _known_identity(record)
+    found = {name: differences(old, identity) for name, identity in identities.items()}
+    row = record.tags.get("asc.row", "")
+    nearest = row if row in found else min(found, key=lambda name: len(found[name]))
+    why = list(found[nearest])
+    if record.seed.isdecimal() and int(record.seed) not in seeds:
+        why.append(f"seed {record.seed} -> {sorted(seeds)}")
+    return nearest, why or ["nothing that was recorded: it was made by an earlier version"]
 
 
 def _known_identity(record: RunRecord) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Preflight: whether every row of a study can be trained on a data set, found out before anything runs."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import soundfile
@@ -9,6 +7,7 @@ import soundfile
 from asc_study.augmentation import compose
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
+from asc_study.base.progress import Say, tell_nobody
 from asc_study.data.clips import Dataset
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.evaluation.objective import objective
@@ -20,7 +19,7 @@ from asc_study.settings.study_file import Study
 from asc_study.training.run_data import log_mel_settings, split_clips
 
 
-def check_fit(study: Study, dataset: Dataset, say: Callable[[str], None] = lambda line: None) -> None:
+def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
     """Find out before anything runs whether every row can be trained on the data set, and ensembles can be fused.
 
     Raises

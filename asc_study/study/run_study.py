@@ -1,9 +1,10 @@
 """Running a study: plan, train what is missing, combine, compare the rows."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from asc_study.base.errors import InputError
+from asc_study.base.progress import Say, tell_nobody, time_left
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.marks import Mark
@@ -13,14 +14,14 @@ from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice
 from asc_study.study.baseline import BaselineOutcome, make_baselines
 from asc_study.study.effort import efforts
-from asc_study.study.launch import IdentifiedDataset, Say, launch, prepare_features
+from asc_study.study.launch import IdentifiedDataset, launch, prepare_features
 from asc_study.study.plan import describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.train_run import Outcome, execute_run
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
-from asc_study.workers.pool import run_parallel
+from asc_study.workers.pool import require_jobs, run_parallel
 
 #: How a row that was run or made now ended.
 StudyOutcome = Outcome | EnsembleOutcome | BaselineOutcome
@@ -35,7 +36,7 @@ def run_study(
     retry_failed: bool = False,
     same_fingerprint: bool = False,
     command: str = "",
-    say: Say = lambda line: None,
+    say: Say = tell_nobody,
 ) -> list[StudyOutcome]:
     """Make the baseline, run what is new or was cut off, make the ensembles; mark what learned nothing and compare all.
 
@@ -66,8 +67,7 @@ def run_study(
     InputError
         If a row does not fit the data, before anything is logged.
     """
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of runs to train at the same time")
+    require_jobs(jobs, "runs to train at the same time")
     check_fit(study, data.dataset, say)
     tracker = Tracker()
     settle_abandoned(tracker, study.name)
@@ -110,11 +110,14 @@ def run_study(
             say(note)
         outcomes += make_baselines(tracker, study.only(only), data, jobs, say)
         marker = Marker(tracker, study.name)
+        began, ended = time.monotonic(), 0
         trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs)
         for number, outcome in enumerate(trained, 1):
             outcomes.append(outcome)
             record = tracker.run(outcome.run_id) if outcome.run_id else None
-            say(_outcome_line(outcome, number, len(pending), marker.mark(record) if record else None))
+            ended += outcome.status != "elsewhere"
+            left = time_left(time.monotonic() - began, ended, len(pending) - number)
+            say(_outcome_line(outcome, number, len(pending), marker.mark(record) if record else None) + left)
         outcomes += combine()
         marker.mark_all()
         compare_rows(study, tracker, shared, failed=any(outcome.status == "failed" for outcome in outcomes))

@@ -14,6 +14,7 @@ from asc_study.study.definition import define
 from asc_study.study.launch import Launch
 from asc_study.study.leaderboard import leaderboard
 from asc_study.study.leaderboard_forms import render, unique_names
+from asc_study.study.plan import specs
 
 #: MLflow keeps 8,000 characters of a tag.
 _LONGEST_NOTE: Final = 7900
@@ -23,8 +24,12 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
     """Log what the study is and publish its views; returns a line if the store does not take them."""
     with tracker.artifacts(launch.summary_run_id) as folder:
         write_file(folder / "study.yaml", study.source)
-        combinations = define(study, launch.data.digest).rows
-        table = {"rows": study.names, "combinations": combinations, "published": bool(study.published)}
+        table = {
+            "rows": study.names,
+            "combinations": define(study, launch.data.digest).rows,
+            "runs": [[spec.row, spec.seed, spec.signature] for spec in specs(study, launch.data.digest)],
+            "published": bool(study.published),
+        }
         write_file(folder / "rows.json", json.dumps(table))
         if study.published:
             write_file(folder / "published.csv", study.published)

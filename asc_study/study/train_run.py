@@ -25,6 +25,7 @@ from asc_study.store.tracking import Tracker
 from asc_study.store.views import NOTE_TAG, markdown_table
 from asc_study.study.launch import Launch
 from asc_study.systems.marking import find_baseline
+from asc_study.systems.rows import outcome_dict
 from asc_study.training.run_data import RunData, run_data
 from asc_study.training.runtime import start_keras
 
@@ -67,14 +68,7 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome in the types of JSON."""
-        return {
-            "row": self.spec.row,
-            "seed": self.spec.seed,
-            "status": self.status,
-            "seconds": round(self.seconds, 1),
-            "reason": self.reason,
-            "metrics": dict(self.metrics or {}),
-        }
+        return outcome_dict(self.spec.row, self.spec.seed, self.status, self.metrics, self.reason, self.seconds)
 
 
 def execute_run(spec: RunSpec, launch: Launch) -> Outcome:

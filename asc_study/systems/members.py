@@ -75,8 +75,8 @@ def _tables(tracker: Tracker, record: RunRecord) -> dict[str, pd.DataFrame]:
     tables = tracker.predictions(record.run_id)
     if not tables:
         raise InputError(
-            f"run {record.label!r} has no predictions (trained on all development data, or deleted): predict a data "
-            "set with it, `asc-study predict`"
+            f"run {record.label!r} has no predictions (trained on all development data, or deleted): score a data "
+            "set with it, `asc-study score`"
         )
     return tables
 

@@ -1,10 +1,11 @@
 """The ensembles of a study file, made of the runs that are finished."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from asc_study.base.errors import InputError, failure_reason
+from asc_study.base.progress import Say
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.ensemble_rows import EnsembleRow
 from asc_study.store.addresses import scrubbed
@@ -16,8 +17,6 @@ from asc_study.systems.ensemble_report import log_ensemble
 from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
 from asc_study.systems.members import load_members
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,21 @@ class EnsembleOutcome:
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome in the types of JSON."""
-        return {
-            "row": self.name,
-            "seed": self.seed,
-            "status": self.status,
-            "seconds": 0.0,
-            "reason": self.reason,
-            "metrics": dict(self.metrics or {}),
-        }
+        return outcome_dict(self.name, self.seed, self.status, self.metrics, self.reason)
+
+
+def outcome_dict(
+    row: str, seed: int, status: str, metrics: Mapping[str, float] | None, reason: str, seconds: float = 0.0
+) -> dict[str, Any]:
+    """How a row's run of one seed ended, trained or combined, in the types of JSON."""
+    return {
+        "row": row,
+        "seed": seed,
+        "status": status,
+        "seconds": round(seconds, 1),
+        "reason": reason,
+        "metrics": dict(metrics or {}),
+    }
 
 
 def make_ensembles(
@@ -143,7 +149,7 @@ def _make(
         records = {part: _record(tracker, runs[part, seed]) for part in parts}
         unpredicted = [part for part, record in records.items() if not tracker.has_predictions(record.run_id)]
         if unpredicted:
-            reason = f"no predictions: {', '.join(unpredicted)}; predict a data set with them, `asc-study predict`"
+            reason = f"no predictions: {', '.join(unpredicted)}; score a data set with them, `asc-study score`"
             return EnsembleOutcome(row.name, seed, "waits", reason=reason), ""
         logged = _log(tracker, study, row, records)
     except Exception as error:  # a bad input, scikit-learn's, MLflow's or the disk's: the others are made all the same

@@ -2,12 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import open_input
 from asc_study.base.paths import cache_dir
+from asc_study.base.progress import Say
+from asc_study.base.taxonomy import CLASSES
+from asc_study.base.text_table import text_table
 from asc_study.data.formats import DATA_FORMATS
 from asc_study.data.identity import audio_digests
 from asc_study.evaluation.predictions import predictions_table, write_predictions
@@ -20,23 +26,54 @@ from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.training.runtime import start_keras
+from asc_study.workers.pool import require_jobs
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-Say = Callable[[str], None]
+
+#: Clips of a run that `render` shows.
+_SHOWN: Final = 10
 
 
-def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, jobs: int, say: Say) -> list[RunRecord]:
-    """Add ``predictions/evaluation.parquet`` to trained runs: their probabilities for every clip of a folder.
+@dataclass(frozen=True)
+class Scored:
+    """A run and its predictions table of the clips."""
+
+    record: RunRecord
+    predictions: "pd.DataFrame"
+
+    def top(self) -> list[dict[str, Any]]:
+        """For each clip its likeliest class and its probability, in the types of JSON."""
+        probabilities = self.predictions[list(CLASSES[self.record.tags["asc.task"]])]
+        best = zip(self.predictions["clip_id"], probabilities.idxmax(axis=1), probabilities.max(axis=1), strict=True)
+        return [{"clip_id": str(clip), "scene": str(scene), "probability": float(p)} for clip, scene, p in best]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run and what it says of every clip, in the types of JSON."""
+        return {"run_id": self.record.run_id, "run": self.record.label, "clips": self.top()}
+
+    def render(self) -> str:
+        """What the run says of the first clips, a line each."""
+        found = self.top()
+        lines = [[one["clip_id"], one["scene"], f"{one['probability']:.2f}"] for one in found[:_SHOWN]]
+        table = text_table([[self.record.label, "Scene", "Probability"], *lines], left=(0, 1))
+        more = len(found) - _SHOWN
+        return table + (f"\n... and {more:,} more clips: --json, or `asc-study export`" if more > 0 else "")
+
+
+def score_runs(
+    tracker: Tracker, references: Sequence[str], paths: Sequence[Path], *, jobs: int, say: Say
+) -> list[Scored]:
+    """Add ``predictions/evaluation.parquet`` to trained runs: their probabilities for every clip.
 
     Parameters
     ----------
     tracker, references
         The store and the runs (see `find_runs`).
-    folder
-        A folder with ``audio/*.wav``; labels are neither needed nor looked at.
+    paths
+        Recordings, and folders with ``audio/*.wav`` or ``*.wav``; labels are neither needed nor looked at.
     jobs
         Processes for the features.
     say
@@ -47,25 +84,27 @@ def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, j
     InputError
         If a run is not a trained one or its model is gone, or the audio is missing or of another format.
     """
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of processes for the features")
+    require_jobs(jobs, "processes for the features")
     found = [record for reference in references for record in find_runs(tracker, reference)]
     records = list({record.run_id: record for record in found}.values())
     for record in records:
         if record.tags["asc.kind"] != "train":
             raise InputError(
-                f"only trained runs have a model to predict with, {record.label!r} is of kind "
-                f"{record.tags['asc.kind']}: predict with the runs that it is made of, then fuse them again"
+                f"only trained runs have a model to score with, {record.label!r} is of kind "
+                f"{record.tags['asc.kind']}: score with the runs that it is made of, then fuse them again"
             )
-    clips = _clips(folder)
-    paths = [Path(path) for path in clips["path"]]
-    digests = audio_digests(paths, cache=cache_dir(), progress=True)
+    clips = _clips(paths)
+    files = [Path(path) for path in clips["path"]]
+    digests = audio_digests(files, cache=cache_dir(), progress=True)
     digest = hashlib.sha256("\n".join([*clips["clip_id"], *digests]).encode()).hexdigest()
-    recordings = [Recording(path, own) for path, own in zip(paths, digests, strict=True)]
+    recordings = [Recording(path, own) for path, own in zip(files, digests, strict=True)]
     stores: dict[str, FeatureStore] = {}
+    scored = []
     for record in records:
-        if record.tags.get("asc.evaluation_digest") == digest:
-            say(f"{record.label}: has predicted these {len(clips)} clips before")
+        before = record.tags.get("asc.evaluation_digest")
+        if before == digest:
+            say(f"{record.label}: has scored these {len(clips)} clips before")
+            scored.append(Scored(record, tracker.predictions(record.run_id)["evaluation"]))
             continue
         config = _config(tracker, record)
         if not stores:  # one process has one number of threads; between runs it moves the last bits only
@@ -76,24 +115,38 @@ def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, j
         if key not in stores:
             settings = LogMelSettings(sample_rate=rate, **config.features.model_dump())
             stores[key] = extract(recordings, settings, cache_dir() / "features", jobs=jobs, progress=True)
-        _predict(tracker, record, config, model, clips, stores[key])
-        tracker.set_tags(record.run_id, {"asc.evaluation_digest": digest, "asc.evaluation": folder.resolve().name})
-        say(f"{record.label}: {len(clips)} clips predicted")
-    return records
+        scored.append(Scored(record, _predict(tracker, record, config, model, clips, stores[key])))
+        names = ", ".join(path.absolute().name for path in paths)
+        tracker.set_tags(record.run_id, {"asc.evaluation_digest": digest, "asc.evaluation": names[:500]})
+        instead = f", in place of those of {record.tags.get('asc.evaluation', '')}" if before else ""
+        say(f"{record.label}: {len(clips)} clips scored{instead}")
+    return scored
 
 
-def _clips(folder: Path) -> "pd.DataFrame":
-    """The clip table of a folder without labels, in the natural order of the file names (2.wav before 10.wav)."""
+def _clips(paths: Sequence[Path]) -> "pd.DataFrame":
+    """The clip table of recordings without labels, those of a folder in the natural order of their names."""
     import pandas as pd
 
-    paths = sorted(
-        (folder / "audio").glob("*.wav"), key=lambda path: [part.zfill(12) for part in re.split(r"(\d+)", path.stem)]
-    )
-    if not paths:
-        raise InputError(f"a folder to predict must hold audio/*.wav, found none under {folder}: name the data set")
+    files = [file for path in paths for file in (_of_folder(path) if path.is_dir() else [path])]
+    names = Counter(file.stem for file in files)
+    repeated = next((name for name, count in names.items() if count > 1), None)
+    if repeated is not None:
+        raise InputError(f"clips must have names of their own, got {repeated!r} twice: rename one, or score them apart")
+    for file in files:
+        open_input(file, "recording").close()
     unknown = dict.fromkeys(("scene", "scene_group", "device", "city", "location"), "")
-    table = pd.DataFrame({"clip_id": [path.stem for path in paths], "path": [str(path) for path in paths]})
+    table = pd.DataFrame({"clip_id": [file.stem for file in files], "path": [str(file) for file in files]})
     return table.assign(split="evaluation", **unknown)
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    """The recordings of a folder, 2.wav before 10.wav."""
+    found = list((folder / "audio").glob("*.wav")) or list(folder.glob("*.wav"))
+    if not found:
+        raise InputError(
+            f"a folder to score must hold audio/*.wav or *.wav, found none under {folder}: name the data set"
+        )
+    return sorted(found, key=lambda file: [part.zfill(12) for part in re.split(r"(\d+)", file.stem)])
 
 
 def _config(tracker: Tracker, record: RunRecord) -> RunConfig:
@@ -120,7 +173,7 @@ def _predict(
     model: "keras.Model",
     clips: "pd.DataFrame",
     store: FeatureStore,
-) -> None:
+) -> "pd.DataFrame":
     import numpy as np
 
     from asc_study.training.batches import EvaluationBatches
@@ -129,8 +182,9 @@ def _predict(
     if batches.input_shape[-1] != model.input_shape[-1]:
         raise InputError(
             f"{record.label!r} takes {model.input_shape[-1] // 3} audio channels, the clips have "
-            f"{batches.input_shape[-1] // 3}: predict clips like those that it was trained on"
+            f"{batches.input_shape[-1] // 3}: score clips like those that it was trained on"
         )
     table = predictions_table(clips, model.predict(batches, verbose=0), config.task)
     with tracker.artifacts(record.run_id) as folder:
         write_predictions(table, folder / "predictions" / "evaluation.parquet")
+    return table

@@ -7,6 +7,12 @@ from typing import Any
 from asc_study.base.errors import InputError
 
 
+def require_jobs(jobs: int, what: str = "processes to use") -> None:
+    """Raise `InputError` unless so many can work at once; ``what`` is what they are."""
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of {what}")
+
+
 def run_parallel(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, jobs: int) -> Iterator[Any]:
     """Call ``function(*args)`` for each of ``calls`` in ``jobs`` processes and yield the results as they come.
 
@@ -19,8 +25,7 @@ def run_parallel(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]],
     InputError
         If ``jobs`` is below 1.
     """
-    if jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {jobs}: give the number of processes to use")
+    require_jobs(jobs)
     from joblib import Parallel, delayed
 
     waiting = list(calls)

@@ -113,6 +113,22 @@ def test_data_check_and_plan(asc, simulated: Path):
     assert "the best epoch is chosen on" in " ".join(plan["notes"])
     text = asc("plan", "s.yaml", "--data", str(simulated)).stdout
     assert "study s: 1 rows x 2 seeds: 2 new" in text
+    assert [line.split()[:3] for line in text.splitlines()[1:5]] == [
+        ["Row", "Seed", "Status"],
+        ["---", "----", "------"],
+        ["a", "0", "new"],
+        ["a", "1", "new"],
+    ]
+
+
+def test_what_was_simulated_is_a_table(asc):
+    result = asc("data", "simulate", "sim", "--clips-per-scene", "3", "--seconds", "1")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "sim: 260 clips (260 written now)"
+    assert lines[1].split() == ["Split", "a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"]
+    assert lines[3].split() == ["train", "30", *["10"] * 5, *["0"] * 3]
+    assert lines[4].split() == ["test", *["20"] * 9]
 
 
 def test_missing_audio_stops_a_run_in_one_line(asc, simulated: Path):

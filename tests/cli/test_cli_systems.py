@@ -90,10 +90,10 @@ def test_from_scores_to_ensemble_fusion_comparison_and_export(asc, isolated):
         "import", coarse, "--labels", "labels.csv", "--name", "c", "--study", "s", "--task", "three_class"
     )
     assert (code, out.splitlines()[-2].split()[0]) == (0, "c")
-    code, out, err = asc("ensemble", "s", "--objective", "acc_avg", "--run", "s/one", "s/two", "s/three")
+    code, out, err = asc("ensemble", "s", "--objective", "acc_avg", "--run=s/one", "--run=s/two", "--run", "s/three")
     assert code == 0, err
     assert "cross-fitted over test (6 clips of 3 locations)" in out
-    code, out, err = asc("fuse", "--fine", "s/one", "s/two", "--coarse", "s/c", "--name", "both")
+    code, out, err = asc("fuse", "--fine", "s/one", "--fine", "s/two", "--coarse", "s/c", "--name", "both")
     assert code == 0, err
     assert [line.split()[0] for line in out.splitlines()[3:8]] == ["one", "two", "fine:", "coarse:", "both"]
     code, out, err = asc("compare", "s/one", "s/both")
@@ -114,11 +114,13 @@ def test_from_scores_to_ensemble_fusion_comparison_and_export(asc, isolated):
         (("ensemble", "nothing"), "study 'nothing' has 0"),
         (("ensemble", "s", "--method", "best"), "Invalid value for '--method'"),
         (("fuse",), "Missing option '--fine'"),
+        (("fuse", "--fine", "s/x", "s/y"), "each run needs --fine or --coarse before it, got 's/y' without"),
+        (("ensemble", "s", "--run", "s/x", "s/y"), "got 's/y' without: write --run RUN --run RUN"),
         (("fuse", "--fine", "s/x"), "study 's' of 's/x' has no finished runs"),
         (("compare", "s/x"), "Missing argument 'RUN_B'"),
         (("compare", "x", "y"), "'x' names no run: write STUDY/ROW"),
         (("export", "s/x", "--format", "xml", "--out", "f"), "Invalid value for '--format'"),
-        (("predict", "s/x", "--data", "."), "study 's' of 's/x' has no finished runs"),
+        (("score", "s/x", "--data", "."), "study 's' of 's/x' has no finished runs"),
         (
             ("import", "none.txt", "--labels", "labels.csv", "--name", "x", "--study", "s"),
             "the file of scores none.txt does not exist",

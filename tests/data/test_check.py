@@ -175,8 +175,9 @@ def test_the_report_groups_in_text_and_lists_all_in_json(write_layout):
     assert text.count("there is no such file") == 5
     assert text.endswith("    ... and 3 more")
     assert "8 clips, 5 train, 3 test" in text
-    assert [line.split() for line in text.splitlines()[2:6]] == [
+    assert [line.split() for line in text.splitlines()[2:7]] == [
         ["train", "a", "b", "s1", "s4", "total"],
+        ["-------------", "-", "-", "--", "--", "-----"],
         ["airport", "2", "1", "0", "0", "3"],
         ["metro_station", "1", "0", "1", "0", "2"],
         ["total", "3", "1", "1", "0", "5"],

@@ -9,7 +9,7 @@ import keras
 import pytest
 
 from asc_study.models import build_model
-from asc_study.models.catalogue import SYSTEMS, CatalogueRow, catalogue, render, to_json
+from asc_study.models.catalogue import SYSTEMS, CatalogueRow, catalogue, render, stored_catalogue, to_json
 
 # Read from the authors' code and published weights, but for the fsFCNN-s, which they published neither of: there the
 # counts are two fsFCNNs without the classifier, 768 x 768 more weights with batch normalisation, and the classifier.
@@ -36,11 +36,13 @@ REFERENCE = {
 
 def test_all_systems_are_listed_in_order() -> None:
     assert [system.system for system in SYSTEMS] == list(REFERENCE)
+    assert [row.system for row in stored_catalogue()] == list(REFERENCE)
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.system)
-def test_size_and_cost_are_those_of_the_paper_s_system(system) -> None:
+def test_size_and_cost_are_stored_and_those_of_the_paper_s_system(system) -> None:
     (row,) = catalogue([system])
+    assert row in stored_catalogue(), "run tests/models/make_catalogue.py"
     trainable, other, crop, clip, megabytes = REFERENCE[system.system]
     assert (row.trainable_parameters, row.other_parameters) == (trainable, other)
     # Half a unit of the last digit, and a little: the exact counts by hand, in test_architectures, round to 13.360 for

@@ -145,6 +145,7 @@ def test_hyperband_knows_the_longest_trial():
         ({"pruner": {"name": "hyperband", "min_resource": 999}}, r"at most the epochs of a trial \(254\), got 999"),
         ({"holdout": {"devices": ["s3", "s3"]}}, "holdout.devices must be different"),
         ({"search": "a b"}, r"`search` must be at most 100 letters"),
+        ({"validation": {"share": 0.3}}, r"got 'validation': put it under `base`"),
         ({"objectiv": []}, r"unknown key 'objectiv': did you mean 'objectives'"),
         ({"space": {}}, r"`space` must name at least one parameter"),
         ({"objectives": ["holdoutt"]}, r"unknown objective 'holdoutt': did you mean 'holdout'"),

@@ -98,6 +98,7 @@ def test_only_keeps_the_named_rows():
         ("rows: []", "'study' is missing"),
         ("study: x\nstudy: y", "key 'study' is given twice"),
         ("study: 'a b'", "`study` must be at most 100 letters, digits"),
+        ("study: x\ntraining.epochs: 3", "got 'training.epochs': put it under `base`"),
         ("study: x\nrow: []", "unknown key 'row': did you mean 'rows'"),
         ("study: x\nrows: [{architecture: fcnn}]", "row 1 needs a `name`.*got None"),
         ("study: x\nrows: [{name: a}, {name: a, training.epochs: 1}]", "2 rows are named 'a'"),

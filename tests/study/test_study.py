@@ -31,6 +31,7 @@ from asc_study.study.launch import IdentifiedDataset, identify
 from asc_study.study.plan import Plan, explain, make_plan, render_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.run_study import run_study
+from asc_study.study.status import study_state
 from asc_study.study.train_run import Outcome
 
 BASE = {
@@ -121,6 +122,10 @@ def test_run_logs_the_contract(launched: Launched):
     outcomes = [(outcome.spec.row, outcome.status) for outcome in launched.outcomes]
     assert outcomes == [("broken", "failed"), ("plain", "done"), ("mixed", "done")]
     assert launched.said[0] == "study tiny: 3 rows: 3 new"
+    ended = [line for line in launched.said if line.startswith("[")]
+    assert [bool(re.search(r"  ~\d+ (s|min) left$", line)) for line in ended] == [True, True, False]
+    states = [(run.row, run.state) for run in study_state("tiny", tracker).runs]
+    assert states == [("broken", "failed"), ("plain", "done"), ("mixed", "done")]
 
     children = finished(tracker)
     (parent,) = tracker.runs("tiny", kind="study")

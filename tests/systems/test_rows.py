@@ -53,7 +53,7 @@ def test_parts_without_predictions_are_waited_for(tracker, log_run, make_table):
     (outcome,) = make_ensembles(tracker, "s", [row], [row], [0], runs, lambda line: None)
     assert (outcome.status, outcome.reason) == (
         "waits",
-        "no predictions: b; predict a data set with them, `asc-study predict`",
+        "no predictions: b; score a data set with them, `asc-study score`",
     )
 
 

@@ -1,16 +1,20 @@
+import json
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
+from asc_study.cli import main
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import resolve
 from asc_study.store.references import find_runs
 from asc_study.systems.exchange import export_predictions
 from asc_study.systems.fusions import fuse_runs, log_fusion, render
-from asc_study.systems.score import predict_runs
+from asc_study.systems.score import score_runs
 
 pytestmark = pytest.mark.slow
 
@@ -54,8 +58,8 @@ def trained(tracker, log_run):
 
 def test_models_trained_on_all_development_data_become_a_submission(tracker, trained, unlabelled, isolated):
     said = []
-    predict_runs(tracker, ["s/x", "s/y"], unlabelled, jobs=1, say=said.append)
-    assert said == ["x seed 0: 11 clips predicted", "y seed 0: 11 clips predicted"]
+    score_runs(tracker, ["s/x", "s/y"], [unlabelled], jobs=1, say=said.append)
+    assert said == ["x seed 0: 11 clips scored", "y seed 0: 11 clips scored"]
     tables = [tracker.predictions(find_runs(tracker, f"s/{row}")[0].run_id)["evaluation"] for row in "xy"]
     assert list(tables[0]["clip_id"]) == [str(number) for number in range(11)]  # 2 before 10
     assert set(tables[0]["scene"]) == {""}
@@ -69,25 +73,53 @@ def test_models_trained_on_all_development_data_become_a_submission(tracker, tra
     written = {line[0]: np.array(line[2:], float) for line in lines[1:]}
     mean = np.mean([table.set_index("clip_id").loc["10", list(SCENES)].to_numpy(float) for table in tables], axis=0)
     np.testing.assert_allclose(written["audio/10.wav"], mean, atol=1e-6)
-    predict_runs(tracker, ["s/x"], unlabelled, jobs=1, say=said.append)
-    assert said[-1] == "x seed 0: has predicted these 11 clips before"
+    score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=said.append)
+    assert said[-1] == "x seed 0: has scored these 11 clips before"
 
 
 def test_recordings_of_another_rate_than_the_run_was_trained_at_are_refused(tracker, trained, unlabelled):
     record = find_runs(tracker, "s/x")[0]
     tracker.set_tags(record.run_id, {"asc.sample_rate": "32000", "asc.channels": "1"})
     with pytest.raises(InputError, match="must have 32000 Hz, got 44100 Hz and 1 channel"):
-        predict_runs(tracker, ["s/x"], unlabelled, jobs=1, say=print)
+        score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
 
 
-def test_what_cannot_be_predicted(tracker, trained, isolated, log_run, make_table):
-    with pytest.raises(InputError, match=r"must hold audio/\*.wav, found none under"):
-        predict_runs(tracker, ["s/x"], isolated, jobs=1, say=print)
+def test_the_command_names_scenes_of_files_and_its_old_name_works(tracker, trained, unlabelled, monkeypatch, capsys):
+    def asc(*arguments: str) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["asc-study", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 0
+        return capsys.readouterr()
+
+    files = [str(unlabelled / "audio" / name) for name in ("3.wav", "1.wav")]
+    out, err = asc("predict", "s/x", "--data", files[0], "--data", files[1])
+    assert err.splitlines()[0] == "asc-study: `predict` is called `score` now; this name will go"
+    lines = out.splitlines()
+    assert lines[0] == "x seed 0: 2 clips scored"
+    assert [line.split()[0] for line in lines[4:]] == ["3", "1"]
+    shown, _ = asc("score", "s/x", "--data", files[0], "--data", files[1], "--json")
+    (run,) = json.loads(shown)["runs"]
+    table = tracker.predictions(run["run_id"])["evaluation"]
+    assert [clip["clip_id"] for clip in run["clips"]] == ["3", "1"]
+    assert [clip["scene"] for clip in run["clips"]] == list(table[list(SCENES)].idxmax(axis=1))
+    out, _ = asc("score", "s/x", "--data", str(unlabelled))
+    assert out.splitlines()[0] == "x seed 0: 11 clips scored, in place of those of 3.wav, 1.wav"
+    assert out.splitlines()[-1] == "... and 1 more clips: --json, or `asc-study export`"
+
+
+def test_what_cannot_be_scored(tracker, trained, isolated, log_run, make_table):
+    with pytest.raises(InputError, match=r"must hold audio/\*.wav or \*.wav, found none under"):
+        score_runs(tracker, ["s/x"], [isolated], jobs=1, say=print)
+    with pytest.raises(InputError, match="the recording none.wav does not exist"):
+        score_runs(tracker, ["s/x"], [Path("none.wav")], jobs=1, say=print)
+    with pytest.raises(InputError, match="must have names of their own, got 'a' twice"):
+        score_runs(tracker, ["s/x"], [Path("a.wav"), Path("b/a.wav")], jobs=1, say=print)
     log_run("a", {"test": make_table(0)}, study="t")
     log_run("b", {"test": make_table(1)}, study="t")
     fusion = fuse_runs(tracker, ["t/a", "t/b"], [], fusion="average", join="product", exponent="1")
     log_fusion(tracker, "t", "mean", fusion)
     with pytest.raises(
-        InputError, match="only trained runs have a model to predict with, 'mean seed 0' is of kind fusion"
+        InputError, match="only trained runs have a model to score with, 'mean seed 0' is of kind fusion"
     ):
-        predict_runs(tracker, ["t/mean"], isolated, jobs=1, say=print)
+        score_runs(tracker, ["t/mean"], [isolated], jobs=1, say=print)

@@ -1,0 +1,84 @@
+"""Commands on the runs of a store."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from asc_study.base.errors import InputError
+from asc_study.cli.options import FILE, FOLDER, existing_store, json_option, set_option
+
+
+@click.group()
+def runs() -> None:
+    """Tidy up the runs of a study.
+
+    \b
+    Example:
+      asc-study runs prune studies/demo.yaml --orphans
+    """
+
+
+@runs.command("prune")
+@click.argument("study_file", type=FILE, metavar="STUDY.yaml")
+@click.option("--orphans", is_flag=True, help="Runs that the study no longer asks for, as `plan` names them.")
+@click.option(
+    "--data", "data_dir", type=FOLDER, metavar="DIR", help="Runs on other data go too; default: each on its own data."
+)
+@set_option
+@click.option("--dry-run", is_flag=True, help="Show them only; so it is without a terminal unless --yes is given.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def prune(
+    study_file: Path,
+    orphans: bool,
+    data_dir: Path | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete the runs of a study that its file no longer asks for; MLflow can restore them.
+
+    Runs of any profile of the file stay, and so do runs that are being trained, members of ensembles and fusions that
+    stay, and whatever was made of runs that stay.
+
+    \b
+    Example:
+      asc-study runs prune studies/demo.yaml --orphans
+    """
+    if not orphans:
+        raise InputError("runs prune must be told what to delete, got nothing: add --orphans")
+    if dry_run and yes:
+        raise InputError("--dry-run and --yes exclude each other, got both: choose one")
+    from asc_study.store.removal import restore_command
+    from asc_study.study.prune import delete_orphans, find_orphans, load_variants, render_orphans
+
+    variants, data = load_variants(study_file, overrides=overrides), None
+    if data_dir:
+        from asc_study.study.launch import identify
+
+        data = identify(data_dir)
+        variants = load_variants(study_file, overrides=overrides, data=data)
+    tracker = existing_store()
+    found = find_orphans(variants, tracker, data)
+    if not as_json:
+        click.echo(render_orphans(variants[0].name, found))
+    going = sum(not orphan.kept_because for orphan in found)
+    deleted: list[str] = []
+    if going and not dry_run and (yes or _confirmed(going, as_json)):
+        deleted = delete_orphans(found, tracker)
+    restore = restore_command(deleted) if deleted else ""
+    if as_json:
+        shown = {"study": variants[0].name, "orphans": [orphan.to_dict() for orphan in found]}
+        click.echo(json.dumps(shown | {"deleted": deleted, "restore": restore}, indent=2))
+    elif deleted:
+        click.echo(f"{len(deleted)} of {going} runs deleted; to have them back:\n  {restore}")
+    elif going:
+        click.echo(f"nothing deleted: {going} runs would go with --yes")
+
+
+def _confirmed(count: int, as_json: bool) -> bool:
+    """Ask a person; where nobody can answer it is no."""
+    return not as_json and sys.stdin.isatty() and click.confirm(f"Delete {count} runs? MLflow can restore them")
