@@ -1,0 +1,24 @@
+"""What a bundle is run by: it needs LiteRT, NumPy, SciPy and soundfile, and what `CARRIED` names of this package.
+
+A bundle holds a copy of these modules, so that it works where this package is not installed; `asc-study classify` uses
+the package's own and never runs code from a bundle.
+"""
+
+from typing import Final
+
+#: The modules that a bundle carries, relative to the package.
+CARRIED: Final = (
+    "base/__init__.py",
+    "base/errors.py",
+    "base/files.py",
+    "features/__init__.py",
+    "features/front_end.py",
+    "deploy/__init__.py",
+    "deploy/runtime/__init__.py",
+    "deploy/runtime/fusion.py",
+    "deploy/runtime/network.py",
+    "deploy/runtime/program.py",
+    "deploy/runtime/sound.py",
+    "deploy/runtime/stored.py",
+    "deploy/runtime/system.py",
+)

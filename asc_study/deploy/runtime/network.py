@@ -1,0 +1,58 @@
+"""A network in TFLite form, computed by LiteRT."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asc_study.base.errors import InputError
+
+Probabilities = npt.NDArray[np.float64]
+
+
+class Network:
+    """A ``.tflite`` classifier that takes and gives float32, one clip at a time.
+
+    Parameters
+    ----------
+    content
+        The file.
+    threads
+        That it computes with.
+    floor
+        What a probability counts as at least: an 8-bit output knows steps of 1/256 only, and its 0 is none.
+
+    Raises
+    ------
+    InputError
+        If LiteRT cannot run it, or it is no classifier of features.
+    """
+
+    def __init__(self, content: bytes, *, threads: int = 1, floor: float = 0.0) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            self._interpreter = Interpreter(model_content=content, num_threads=threads)
+            self._interpreter.allocate_tensors()
+            (taken,), (given,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        except (ValueError, RuntimeError) as error:  # broken, several inputs, or an operator that LiteRT lacks
+            reason = " ".join(str(error).split())
+            raise InputError(f"a network must be TFLite that LiteRT runs ({reason:.300}): convert it again") from None
+        shape = [int(size) for size in taken["shape"]]
+        if len(shape) != 4 or shape[0] != 1 or {taken["dtype"], given["dtype"]} != {np.float32}:
+            raise InputError(
+                f"a network must take one clip of float32 features, got the shape {shape}: convert it with asc-study"
+            )
+        self.input_shape = (shape[1], shape[2], shape[3])
+        self.classes = int(given["shape"][-1])
+        self._floor = floor
+        self._taken, self._given = taken["index"], given["index"]
+
+    def __call__(self, features: npt.NDArray[np.float32]) -> Probabilities:
+        """Probabilities (classes,) of one clip's features (frequency, time, channel); they sum to 1."""
+        self._interpreter.set_tensor(self._taken, features[np.newaxis])
+        self._interpreter.invoke()
+        output: Any = self._interpreter.get_tensor(self._given)[0]
+        probabilities = np.maximum(output.astype(np.float64), self._floor)
+        result: Probabilities = probabilities / probabilities.sum()
+        return result

@@ -1,0 +1,215 @@
+"""A bundle as a system: sound in, probabilities of the scenes out."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asc_study.base.errors import InputError
+from asc_study.base.files import shown_path
+from asc_study.deploy.runtime.fusion import Fusion
+from asc_study.deploy.runtime.network import Network
+from asc_study.deploy.runtime.sound import Notes, cut_windows, file_windows, open_recording, window_size
+from asc_study.deploy.runtime.stored import StoredBundle, open_bundle
+from asc_study.features.front_end import FrontEnd, LogMelSettings
+
+Floats = npt.NDArray[np.floating[Any]]
+Probabilities = npt.NDArray[np.float64]
+
+#: Longest clip that a network may have been trained on, in seconds: a bundle of a longer one is damaged.
+_LONGEST_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a system says of one clip: the scene's name, the probability of each, and of how many windows they are."""
+
+    label: str
+    probabilities: dict[str, float]
+    windows: int
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The most probable scenes, the first first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of a system: its stage (``fine`` or ``coarse``) and which front end it hears through."""
+
+    network: Network
+    stage: str
+    front_end: int
+
+
+class System:
+    """A loaded bundle; made by `load_bundle`.
+
+    Attributes
+    ----------
+    classes
+        The names of the scenes.
+    seconds
+        Length of the windows that are classified.
+    notes
+        What was done to recordings that are not like those of the training.
+    """
+
+    def __init__(
+        self, classes: Sequence[str], front_ends: Sequence[FrontEnd], members: Sequence[Member], fusion: Fusion
+    ) -> None:
+        self.classes = tuple(classes)
+        self.seconds = front_ends[0].seconds
+        self.notes = Notes()
+        self._front_ends = tuple(front_ends)
+        self._members = tuple(members)
+        self._fusion = fusion
+
+    def classify(self, samples: npt.ArrayLike, sample_rate: int) -> Scene:
+        """Name the scene of one clip.
+
+        Parameters
+        ----------
+        samples
+            (samples,) or (samples, channels), full scale is 1. Another rate is resampled, other channels are mixed down
+            or duplicated, a longer clip is cut into windows whose probabilities are averaged, a shorter one is
+            repeated.
+        sample_rate
+            In Hz.
+
+        Raises
+        ------
+        InputError
+            If there are no samples, or some are not finite.
+        """
+        values = np.asarray(samples)
+        if values.dtype.kind != "f" or values.ndim not in (1, 2) or not values.size:
+            raise InputError(
+                "samples must be floats of shape (samples,) or (samples, channels) and not empty, got "
+                f"{values.dtype} {values.shape}: scale integers so that full scale is 1"
+            )
+        waveform = values[:, np.newaxis] if values.ndim == 1 else values
+        size = window_size(sample_rate, self.seconds)
+        blocks = (waveform[start : start + size] for start in range(0, len(waveform) + 1, size))
+        return self._scene(cut_windows(blocks, size), sample_rate, "")
+
+    def classify_batch(self, clips: Sequence[npt.ArrayLike], sample_rate: int) -> list[Scene]:
+        """Name the scenes of several clips; see `classify`."""
+        return [self.classify(clip, sample_rate) for clip in clips]
+
+    def classify_file(self, clip: str | Path) -> Scene:
+        """Name the scene of a recording (``-``: standard input), read window by window.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, is empty, or holds samples that are not finite.
+        """
+        with open_recording(str(clip)) as recording:
+            try:
+                windows = file_windows(recording, self.seconds)
+                return self._scene(windows, recording.samplerate, shown_path(clip))
+            except InputError as error:
+                raise InputError(f"{shown_path(clip)}: {error}") from None
+
+    def window_probabilities(self, window: Floats, sample_rate: int) -> Probabilities:
+        """Probabilities (classes,) of one window (samples, channels)."""
+        features = [front_end.features(window, sample_rate) for front_end in self._front_ends]
+        outputs: dict[str, list[Probabilities]] = {"fine": [], "coarse": []}
+        for member in self._members:
+            outputs[member.stage].append(member.network(features[member.front_end]))
+        return self._fusion.fuse(outputs["fine"], outputs["coarse"])
+
+    def _scene(self, windows: Iterator[Floats], sample_rate: int, clip: str) -> Scene:
+        total, count = np.zeros(len(self.classes)), 0
+        for window in windows:
+            if not count:
+                self._note(window, sample_rate, clip)
+            total += self.window_probabilities(window, sample_rate)
+            count += 1
+        if not count:
+            raise InputError("a clip must hold sound, got no samples: record it again")
+        if count > 1:
+            self.notes.add("cut into windows whose probabilities are averaged", clip, f"{count} windows")
+        mean = total / count
+        named = dict(zip(self.classes, mean.tolist(), strict=True))
+        return Scene(self.classes[int(mean.argmax())], named, count)
+
+    def _note(self, window: Floats, sample_rate: int, clip: str) -> None:
+        channels = window.shape[1]
+        for front_end in self._front_ends:
+            if sample_rate != front_end.settings.sample_rate:
+                self.notes.add("resampled", clip, f"{sample_rate} Hz to {front_end.settings.sample_rate} Hz")
+            if channels > front_end.channels or channels not in (1, front_end.channels):
+                self.notes.add("mixed down", clip, f"{channels} channels to {front_end.channels}")
+            elif channels < front_end.channels:
+                self.notes.add("duplicated", clip, f"1 channel to {front_end.channels}")
+        if len(window) < window_size(sample_rate, self.seconds):
+            seconds = f"{len(window) / sample_rate:.3g} s to {self.seconds:.3g} s"
+            self.notes.add("repeated from the beginning", clip, seconds)
+
+
+def load_bundle(folder: str | Path, *, threads: int = 1) -> System:
+    """Load a bundle; every file is held to its digest, and no code in it is run.
+
+    Parameters
+    ----------
+    folder
+        The bundle.
+    threads
+        That each network computes with.
+
+    Raises
+    ------
+    InputError
+        If it is no bundle, is of a newer version, or was damaged.
+    """
+    if threads < 1:
+        raise InputError(f"`threads` must be at least 1, got {threads}: give a positive whole number")
+    stored = open_bundle(Path(folder))
+    try:
+        return _system(stored, threads)
+    except InputError as error:
+        raise InputError(f"bundle {shown_path(folder)}: {error}") from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, EOFError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"bundle {shown_path(folder)} is not as this version writes it ({reason:.200}): build it again"
+        ) from None
+
+
+def _system(stored: StoredBundle, threads: int) -> System:
+    labels = stored.read_json("labels.json")
+    classes = {"fine": list(labels["classes"]), "coarse": list(labels.get("coarse_classes", []))}
+    groups = labels.get("group_of_class", {})
+    column = tuple(classes["coarse"].index(groups[name]) for name in classes["fine"]) if groups else ()
+    fusion = Fusion.from_dict(stored.read_json("fusion.json"), column)
+    front_ends = [_front_end(stored, entry) for entry in stored.read_json("front_end.json")["front_ends"]]
+    members = []
+    for entry in stored.manifest["members"]:
+        network = Network(stored.read(entry["file"]), threads=threads, floor=float(entry["floor"]))
+        member = Member(network, entry["stage"], int(entry["front_end"]))
+        expected = (front_ends[member.front_end].shape, len(classes[member.stage]))
+        if (network.input_shape, network.classes) != expected:
+            raise InputError(
+                f"{entry['file']} must take and give {expected}, got {(network.input_shape, network.classes)}"
+            )
+        members.append(member)
+    for stage, rule in (("fine", fusion.fine), ("coarse", fusion.coarse)):
+        count, wanted = sum(member.stage == stage for member in members), len(rule.weights) if rule else 0
+        if count != wanted:
+            raise InputError(f"the fusion takes {wanted} {stage} networks, got {count}")
+    return System(classes["fine"], front_ends, members, fusion)
+
+
+def _front_end(stored: StoredBundle, entry: dict[str, Any]) -> FrontEnd:
+    filters = np.load(io.BytesIO(stored.read(entry["mel_filters"])), allow_pickle=False)
+    settings = LogMelSettings(**entry["settings"])
+    samples = int(entry["samples"])
+    if samples > _LONGEST_SECONDS * settings.sample_rate:
+        raise InputError(f"windows may be {_LONGEST_SECONDS} s long at most, got {samples} samples")
+    return FrontEnd(settings, int(entry["channels"]), samples, filters)
