@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from asc_study.base.errors import InputError
+from asc_study.base.files import write_file
 from asc_study.base.provenance import environment, fact_tags, fingerprint, git_commit
 from asc_study.base.schema import require_row_name
 from asc_study.evaluation.measure import measure
@@ -42,7 +43,7 @@ class Identity:
     Attributes
     ----------
     kind
-        ``imported``, ``ensemble``, ``fusion`` or ``baseline``.
+        ``imported``, ``ensemble``, ``fusion``, ``baseline`` or ``quantised``.
     settings
         How it is made, in the types of JSON.
     sources
@@ -120,7 +121,7 @@ class Derived:
     path
         Metrics that change from step to step.
     files
-        Name of an artifact -> its text.
+        Name of an artifact -> its content.
     figures
         Figures besides the usual ones, shown after the accuracy by device.
     """
@@ -135,7 +136,7 @@ class Derived:
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     path: Sequence[Mapping[str, float]] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
     figures: "Sequence[go.Figure]" = ()
 
     @property
@@ -200,8 +201,8 @@ def _log(tracker: Tracker, run: Derived) -> Logged:
             (folder / "config.yaml").write_text(
                 yaml.safe_dump(dict(run.identity.settings), sort_keys=False), encoding="utf-8"
             )
-            for name, text in run.files.items():
-                (folder / name).write_text(text, encoding="utf-8")
+            for name, content in run.files.items():
+                write_file(folder / name, content)
             (folder / "figures").mkdir()
             page = summary_page(run.name, run.tables, metrics, more=run.figures)
             (folder / "figures" / "summary.html").write_text(page, encoding="utf-8")

@@ -67,11 +67,11 @@ def predict_runs(tracker: Tracker, references: Sequence[str], folder: Path, *, j
         if record.tags.get("asc.evaluation_digest") == digest:
             say(f"{record.label}: has predicted these {len(clips)} clips before")
             continue
-        config = _config(tracker, record)
+        config = config_of(tracker, record)
         if not stores:  # one process has one number of threads; between runs it moves the last bits only
             start_keras(config.training.threads)
         model = tracker.load_keras_model(record.run_id)
-        rate = _sample_rate(record, model)
+        rate = sample_rate_of(record, model.input_shape[-1] // 3)  # three feature maps (static, two deltas) each
         key = f"{config.features.model_dump_json()} {rate} {model.input_shape[-1]}"
         if key not in stores:
             settings = LogMelSettings(sample_rate=rate, **config.features.model_dump())
@@ -96,17 +96,17 @@ def _clips(folder: Path) -> "pd.DataFrame":
     return table.assign(split="evaluation", **unknown)
 
 
-def _config(tracker: Tracker, record: RunRecord) -> RunConfig:
+def config_of(tracker: Tracker, record: RunRecord) -> RunConfig:
+    """The settings that a run was trained with."""
     text = tracker.artifact(record.run_id, "config.yaml").read_text("utf-8", errors="replace")
     return read_config(text, where=record.label)
 
 
-def _sample_rate(record: RunRecord, model: "keras.Model") -> int:
+def sample_rate_of(record: RunRecord, channels: int) -> int:
     """In Hz, as recorded with the run; runs of schema 1 did not, and knew the formats of the two TAU data sets only."""
     recorded = record.tags.get("asc.sample_rate", "")
     if recorded.isdecimal():
         return int(recorded)
-    channels = model.input_shape[-1] // 3  # three feature maps (static, two deltas) each
     for known in DATA_FORMATS.values():
         if known.channels == channels:
             return known.sample_rate
