@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asc_study.base.errors import InputError, TrainingFailure
     from asc_study.data.formats.data_format import DataFormat
     from asc_study.data.layout import read_dataset
+    from asc_study.deploy.runtime.system import load_bundle
     from asc_study.ensemble.rules import FusionRule
     from asc_study.evaluation.metrics import evaluate
     from asc_study.evaluation.predictions import predictions_table, read_predictions, write_predictions
@@ -55,6 +56,7 @@ __all__ = [
     "evaluate",
     "find_runs",
     "identify",
+    "load_bundle",
     "load_search",
     "load_study",
     "log_mel",
@@ -87,6 +89,7 @@ _HOMES: Final = {
     "evaluate": "evaluation.metrics",
     "find_runs": "store.references",
     "identify": "study.launch",
+    "load_bundle": "deploy.runtime.system",
     "load_search": "search.file",
     "load_study": "settings.study_file",
     "log_mel": "features.logmel",

@@ -9,6 +9,7 @@ import click
 from asc_study import __version__
 from asc_study.base.errors import InputError
 from asc_study.cli.data import data
+from asc_study.cli.deploy import bundle, classify, quantize
 from asc_study.cli.models import models
 from asc_study.cli.search import search
 from asc_study.cli.studies import demo, leaderboard, plan, run
@@ -67,4 +68,6 @@ def cli() -> None:
 
 
 for command in (data, models, plan, run, search, leaderboard, ensemble, fuse, compare, import_, predict, export, demo):
+    cli.add_command(command)
+for command in (quantize, bundle, classify):
     cli.add_command(command)

@@ -23,7 +23,7 @@ from asc_study.features.audio import Recording, sound_info
 from asc_study.features.deltas import with_deltas
 from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
-from asc_study.store.tracking import Tracker
+from asc_study.store.queries import Reader
 from asc_study.study.launch import identify
 from asc_study.training.run_data import split_clips
 from asc_study.workers.pool import run_parallel
@@ -127,7 +127,7 @@ def _predict(
 
 
 def float_tables(
-    tracker: Tracker | None, source: Source, heard: HeardClips, model: "keras.Model"
+    tracker: Reader | None, source: Source, heard: HeardClips, model: "keras.Model"
 ) -> dict[str, pd.DataFrame]:
     """Predictions tables of the source itself: those that its run logged, else computed now."""
     if tracker and source.record and (logged := tracker.predictions(source.record.run_id)):

@@ -29,7 +29,8 @@ from asc_study.evaluation.significance import render as render_comparison
 from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.logmel import LogMelSettings
 from asc_study.figures.ensemble import change_figure
-from asc_study.store.tracking import RunRecord, Tracker
+from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, existing, find_derived, log_derived
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def quantise(
     return made
 
 
-def find_quantised(tracker: Tracker, record: RunRecord, scheme: str) -> RunRecord | None:
+def find_quantised(tracker: Reader, record: RunRecord, scheme: str) -> RunRecord | None:
     """The finished run of a trained run under a scheme, if it is there."""
     return find_derived(tracker, record.tags["asc.study"], _identity(record, scheme))
 
@@ -181,7 +182,7 @@ def _identity(record: RunRecord, scheme: str) -> Identity:
     return Identity(KIND, settings | ({"calibration_clips": CALIBRATION_CLIPS} if scheme == "int8" else {}), [record])
 
 
-def _found(tracker: Tracker, source: Source, trained: RunRecord, scheme: str, record: RunRecord) -> Quantised:
+def _found(tracker: Reader, source: Source, trained: RunRecord, scheme: str, record: RunRecord) -> Quantised:
     content = tracker.artifact(record.run_id, MODEL).read_bytes()
     costs = {name: value for name, value in record.metrics.items() if name.startswith("cost/")}
     tables, before = tracker.predictions(record.run_id), tracker.predictions(trained.run_id)

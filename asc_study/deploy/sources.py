@@ -10,8 +10,8 @@ from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.formats import DATA_FORMATS
 from asc_study.settings.run_config import FeatureConfig, RunConfig
+from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import find_runs
-from asc_study.store.tracking import RunRecord, Tracker
 from asc_study.systems.score import config_of, sample_rate_of
 from asc_study.training.runtime import start_keras
 
@@ -66,7 +66,7 @@ def is_file(reference: str) -> bool:
     return Path(reference).suffix.lower() in (".keras", ".hdf5", ".h5")
 
 
-def find_source(tracker: Tracker | None, reference: str, *, like: str | None = None) -> Source:
+def find_source(tracker: Reader | None, reference: str, *, like: str | None = None) -> Source:
     """The source that a user named.
 
     Parameters
@@ -92,7 +92,7 @@ def find_source(tracker: Tracker | None, reference: str, *, like: str | None = N
     return source_of(tracker, one_run(tracker, reference, ("train",)))
 
 
-def one_run(tracker: Tracker, reference: str, kinds: tuple[str, ...]) -> RunRecord:
+def one_run(tracker: Reader, reference: str, kinds: tuple[str, ...]) -> RunRecord:
     """The one run of a kind that a name stands for.
 
     Raises
@@ -113,7 +113,7 @@ def one_run(tracker: Tracker, reference: str, kinds: tuple[str, ...]) -> RunReco
     return record
 
 
-def source_of(tracker: Tracker, record: RunRecord) -> Source:
+def source_of(tracker: Reader, record: RunRecord) -> Source:
     """A trained run as a source; raises `InputError` if its settings are gone."""
     config = config_of(tracker, record)
 

@@ -19,7 +19,7 @@ from asc_study.evaluation.predictions import check_predictions, write_prediction
 from asc_study.settings.run_config import canonical_json, flatten
 from asc_study.settings.study_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
-from asc_study.store.queries import RunRecord
+from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import finished_systems
 from asc_study.store.stale import lost_member
 from asc_study.store.tracking import Tracker, source_tags
@@ -88,7 +88,7 @@ def _source(record: RunRecord) -> str:
     return " ".join(filter(None, (record.signature, record.tags.get("asc.fingerprint", ""))))
 
 
-def find_derived(tracker: Tracker, study: str, identity: Identity) -> RunRecord | None:
+def find_derived(tracker: Reader, study: str, identity: Identity) -> RunRecord | None:
     """The finished run of that identity, if it is there with all that it is made of.
 
     Members that were deleted and trained again have the same signature, but what was made of the deleted ones is stale.

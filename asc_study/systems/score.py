@@ -16,7 +16,7 @@ from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.settings.migrations import read_config
 from asc_study.settings.run_config import RunConfig
-from asc_study.store.queries import RunRecord
+from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.training.runtime import start_keras
@@ -96,7 +96,7 @@ def _clips(folder: Path) -> "pd.DataFrame":
     return table.assign(split="evaluation", **unknown)
 
 
-def config_of(tracker: Tracker, record: RunRecord) -> RunConfig:
+def config_of(tracker: Reader, record: RunRecord) -> RunConfig:
     """The settings that a run was trained with."""
     text = tracker.artifact(record.run_id, "config.yaml").read_text("utf-8", errors="replace")
     return read_config(text, where=record.label)

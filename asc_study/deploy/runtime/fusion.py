@@ -44,13 +44,13 @@ class Stage:
             raise InputError(f"weights must be at least 0 and sum to 1, got {shown(list(self.weights))}")
 
     def fuse(self, outputs: Sequence[Probabilities]) -> Probabilities:
-        """Make one of the outputs (classes,) of the networks."""
+        """Make one of the outputs (..., classes) of the networks."""
         stacked = np.stack(outputs)
         if self.rule == "average":
-            mean: Probabilities = np.array(self.weights) @ stacked
+            mean: Probabilities = np.tensordot(self.weights, stacked, axes=1)
             return mean
         product = np.exp(np.log(np.maximum(stacked, _FLOOR)).mean(axis=0))
-        scaled: Probabilities = product / product.sum()
+        scaled: Probabilities = product / product.sum(axis=-1, keepdims=True)
         return scaled
 
 
@@ -78,13 +78,14 @@ class Fusion:
             raise InputError(f"the exponent must be in [0, 100], got {shown(self.exponent)}: 1 is the paper's")
 
     def fuse(self, fine: Sequence[Probabilities], coarse: Sequence[Probabilities] = ()) -> Probabilities:
-        """Make the system's output (classes,) of those of its networks: p10(scene) * p3(its group) ** exponent."""
+        """Make the system's output (..., classes) of its networks': p10(scene) * p3(its group) ** exponent, scaled."""
         first = self.fine.fuse(fine)
         if self.coarse is None:
             return first
-        product = first * self.coarse.fuse(coarse)[list(self.group_column)] ** self.exponent
-        total = product.sum()
-        return product / total if total > 0 else first
+        product = first * self.coarse.fuse(coarse)[..., list(self.group_column)] ** self.exponent
+        total = product.sum(axis=-1, keepdims=True)
+        scaled: Probabilities = np.where(total > 0, product / np.where(total > 0, total, 1), first)
+        return scaled
 
     def to_dict(self) -> dict[str, Any]:
         """In the types of JSON; the groups are those of ``labels.json``."""

@@ -45,8 +45,8 @@ def write_results(
     system: System,
     form: Form,
     top: int | None,
-    write: Callable[[str], object],
-    note: Callable[[str], object],
+    write: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> None:
     """Write results as they come, or as one JSON object at the end; what was done to clips is noted last.
 
