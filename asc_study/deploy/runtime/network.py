@@ -1,5 +1,8 @@
 """A network in TFLite form, computed by LiteRT."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,8 +35,9 @@ class Network:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._interpreter = Interpreter(model_content=content, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _without_notices():
+                self._interpreter = Interpreter(model_content=content, num_threads=threads)
+                self._interpreter.allocate_tensors()
             (taken,), (given,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:  # broken, several inputs, or an operator that LiteRT lacks
             reason = " ".join(str(error).split())
@@ -56,3 +60,16 @@ class Network:
         probabilities = np.maximum(output.astype(np.float64), self._floor)
         result: Probabilities = probabilities / probabilities.sum()
         return result
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Keep what LiteRT writes to file descriptor 2, which names its delegate at every start, off the terminal."""
+    original, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(original, 2)
+        os.close(original)
+        os.close(nowhere)

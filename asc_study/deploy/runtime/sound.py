@@ -2,6 +2,7 @@
 
 import glob
 import io
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -81,7 +82,8 @@ def open_recording(clip: str) -> Iterator[Any]:
 def file_windows(recording: Any, seconds: float) -> Iterator[Floats]:
     """The windows of an open recording; see `cut_windows`."""
     size = window_size(recording.samplerate, seconds)
-    return cut_windows(iter(lambda: recording.read(size, dtype="float32", always_2d=True), None), size)
+    blocks = (recording.read(size, dtype="float32", always_2d=True) for _ in itertools.count())
+    return cut_windows(blocks, size)
 
 
 def cut_windows(blocks: Iterator[Floats], size: int) -> Iterator[Floats]:

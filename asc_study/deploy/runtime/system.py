@@ -126,21 +126,21 @@ class System:
 
     def _scene(self, windows: Iterator[Floats], sample_rate: int, clip: str) -> Scene:
         total, count = np.zeros(len(self.classes)), 0
+        shape = (0, 0)
         for window in windows:
-            if not count:
-                self._note(window, sample_rate, clip)
             total += self.window_probabilities(window, sample_rate)
-            count += 1
+            shape, count = window.shape, count + 1
         if not count:
             raise InputError("a clip must hold sound, got no samples: record it again")
+        self._note(*shape, sample_rate, clip)
         if count > 1:
             self.notes.add("cut into windows whose probabilities are averaged", clip, f"{count} windows")
         mean = total / count
         named = dict(zip(self.classes, mean.tolist(), strict=True))
         return Scene(self.classes[int(mean.argmax())], named, count)
 
-    def _note(self, window: Floats, sample_rate: int, clip: str) -> None:
-        channels = window.shape[1]
+    def _note(self, samples: int, channels: int, sample_rate: int, clip: str) -> None:
+        """Note what was done to a clip, of which one window has that many samples and channels."""
         for front_end in self._front_ends:
             if sample_rate != front_end.settings.sample_rate:
                 self.notes.add("resampled", clip, f"{sample_rate} Hz to {front_end.settings.sample_rate} Hz")
@@ -148,8 +148,8 @@ class System:
                 self.notes.add("mixed down", clip, f"{channels} channels to {front_end.channels}")
             elif channels < front_end.channels:
                 self.notes.add("duplicated", clip, f"1 channel to {front_end.channels}")
-        if len(window) < window_size(sample_rate, self.seconds):
-            seconds = f"{len(window) / sample_rate:.3g} s to {self.seconds:.3g} s"
+        if samples < window_size(sample_rate, self.seconds):
+            seconds = f"{samples / sample_rate:.3g} s to {self.seconds:.3g} s"
             self.notes.add("repeated from the beginning", clip, seconds)
 
 
