@@ -76,6 +76,10 @@ def _networks(tracker: Reader, names: Sequence[str]) -> list[RunRecord]:
                 f"a member of a bundle is a trained or quantised run, {record.label!r} is of kind "
                 f"{record.tags.get('asc.kind')}: bundle it with --fusion, or name its members"
             )
+    ids = [_trained(record) for record in records]
+    if len(set(ids)) < len(ids):
+        twice = next(record for record, run_id in zip(records, ids, strict=True) if ids.count(run_id) > 1)
+        raise InputError(f"each network can be named once, got {twice.label!r} twice: name it once")
     return records
 
 
