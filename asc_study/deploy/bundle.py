@@ -27,7 +27,7 @@ from asc_study.deploy.runtime.fusion import Fusion
 from asc_study.deploy.runtime.stored import MANIFEST, SCHEMA, StoredBundle
 from asc_study.deploy.runtime.system import load_bundle
 from asc_study.deploy.sources import Source, source_of
-from asc_study.deploy.tflite import FLOORS, TfliteFile, inspect, require_scheme
+from asc_study.deploy.tflite import TfliteFile, inspect, require_scheme
 from asc_study.ensemble.stack import GROUP_COLUMN, Stack, pair, stack
 from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.evaluation.metrics import evaluate
@@ -248,7 +248,6 @@ def _files(
                 "file": file,
                 "stage": member.stage,
                 "front_end": unique.index(member.front_end),
-                "floor": FLOORS[member.scheme],
                 "scheme": member.scheme,
                 "source": member.source.name,
                 "run_id": member.record.run_id,

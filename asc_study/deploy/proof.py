@@ -100,7 +100,7 @@ def hear(source: Source, data: Path, *, jobs: int) -> HeardClips:
     return HeardClips(clips, store, sound_info(paths[0]).frames)
 
 
-def predict_tflite(content: bytes, floor: float, heard: HeardClips, task: str, *, jobs: int) -> dict[str, pd.DataFrame]:
+def predict_tflite(content: bytes, heard: HeardClips, task: str, *, jobs: int) -> dict[str, pd.DataFrame]:
     """Predictions tables of a ``.tflite`` file for the splits with labels, computed in ``jobs`` processes."""
     tables = {}
     for split in LABELLED:
@@ -109,7 +109,7 @@ def predict_tflite(content: bytes, floor: float, heard: HeardClips, task: str, *
             continue
         positions = clips.index.to_numpy()
         starts = range(0, len(positions), _CHUNK)
-        calls = [(content, floor, heard.store, positions[start : start + _CHUNK], start) for start in starts]
+        calls = [(content, heard.store, positions[start : start + _CHUNK], start) for start in starts]
         found = {}
         with progress_bar(len(positions), f"{split} by LiteRT", "clip", keep=False, delay_seconds=2) as bar:
             for start, probabilities in run_parallel(_predict, calls, jobs=jobs):
@@ -120,9 +120,9 @@ def predict_tflite(content: bytes, floor: float, heard: HeardClips, task: str, *
 
 
 def _predict(
-    content: bytes, floor: float, store: FeatureStore, positions: npt.NDArray[np.int_], start: int
+    content: bytes, store: FeatureStore, positions: npt.NDArray[np.int_], start: int
 ) -> tuple[int, npt.NDArray[np.float64]]:
-    network = Network(content, floor=floor)
+    network = Network(content)
     return start, np.stack([network(with_deltas(store[position])) for position in positions])
 
 

@@ -22,7 +22,7 @@ from asc_study.deploy.proof import (
     predict_tflite,
 )
 from asc_study.deploy.sources import Source, find_source
-from asc_study.deploy.tflite import FLOORS, TfliteFile, convert, inspect, require_scheme
+from asc_study.deploy.tflite import TfliteFile, convert, inspect, require_scheme
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.significance import Comparison, compare
 from asc_study.evaluation.significance import render as render_comparison
@@ -129,7 +129,7 @@ def quantise(
     if not heard:
         return Quantised(source, scheme, content, file, costs, {}, {})
     before = float_tables(tracker, source, heard, model)
-    predicted = predict_tflite(content, FLOORS[scheme], heard, source.task, jobs=jobs)
+    predicted = predict_tflite(content, heard, source.task, jobs=jobs)
     made = Quantised(
         source,
         scheme,

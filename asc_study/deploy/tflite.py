@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: 8 bits, whose ranges are measured on calibration clips.
 SCHEMES: Final = ("float32", "float16", "dynamic", "int8")
 
-#: What a probability of a network counts as at least: half a step of an 8-bit output.
-FLOORS: Final = {"float32": 0.0, "float16": 0.0, "dynamic": 0.0, "int8": 1 / 512}
+#: Operators that int8 leaves in float32: a probability in steps of 1/256 makes ties of what is close and 0 of the rest.
+_KEPT_FLOAT: Final = ("SOFTMAX",)
 
 
 def convert(
@@ -77,16 +77,36 @@ def convert(
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if scheme == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if scheme == "int8":
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = lambda: ([clip] for clip in clips)
         try:
-            return bytes(converter.convert())
+            return _without_names(_int8(converter, clips) if scheme == "int8" else converter.convert())
         except ConverterError as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"the model cannot be converted ({reason:.300}): use other layers or another scheme"
             ) from None
+
+
+def _int8(converter: Any, clips: Sequence[npt.NDArray[np.float32]]) -> bytes:
+    from tensorflow import lite
+
+    def dataset() -> Iterator[list[npt.NDArray[np.float32]]]:
+        return ([clip] for clip in clips)
+
+    converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.representative_dataset = dataset
+    # TensorFlow's only way to leave operators out of a quantisation.
+    options = lite.experimental.QuantizationDebugOptions(denylisted_ops=list(_KEPT_FLOAT))
+    debugger = lite.experimental.QuantizationDebugger(converter=converter, debug_dataset=dataset, debug_options=options)
+    return bytes(debugger.get_nondebug_quantized_model())
+
+
+def _without_names(content: bytes) -> bytes:
+    """The file without the names of its tensors: they take kilobytes, and differ from process to process."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    flatbuffer_utils.strip_strings(model)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def require_scheme(scheme: str) -> None:

@@ -105,7 +105,7 @@ def test_a_source_that_is_none_is_one_line(reference, options, message, with_tra
 def test_other_data_than_that_of_the_training_is_refused(with_trained, isolated) -> None:
     from asc_study.simulation.simulate import simulate
 
-    simulate(isolated / "other", clips_per_scene=1, seconds=1.0, seed=5)
+    simulate(isolated / "other", clips_per_scene=3, seconds=1.0, seed=5)
     with pytest.raises(InputError, match="--data must be what 'ten seed 1' was trained on, sim, got other"):
         quantise(with_trained, "mini/ten@1", "dynamic", data=isolated / "other")
 

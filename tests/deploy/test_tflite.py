@@ -5,7 +5,7 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.deploy.runtime.network import Network
-from asc_study.deploy.tflite import FLOORS, SCHEMES, convert, inspect
+from asc_study.deploy.tflite import SCHEMES, convert, inspect
 
 SHAPE = (24, 40, 3)
 
@@ -18,13 +18,13 @@ def clips() -> np.ndarray:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_file_computes_what_the_model_does(scheme, tiny_source, clips) -> None:
     model = tiny_source().load()
-    network = Network(convert(model, SHAPE, scheme, clips), floor=FLOORS[scheme])
+    network = Network(convert(model, SHAPE, scheme, clips))
     assert (network.input_shape, network.classes) == (SHAPE, 10)
     found = np.stack([network(clip) for clip in clips])
-    tolerance = {"float32": 1e-6, "float16": 1e-2, "dynamic": 5e-2, "int8": 8e-2}[scheme]
+    tolerance = {"float32": 1e-5, "float16": 1e-2, "dynamic": 5e-2, "int8": 8e-2}[scheme]
     np.testing.assert_allclose(found, model.predict_on_batch(clips), atol=tolerance)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
-    assert found.min() >= (1e-3 if scheme == "int8" else 0)
+    assert found.min() > 0
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -22,8 +22,6 @@ class Network:
         The file.
     threads
         That it computes with.
-    floor
-        What a probability counts as at least: an 8-bit output knows steps of 1/256 only, and its 0 is none.
 
     Raises
     ------
@@ -31,7 +29,7 @@ class Network:
         If LiteRT cannot run it, or it is no classifier of features.
     """
 
-    def __init__(self, content: bytes, *, threads: int = 1, floor: float = 0.0) -> None:
+    def __init__(self, content: bytes, *, threads: int = 1) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
@@ -49,7 +47,6 @@ class Network:
             )
         self.input_shape = (shape[1], shape[2], shape[3])
         self.classes = int(given["shape"][-1])
-        self._floor = floor
         self._taken, self._given = taken["index"], given["index"]
 
     def __call__(self, features: npt.NDArray[np.float32]) -> Probabilities:
@@ -57,7 +54,7 @@ class Network:
         self._interpreter.set_tensor(self._taken, features[np.newaxis])
         self._interpreter.invoke()
         output: Any = self._interpreter.get_tensor(self._given)[0]
-        probabilities = np.maximum(output.astype(np.float64), self._floor)
+        probabilities = output.astype(np.float64)
         result: Probabilities = probabilities / probabilities.sum()
         return result
 

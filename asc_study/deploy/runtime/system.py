@@ -191,7 +191,7 @@ def _system(stored: StoredBundle, threads: int) -> System:
     front_ends = [_front_end(stored, entry) for entry in stored.read_json("front_end.json")["front_ends"]]
     members = []
     for entry in stored.manifest["members"]:
-        network = Network(stored.read(entry["file"]), threads=threads, floor=float(entry["floor"]))
+        network = Network(stored.read(entry["file"]), threads=threads)
         member = Member(network, entry["stage"], int(entry["front_end"]))
         expected = (front_ends[member.front_end].shape, len(classes[member.stage]))
         if (network.input_shape, network.classes) != expected:
