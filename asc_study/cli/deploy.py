@@ -66,7 +66,12 @@ def quantize(
 
 @click.group()
 def bundle() -> None:
-    """Build, show and verify bundles: whole systems in a folder that runs by itself."""
+    """Build, show and verify bundles: whole systems in a folder that runs by itself.
+
+    \b
+    Example:
+      asc-study bundle build --fusion demo/two-stage --out scene-system
+    """
 
 
 @bundle.command()
@@ -110,7 +115,12 @@ def build(
 @click.argument("folder", type=FOLDER, metavar="DIR")
 @json_option
 def show_(folder: Path, as_json: bool) -> None:
-    """Show the networks of the bundle DIR, its size and its test accuracy by device subset."""
+    """Show the networks of the bundle DIR, its size and its test accuracy by device subset.
+
+    \b
+    Example:
+      asc-study bundle show scene-system
+    """
     from asc_study.deploy.bundle import show
     from asc_study.deploy.runtime.stored import open_bundle
 
@@ -121,7 +131,12 @@ def show_(folder: Path, as_json: bool) -> None:
 @bundle.command()
 @click.argument("folder", type=FOLDER, metavar="DIR")
 def verify(folder: Path) -> None:
-    """Hold every file of the bundle DIR to its digest, and load it."""
+    """Hold every file of the bundle DIR to its digest, and load it.
+
+    \b
+    Example:
+      asc-study bundle verify scene-system
+    """
     from asc_study.deploy.runtime.stored import open_bundle
     from asc_study.deploy.runtime.system import load_bundle
 

@@ -18,6 +18,7 @@ from asc_study.deploy.proof import hear
 from asc_study.deploy.quantise import quantise
 from asc_study.deploy.sources import find_source
 from asc_study.store.references import find_runs
+from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble
 from asc_study.systems.fusions import fuse_runs, log_fusion
 
 pytestmark = pytest.mark.slow
@@ -137,6 +138,19 @@ def test_a_bundle_says_of_the_test_clips_what_the_fusion_of_its_runs_does(
     for path in Path("both").rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (again.folder / path.relative_to("both")).read_bytes(), path
+
+
+def test_a_fusion_of_an_ensemble_is_unfolded_into_its_networks(with_trained, isolated) -> None:
+    members, notes = gather_candidates(with_trained, "mini", references=["mini/ten"])
+    chosen = choose(members, EnsembleOptions(method="exhaustive"), notes)
+    log_ensemble(with_trained, "mini", "chosen", chosen)
+    fused = fuse_runs(with_trained, ["mini/chosen"], ["mini/three@0"], fusion="average", join="product", exponent="0.5")
+    log_fusion(with_trained, "mini", "nested", fused)
+    built = build_bundle(with_trained, [], [], fusion="mini/nested", scheme="float32", out=Path("nested"))
+    labels = [member["source"] for member in built.manifest["members"]]
+    assert labels == [member.record.label for member in chosen.members] + ["three seed 0"]
+    assert json.loads(Path("nested/fusion.json").read_text())["exponent"] == 0.5
+    assert built.manifest["metrics"]["test/log_loss"] == pytest.approx(fused.metrics["test/log_loss"], abs=1e-5)
 
 
 def test_a_bundle_runs_by_itself(with_trained, simulated, isolated) -> None:
