@@ -22,7 +22,7 @@ from asc_study.deploy.proof import (
     predict_tflite,
 )
 from asc_study.deploy.sources import Source, find_source
-from asc_study.deploy.tflite import TfliteFile, convert, inspect, require_scheme
+from asc_study.deploy.tflite import CONVERSION, TfliteFile, convert, inspect, require_scheme
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.significance import Comparison, compare
 from asc_study.evaluation.significance import render as render_comparison
@@ -178,7 +178,7 @@ def require_room(path: Path) -> None:
 
 
 def _identity(record: RunRecord, scheme: str) -> Identity:
-    settings: dict[str, Any] = {"scheme": scheme}
+    settings: dict[str, Any] = {"scheme": scheme, "conversion": CONVERSION}
     return Identity(KIND, settings | ({"calibration_clips": CALIBRATION_CLIPS} if scheme == "int8" else {}), [record])
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: 8 bits, whose ranges are measured on calibration clips.
 SCHEMES: Final = ("float32", "float16", "dynamic", "int8")
 
+#: Part of a quantised run's identity: raise it when a change of this module changes what its files compute.
+CONVERSION: Final = 1
+
 #: Operators that int8 leaves in float32: a probability in steps of 1/256 makes ties of what is close and 0 of the rest.
 _KEPT_FLOAT: Final = ("SOFTMAX",)
 
@@ -102,11 +105,24 @@ def _int8(converter: Any, clips: Sequence[npt.NDArray[np.float32]]) -> bytes:
 
 def _without_names(content: bytes) -> bytes:
     """The file without the names of its tensors: they take kilobytes, and differ from process to process."""
-    from ai_edge_litert.tools import flatbuffer_utils
+    from ai_edge_litert import schema_py_generated as schema
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    flatbuffer_utils.strip_strings(model)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    model = _read(content)
+    model.description = model.signatureDefs = None  # a signature is of names alone
+    for graph in model.subgraphs:
+        graph.name = None
+        for tensor in graph.tensors:
+            tensor.name = None
+    builder = schema.flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _read(content: bytes) -> Any:
+    """A file as the objects of its schema."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
 
 
 def require_scheme(scheme: str) -> None:
@@ -147,7 +163,7 @@ def inspect(content: bytes) -> TfliteFile:
     """Read what stands in a ``.tflite`` file."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model = _read(content)
     constants = [
         _values(tensor, model.buffers[tensor.buffer].data)
         for graph in model.subgraphs
