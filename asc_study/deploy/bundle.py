@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -17,18 +18,18 @@ import pandas as pd
 from asc_study import __version__
 from asc_study.base.errors import InputError
 from asc_study.base.files import cannot_write, shown_path, write_file
-from asc_study.base.taxonomy import CLASSES, GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+from asc_study.base.taxonomy import CLASSES, GROUP_OF_SCENE
 from asc_study.base.text_table import text_table
 from asc_study.deploy.card import model_card
 from asc_study.deploy.quantise import MODEL, convert_source, find_quantised
-from asc_study.deploy.recipe import make_recipe
+from asc_study.deploy.recipe import Recipe, make_recipe
 from asc_study.deploy.runtime import CARRIED
-from asc_study.deploy.runtime.fusion import Fusion
+from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.runtime.stored import MANIFEST, SCHEMA, StoredBundle
 from asc_study.deploy.runtime.system import load_bundle
 from asc_study.deploy.sources import Source, source_of
 from asc_study.deploy.tflite import TfliteFile, inspect, require_scheme
-from asc_study.ensemble.stack import GROUP_COLUMN, Stack, pair, stack
+from asc_study.ensemble.stack import pair, stack
 from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
@@ -70,19 +71,19 @@ class BundleMember:
 
     Attributes
     ----------
-    source
+    key
+        By which the fusion refers to it.
+    source, record
         The trained run that it is of.
-    stage
-        ``fine`` or ``coarse``.
     scheme, content, file
         How it was converted, the bytes, and what stands in them.
     proof
         Run of the converted network; None if it was converted just now.
     """
 
+    key: str
     source: Source
     record: RunRecord
-    stage: str
     scheme: str
     content: bytes
     file: TfliteFile
@@ -137,17 +138,15 @@ def build_bundle(
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"--out must be a new or empty folder, got {shown_path(out)}: name another one")
     recipe = make_recipe(tracker, fine, coarse, fusion)
-    stages = [("fine", record) for record in recipe.fine] + [("coarse", record) for record in recipe.coarse]
-    members = [_member(tracker, record, stage, scheme) for stage, record in stages]
+    members = [_member(tracker, key, record, scheme) for key, record in recipe.networks.items()]
     notes = _require_alike(members)
-    tables, measured_on = _test_tables(tracker, members)
-    files, manifest = _files(members, recipe.fusion, out.name, _metrics(members, recipe.fusion, tables), measured_on)
+    files, manifest = _files(members, recipe.tree, out.name, *_measured(tracker, members, recipe))
     _write(out, files)
     load_bundle(out)  # what this version cannot load again must not leave it
     return BuiltBundle(out, manifest, notes)
 
 
-def _member(tracker: Reader, record: RunRecord, stage: str, scheme: str) -> BundleMember:
+def _member(tracker: Reader, key: str, record: RunRecord, scheme: str) -> BundleMember:
     found: RunRecord | None
     proof: RunRecord | None
     if record.tags["asc.kind"] == "quantised":
@@ -163,21 +162,13 @@ def _member(tracker: Reader, record: RunRecord, stage: str, scheme: str) -> Bund
     else:
         content = tracker.artifact(proof.run_id, MODEL).read_bytes()
         file = inspect(content)
-    return BundleMember(source, found, stage, scheme, content, file, proof)
+    return BundleMember(key, source, found, scheme, content, file, proof)
 
 
 def _require_alike(members: Sequence[BundleMember]) -> list[str]:
     """Refuse members that cannot be one system; returns what people should know."""
-    tasks = {"fine": "ten_class", "coarse": "three_class"}
-    two_stages = any(member.stage == "coarse" for member in members)
     first = members[0].source
     for member in members:
-        wanted = tasks[member.stage] if two_stages else first.task
-        if member.source.task != wanted:
-            raise InputError(
-                f"the {member.stage} networks must be of the task {wanted}, got {member.source.task} of "
-                f"{member.source.name!r}: three-class runs are --coarse beside ten-class ones"
-            )
         seconds = member.source.clip_samples / member.source.sample_rate
         if abs(seconds / (first.clip_samples / first.sample_rate) - 1) > _SAME_LENGTH:
             raise InputError(
@@ -188,49 +179,47 @@ def _require_alike(members: Sequence[BundleMember]) -> list[str]:
     return [f"clips of ten seconds are assumed for {', '.join(unknown)}, whose runs do not say"] if unknown else []
 
 
-def _test_tables(tracker: Reader, members: Sequence[BundleMember]) -> tuple[list[pd.DataFrame], str]:
-    """Test predictions of each member, those of its converted network where they are known; none if some are not."""
-    tables = [tracker.predictions((member.proof or member.record).run_id).get("test") for member in members]
-    known = [table for table in tables if table is not None]
+def _measured(tracker: Reader, members: Sequence[BundleMember], recipe: Recipe) -> tuple[dict[str, float], str]:
+    """Test metrics of the system and what they were measured on; none if its networks have not all been tested."""
+    if recipe.cross_fitted and recipe.run:  # what is in the bundle has seen the labels of the test clips
+        known = {name: value for name, value in recipe.run.metrics.items() if name.startswith("test/")}
+        return known, "float32 networks, cross-fitted: the fusion in the bundle is fitted on all test clips"
+    tables = {member.key: tracker.predictions((member.proof or member.record).run_id).get("test") for member in members}
+    known_tables = {key: table for key, table in tables.items() if table is not None}
+    if len(known_tables) < len(members):
+        return {}, ""
     proven = sum(member.proof is not None for member in members)
-    measured_on = {len(members): "the networks as they are here", 0: "the float32 networks before conversion"}
+    on = {len(members): "the networks as they are here", 0: "the float32 networks before conversion"}
     mixed = f"{proven} of {len(members)} networks as they are here, the others before conversion"
-    return (known if len(known) == len(members) else []), measured_on.get(proven, mixed)
+    return _metrics(recipe.tree, known_tables), on.get(proven, mixed)
 
 
-def _metrics(members: Sequence[BundleMember], fusion: Fusion, tables: Sequence[pd.DataFrame]) -> dict[str, float]:
-    """Test metrics of the fused system; none if its networks were tested on different clips, or on none."""
-    if not tables:
-        return {}
-    by_stage: dict[str, Stack] = {}
-    for stage in ("fine", "coarse"):
-        chosen = {str(i): tables[i] for i, member in enumerate(members) if member.stage == stage}
-        if chosen:
-            by_stage[stage] = stack(chosen)
-    if "coarse" in by_stage:
-        pair(by_stage["fine"], by_stage["coarse"])
-    fine = by_stage["fine"]
-    coarse = by_stage["coarse"].probabilities if "coarse" in by_stage else ()
-    columns = Fusion(fusion.fine, fusion.coarse, fusion.exponent, tuple(int(column) for column in GROUP_COLUMN))
-    fused = columns.fuse(list(fine.probabilities), list(coarse))
-    task = next(task for task, classes in CLASSES.items() if classes == fine.classes)
-    context = fine.context.assign(scene_group=fine.context["scene"])
-    return evaluate(predictions_table(context, fused, task))
+def _metrics(tree: FusionTree, tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Test metrics of a fusion of predictions tables by key; raises `InputError` if they are of different clips."""
+    tasks = tree.networks()
+    stacks = {
+        task: stack({key: table for key, table in tables.items() if tasks[key] == task})
+        for task in dict.fromkeys(tasks.values())
+    }
+    if len(stacks) > 1:
+        pair(stacks["ten_class"], stacks["three_class"])
+    outputs = {key: found.probabilities[place] for found in stacks.values() for place, key in enumerate(found.names)}
+    task = next(task for task, classes in CLASSES.items() if classes == tree.classes)
+    context = stacks[task].context
+    return evaluate(predictions_table(context.assign(scene_group=context["scene"]), tree.apply(outputs), task))
 
 
 def _files(
-    members: Sequence[BundleMember], fusion: Fusion, name: str, metrics: Mapping[str, float], measured_on: str
+    members: Sequence[BundleMember], tree: FusionTree, name: str, metrics: Mapping[str, float], measured_on: str
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """All files of a bundle by name, and the manifest among them."""
     front_ends = [member.front_end for member in members]
     unique = [entry for number, entry in enumerate(front_ends) if entry not in front_ends[:number]]
     names = _file_names(members)
-    classes = list(CLASSES[members[0].source.task])
-    labels: dict[str, Any] = {"classes": classes}
-    if fusion.coarse:
-        labels |= {"coarse_classes": list(SCENE_GROUPS), "group_of_class": {s: GROUP_OF_SCENE[s] for s in SCENES}}
+    labels: dict[str, Any] = {"classes": list(tree.classes)}
+    labels |= {"groups": dict(GROUP_OF_SCENE)} if tree.classes == CLASSES["ten_class"] else {}
     files = {file: member.content for file, member in zip(names, members, strict=True)}
-    files |= {"fusion.json": _json(fusion.to_dict()), "labels.json": _json(labels)}
+    files |= {"fusion.json": _json(tree.to_dict()), "labels.json": _json(labels)}
     files |= {"front_end.json": _json({"front_ends": unique})}
     files |= {entry["mel_filters"]: _npy(mel_filters(LogMelSettings(**entry["settings"]))) for entry in unique}
     files |= {"requirements.txt": ("\n".join(REQUIREMENTS) + "\n").encode(), "classify.py": _PROGRAM.encode()}
@@ -238,15 +227,15 @@ def _files(
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "name": name,
-        "system": _described(members, fusion),
-        "task": members[0].source.task,
-        "classes": classes,
+        "system": _described(members),
+        "classes": list(tree.classes),
         "seconds": members[0].source.clip_samples / members[0].source.sample_rate,
         "dataset": ", ".join(sorted({member.record.tags.get("asc.dataset", "unknown") for member in members})),
         "members": [
             {
+                "key": member.key,
                 "file": file,
-                "stage": member.stage,
+                "task": member.source.task,
                 "front_end": unique.index(member.front_end),
                 "scheme": member.scheme,
                 "source": member.source.name,
@@ -276,19 +265,19 @@ def _files(
 
 
 def _file_names(members: Sequence[BundleMember]) -> list[str]:
-    count = {"fine": 0, "coarse": 0}
+    count = Counter[str]()
     names = []
     for member in members:
-        count[member.stage] += 1
-        names.append(f"members/{member.stage}-{count[member.stage]}.tflite")
+        count[member.source.task] += 1
+        names.append(f"members/{member.source.task}-{count[member.source.task]}.tflite")
     return names
 
 
-def _described(members: Sequence[BundleMember], fusion: Fusion) -> str:
-    fine, coarse = (sum(member.stage == stage for member in members) for stage in ("fine", "coarse"))
-    if coarse:
-        return f"two stages, {fine} ten-class and {coarse} three-class networks"
-    return f"{fusion.fine.rule} of {fine} networks" if fine > 1 else "one network"
+def _described(members: Sequence[BundleMember]) -> str:
+    words = {"ten_class": "ten-class", "three_class": "three-class"}
+    count = Counter(words[member.source.task] for member in members)
+    parts = [f"{number} {name} network{'s' if number > 1 else ''}" for name, number in count.items()]
+    return ("two stages, " if len(count) > 1 else "") + " and ".join(parts)
 
 
 def _runtime() -> dict[str, bytes]:
@@ -351,9 +340,9 @@ def _shown(manifest: Mapping[str, Any]) -> str:
         f"{manifest['name']}: {manifest['system']}; {manifest['sizes']['file_bytes'] / 1024:,.1f} kB of networks",
         text_table(
             [
-                ["File", "Stage", "Source", "Scheme", "kB"],
+                ["File", "Task", "Source", "Scheme", "kB"],
                 *(
-                    [m["file"], m["stage"], m["source"], m["scheme"], f"{m['bytes'] / 1024:,.1f}"]
+                    [m["file"], m["task"], m["source"], m["scheme"], f"{m['bytes'] / 1024:,.1f}"]
                     for m in manifest["members"]
                 ),
             ],

@@ -30,9 +30,9 @@ def model_card(manifest: Mapping[str, Any], requirements: Sequence[str]) -> str:
         "",
         "## Networks",
         "",
-        "| file | stage | source | scheme | bytes |",
+        "| file | task | source | scheme | bytes |",
         "|---|---|---|---|---|",
-        *(f"| {m['file']} | {m['stage']} | {m['source']} | {m['scheme']} | {m['bytes']:,} |" for m in members),
+        *(f"| {m['file']} | {m['task']} | {m['source']} | {m['scheme']} | {m['bytes']:,} |" for m in members),
         "",
         f"Together {manifest['sizes']['file_bytes']:,} bytes of files, {manifest['sizes']['nonzero_bytes']:,} of "
         f"non-zero weights (DCASE 2020), {manifest['sizes']['stored_bytes']:,} of all weights (DCASE 2022).",

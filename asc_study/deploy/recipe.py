@@ -1,29 +1,43 @@
-"""Which networks a system is made of, and with what weights: from names on the command line, or from a fusion's run."""
+"""Which networks a system is made of and how they are fused: from names on the command line, or from a fusion's run."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import yaml
+from dataclasses import dataclass, field
 
 from asc_study.base.errors import InputError
-from asc_study.deploy.runtime.fusion import MEANS, Fusion, Stage
+from asc_study.base.taxonomy import CLASSES
+from asc_study.deploy.runtime.fusion import FusionTree, require_built_in
 from asc_study.deploy.sources import one_run
+from asc_study.ensemble.fuse import FUSIONS
+from asc_study.ensemble.fusion_file import FUSION_FILE, FusionFile, System
+from asc_study.ensemble.rules import FusionRule
+from asc_study.ensemble.stack import Stack
+from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import find_runs
+
+#: Ways to fuse networks that need no run: they learn nothing.
+PLAIN_RULES = tuple(name for name, rule in FUSIONS.items() if not rule.learns)
 
 #: Kinds of runs that are one network.
 NETWORKS = ("train", "quantised")
 
+#: Key of a fusion that is no run's.
+_OWN = "own"
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """The runs of each stage, every one a network, and how they are fused; ``fusion`` has no group columns yet."""
+    """A fusion, and the run behind each of its networks by key; ``run`` is that of the fusion itself, if it has one."""
 
-    fine: tuple[RunRecord, ...]
-    coarse: tuple[RunRecord, ...]
-    fusion: Fusion
+    tree: FusionTree
+    networks: dict[str, RunRecord]
+    run: RunRecord | None = None
+
+    @property
+    def cross_fitted(self) -> bool:
+        """Whether labels of the test clips had a part in it."""
+        return any(fusion.basis == "cross-fitted" for fusion in self.tree.fusions.values())
 
 
 def make_recipe(tracker: Reader, fine: Sequence[str], coarse: Sequence[str], fusion: str) -> Recipe:
@@ -34,37 +48,35 @@ def make_recipe(tracker: Reader, fine: Sequence[str], coarse: Sequence[str], fus
     tracker
         The store.
     fine, coarse
-        Runs of either stage; none with a fusion's run, whose members are taken then.
+        Trained or quantised runs of either stage. With a fusion's run they are known, and may be left out.
     fusion
         ``average`` or ``product`` (of the networks of a stage; stages are joined by the paper's product), or a run of
-        kind ensemble or fusion, which says all: its members and its weights.
+        kind ensemble or fusion, which says all.
 
     Raises
     ------
     InputError
         If a name stands for nothing, a run is no network, or the fusion cannot be carried by a bundle.
     """
-    if fusion in MEANS:
-        if not fine:
-            raise InputError(
-                "a bundle needs networks, got none: name runs with --fine, or a fusion's run with --fusion"
-            )
-        stages = [_equal(_networks(tracker, names), fusion) for names in (fine, coarse)]
-        (first, rule), (second, other) = stages
-        return Recipe(first, second, Fusion(rule, other if second else None))
-    record = one_run(tracker, fusion, ("ensemble", "fusion"))
-    recipe = _of_run(tracker, record)
-    for given, names, option in ((recipe.fine, fine, "--fine"), (recipe.coarse, coarse, "--coarse")):
-        if names and (named := [_trained(found) for found in _networks(tracker, names)]) != [r.run_id for r in given]:
-            raise InputError(
-                f"{option} must name the networks of {fusion!r} in their order, got {len(named)} where it has "
-                f"{', '.join(r.label for r in given) or 'none'}: leave {option} out, they are known"
-            )
-    return Recipe(
-        tuple(_networks(tracker, fine)) if fine else recipe.fine,
-        tuple(_networks(tracker, coarse)) if coarse else recipe.coarse,
-        recipe.fusion,
-    )
+    named = [_networks(tracker, names) for names in (fine, coarse)]
+    ids = [_trained(record) for records in named for record in records]
+    if len(set(ids)) < len(ids):
+        twice = next(record for records in named for record in records if ids.count(_trained(record)) > 1)
+        raise InputError(f"each network can be named once, got {twice.label!r} twice: name it once")
+    if fusion in PLAIN_RULES:
+        return _of_names(named[0], named[1], fusion)
+    recipe = _of_run(tracker, one_run(tracker, fusion, ("ensemble", "fusion")))
+    if not ids:
+        return recipe
+    trained = {_trained(record): key for key, record in recipe.networks.items()}
+    if set(trained) != set(ids):
+        raise InputError(
+            f"--fine and --coarse must name the networks of {fusion!r}, "
+            f"{', '.join(record.label for record in recipe.networks.values())}, got "
+            f"{', '.join(record.label for records in named for record in records)}: leave them out, they are known"
+        )
+    chosen = {trained[_trained(record)]: record for records in named for record in records}
+    return Recipe(recipe.tree, {key: chosen[key] for key in recipe.networks}, recipe.run)
 
 
 def _networks(tracker: Reader, names: Sequence[str]) -> list[RunRecord]:
@@ -76,10 +88,6 @@ def _networks(tracker: Reader, names: Sequence[str]) -> list[RunRecord]:
                 f"a member of a bundle is a trained or quantised run, {record.label!r} is of kind "
                 f"{record.tags.get('asc.kind')}: bundle it with --fusion, or name its members"
             )
-    ids = [_trained(record) for record in records]
-    if len(set(ids)) < len(ids):
-        twice = next(record for record, run_id in zip(records, ids, strict=True) if ids.count(run_id) > 1)
-        raise InputError(f"each network can be named once, got {twice.label!r} twice: name it once")
     return records
 
 
@@ -89,83 +97,79 @@ def _trained(record: RunRecord) -> str:
     return str(made_of[0]) if record.tags.get("asc.kind") == "quantised" else record.run_id
 
 
-def _equal(records: Sequence[RunRecord], rule: str) -> tuple[tuple[RunRecord, ...], Stage]:
-    count = max(1, len(records))
-    return tuple(records), Stage(rule, (1 / count,) * count)
-
-
-def _of_run(tracker: Reader, record: RunRecord) -> Recipe:
-    """The recipe of an ensemble or a fusion."""
-    parts, settings = _parts(tracker, record), _settings(tracker, record)
-    if record.tags["asc.kind"] == "ensemble" or not settings.get("coarse"):
-        networks, stage = _stage(tracker, record)
-        return Recipe(networks, (), Fusion(stage))
-    if settings.get("join") != "product" or not isinstance(settings.get("exponent"), int | float):
-        raise _unsupported(record, f"the join {settings.get('join')!r} with exponent {settings.get('exponent')!r}")
-    count = int(settings["fine"])
-    rule = _rule(record, settings)
-    stages = [_joined(tracker, rule, group) for group in (parts[:count], parts[count:])]
-    (fine, first), (coarse, second) = stages
-    return Recipe(fine, coarse, Fusion(first, second, float(settings["exponent"])))
-
-
-def _stage(tracker: Reader, record: RunRecord) -> tuple[tuple[RunRecord, ...], Stage]:
-    """The networks below a run of one task, and their stage."""
-    if record.tags["asc.kind"] in NETWORKS:
-        return (record,), Stage("average", (1.0,))
-    parts, settings = _parts(tracker, record), _settings(tracker, record)
-    if settings.get("coarse"):
-        raise _unsupported(record, "two stages inside of a stage")
-    rule = _rule(record, settings)
-    if record.tags["asc.kind"] == "fusion":
-        return _joined(tracker, rule, parts)
-    if rule != "average":
-        raise _unsupported(record, f"the fusion {rule!r} of chosen members")
-    weights = list(tracker.json_artifact(record.run_id, "members.json").values())
-    if len(weights) != len(parts):
-        raise InputError(f"ensemble {record.label!r} does not say the weights of its members: make it again")
-    return _joined(tracker, rule, parts, weights)
-
-
-def _joined(
-    tracker: Reader, rule: str, parts: Sequence[RunRecord], weights: Sequence[float] = ()
-) -> tuple[tuple[RunRecord, ...], Stage]:
-    """Parts of one task become one stage: means of means are weighted means."""
-    below = [_stage(tracker, part) for part in parts]
-    if rule == "product" and any(len(stage.weights) > 1 for _, stage in below):
-        raise InputError("a bundle holds no product of ensembles: fuse their members, or take the average")
-    shares = [weight / sum(weights) for weight in weights] or [1 / len(parts)] * len(parts)
-    flat = tuple(share * weight for share, (_, stage) in zip(shares, below, strict=True) for weight in stage.weights)
-    if any(stage.rule != "average" for _, stage in below):
-        raise InputError("a bundle holds no mean of products: fuse their members, or take the average")
-    return tuple(network for networks, _ in below for network in networks), Stage(rule, flat)
-
-
-def _rule(record: RunRecord, settings: dict[str, Any]) -> str:
-    rule = str(settings.get("fusion", "average"))
-    if rule not in MEANS:
-        raise _unsupported(record, f"the fusion {rule!r}")
-    return rule
-
-
-def _parts(tracker: Reader, record: RunRecord) -> list[RunRecord]:
-    found = [tracker.run(run_id) for run_id in json.loads(record.tags.get("asc.members", "[]"))]
-    known = [part for part in found if part is not None]
-    if not known or len(known) < len(found):
-        raise InputError(f"members of {record.label!r} were deleted from the store: make it again")
-    for part in known:
-        if part.tags.get("asc.kind") not in (*NETWORKS, "ensemble", "fusion"):
-            raise InputError(f"{record.label!r} holds {part.label!r}, of kind {part.tags.get('asc.kind')}: no network")
-    return known
-
-
-def _settings(tracker: Reader, record: RunRecord) -> dict[str, Any]:
-    read = yaml.safe_load(tracker.artifact(record.run_id, "config.yaml").read_text(encoding="utf-8"))
-    return read if isinstance(read, dict) else {}
-
-
-def _unsupported(record: RunRecord, what: str) -> InputError:
-    return InputError(
-        f"a bundle carries averages, fixed weights and products, got {what} in {record.label!r}: fuse with one of "
-        f"{', '.join(MEANS)} and a fixed exponent"
+def _of_names(fine: Sequence[RunRecord], coarse: Sequence[RunRecord], rule: str) -> Recipe:
+    if not fine:
+        raise InputError("a bundle needs networks, got none: name runs with --fine, or a fusion's run with --fusion")
+    for stage, records, wanted in (
+        ("--fine", fine, "ten_class" if coarse else fine[0].tags["asc.task"]),
+        ("--coarse", coarse, "three_class"),
+    ):
+        for record in records:
+            if record.tags["asc.task"] != wanted:
+                raise InputError(
+                    f"the {stage} networks must be of the task {wanted}, got {record.tags['asc.task']} of "
+                    f"{record.label!r}: three-class runs are --coarse beside ten-class ones"
+                )
+    records = [*fine, *coarse]
+    systems = tuple(
+        System(_name(record), record.tags["asc.task"], record.tags["asc.kind"], record.run_id, record.signature)
+        for record in records
     )
+    first = _plain(rule, [_name(record) for record in fine])
+    whole: FusionRule | FittedTwoStage = first
+    if coarse:
+        whole = FittedTwoStage(first, _plain(rule, [_name(record) for record in coarse]), ProductJoin(1.0))
+    classes = {system.task: CLASSES[system.task] for system in systems}
+    tree = FusionTree(_OWN, {_OWN: FusionFile("fixed", classes, systems, whole)})
+    return Recipe(tree, {record.run_id: record for record in records})
+
+
+def _plain(rule: str, names: Sequence[str]) -> FusionRule:
+    """A rule that learns nothing, which looks at the names alone."""
+    import numpy as np
+    import pandas as pd
+
+    return FUSIONS[rule].fit(Stack(tuple(names), pd.DataFrame(), (), np.zeros((len(names), 0, 0))))
+
+
+def _name(record: RunRecord) -> str:
+    return f"{record.label} [{record.run_id[:6]}]"
+
+
+def _of_run(tracker: Reader, run: RunRecord) -> Recipe:
+    """The recipe of an ensemble or a fusion, and of those that it is made of."""
+    found = _Found(tracker)
+    found.add(run)
+    return Recipe(FusionTree(run.run_id, found.fusions), found.networks, run)
+
+
+@dataclass
+class _Found:
+    """The fusions and networks below a run, as they are found."""
+
+    tracker: Reader
+    fusions: dict[str, FusionFile] = field(default_factory=dict)
+    networks: dict[str, RunRecord] = field(default_factory=dict)
+
+    def add(self, run: RunRecord) -> None:
+        """Read the fusion of a run, and what is below it."""
+        raw = self.tracker.json_artifact(run.run_id, FUSION_FILE)
+        if not raw:
+            raise InputError(
+                f"{run.label!r} has no {FUSION_FILE}, an earlier version made it: delete the run and make it again"
+            )
+        file = FusionFile.from_dict(raw, f"{FUSION_FILE} of {run.label!r}")
+        require_built_in(file, run.label)
+        self.fusions[run.run_id] = file
+        for system in file.systems:
+            part = self.tracker.run(system.run_id)
+            if part is None:
+                raise InputError(
+                    f"{system.name!r}, a member of {run.label!r}, was deleted from the store: make it again"
+                )
+            if system.kind in NETWORKS:
+                self.networks[part.run_id] = part
+            elif system.kind in ("ensemble", "fusion"):
+                self.add(part)
+            else:
+                raise InputError(f"{run.label!r} holds {system.name!r}, of kind {system.kind}, which has no network")

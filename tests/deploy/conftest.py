@@ -10,9 +10,12 @@ from tiny_network import TinyOptions, build
 
 from asc_study.base.taxonomy import CLASSES
 from asc_study.deploy.bundle import BundleMember, _files, _write
-from asc_study.deploy.runtime.fusion import Fusion, Stage
+from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.sources import Source
 from asc_study.deploy.tflite import convert, inspect
+from asc_study.ensemble.fusion_file import FusionFile, System
+from asc_study.ensemble.rules.average import Average
+from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
 from asc_study.features.logmel import LogMelSettings
 from asc_study.settings.run_config import FeatureConfig
 from asc_study.store.queries import RunRecord
@@ -43,16 +46,16 @@ def tiny_source() -> Callable[..., Source]:
 
 @pytest.fixture(scope="session")
 def make_member(tiny_source: Callable[..., Source]) -> Callable[..., BundleMember]:
-    """A function that makes an untrained network of a stage as a member of a bundle."""
+    """A function that makes an untrained network of a task as a member of a bundle; its key is its seed."""
 
-    def make(stage: str, seed: int = 0, *, channels: int = 1, scheme: str = "float32") -> BundleMember:
-        source = tiny_source("three_class" if stage == "coarse" else "ten_class", seed, channels)
+    def make(task: str, seed: int = 0, *, channels: int = 1, scheme: str = "float32") -> BundleMember:
+        source = tiny_source(task, seed, channels)
         settings = LogMelSettings(RATE, **FEATURES.model_dump())
         shape = (settings.n_mels, settings.frames(SAMPLES) - 8, 3 * channels)
         content = convert(source.load(), shape, scheme)
         tags = {"asc.row": source.name, "asc.signature": "5" * 64, "asc.dataset": "sim"}
         record = RunRecord(f"{seed:032x}", "1", "FINISHED", tags, {}, {}, 0.0)
-        return BundleMember(source, record, stage, scheme, content, inspect(content), None)
+        return BundleMember(str(seed), source, record, scheme, content, inspect(content), None)
 
     return make
 
@@ -60,9 +63,12 @@ def make_member(tiny_source: Callable[..., Source]) -> Callable[..., BundleMembe
 @pytest.fixture(scope="session")
 def untrained_bundle(tmp_path_factory: pytest.TempPathFactory, make_member: Callable[..., BundleMember]) -> Path:
     """A bundle of two mono ten-class networks and one stereo three-class network; not to be changed."""
-    members = [make_member("fine", 1), make_member("fine", 2), make_member("coarse", 3, channels=2)]
-    fusion = Fusion(Stage("average", (0.5, 0.5)), Stage("average", (1.0,)))
-    files, _ = _files(members, fusion, "scenes", {}, "nothing")
+    members = [make_member("ten_class", 1), make_member("ten_class", 2), make_member("three_class", 3, channels=2)]
+    systems = tuple(System(f"system {m.key}", m.source.task, "train", m.key, "") for m in members)
+    first, second, third = (system.name for system in systems)
+    whole = FittedTwoStage(Average((first, second)), Average((third,)), ProductJoin(1.0))
+    tree = FusionTree("top", {"top": FusionFile("fixed", CLASSES, systems, whole)})
+    files, _ = _files(members, tree, "scenes", {}, "nothing")
     folder = tmp_path_factory.mktemp("bundle") / "scenes"
     _write(folder, files)
     return folder

@@ -119,7 +119,7 @@ def test_a_bundle_says_of_the_test_clips_what_the_fusion_of_its_runs_does(
     options = ["--fusion", "mini/both", "--scheme", "float32", "--out", "both"]
     code, shown, _ = run(monkeypatch, capsys, "bundle", "build", *options)
     assert code == 0
-    assert "two stages, 2 ten-class and 1 three-class networks" in shown
+    assert "two stages, 2 ten-class networks and 1 three-class network" in shown
     manifest = json.loads(Path("both/manifest.json").read_text())
     for name in ("test/acc_avg", "test/acc_s4-s6", "test/log_loss", "test/acc_A_lo"):
         assert manifest["metrics"][name] == pytest.approx(fused.metrics[name], abs=1e-6)
@@ -132,12 +132,14 @@ def test_a_bundle_says_of_the_test_clips_what_the_fusion_of_its_runs_does(
         assert judged["metrics"][name] == pytest.approx(fused.metrics[name], abs=1e-9)
     assert judged["metrics"]["test/log_loss"] == pytest.approx(fused.metrics["test/log_loss"], abs=1e-4)
 
-    again = build_bundle(
-        with_trained, ["mini/ten"], ["mini/three@0"], fusion="average", scheme="float32", out=Path("more/both")
-    )
+    again = build_bundle(with_trained, [], [], fusion="mini/both", scheme="float32", out=Path("more/both"))
     for path in Path("both").rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (again.folder / path.relative_to("both")).read_bytes(), path
+    by_name = build_bundle(
+        with_trained, ["mini/ten"], ["mini/three@0"], fusion="average", scheme="float32", out=Path("by-name")
+    )
+    assert by_name.manifest["metrics"] == again.manifest["metrics"]
 
 
 def test_a_fusion_of_an_ensemble_is_unfolded_into_its_networks(with_trained, isolated) -> None:
@@ -149,13 +151,26 @@ def test_a_fusion_of_an_ensemble_is_unfolded_into_its_networks(with_trained, iso
     built = build_bundle(with_trained, [], [], fusion="mini/nested", scheme="float32", out=Path("nested"))
     labels = [member["source"] for member in built.manifest["members"]]
     assert labels == [member.record.label for member in chosen.members] + ["three seed 0"]
-    assert json.loads(Path("nested/fusion.json").read_text())["exponent"] == 0.5
+    written = json.loads(Path("nested/fusion.json").read_text())
+    assert written["fusions"][written["top"]]["fusion"]["join"]["exponent"] == 0.5
     assert built.manifest["metrics"]["test/log_loss"] == pytest.approx(fused.metrics["test/log_loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("rule", "exponent"), [("logistic", "1"), ("weighted", "fit")])
+def test_what_was_learned_is_carried(rule, exponent, with_trained, isolated) -> None:
+    fused = fuse_runs(with_trained, ["mini/ten"], ["mini/three@0"], fusion=rule, join="product", exponent=exponent)
+    log_fusion(with_trained, "mini", rule, fused)
+    built = build_bundle(with_trained, [], [], fusion=f"mini/{rule}", scheme="float32", out=Path(rule))
+    assert built.manifest["metrics"]["test/log_loss"] == pytest.approx(fused.metrics["test/log_loss"], abs=1e-4)
+    clip = np.random.default_rng(0).standard_normal(44_100) * 0.1
+    assert sum(load_bundle(rule).classify(clip, 44_100).probabilities.values()) == pytest.approx(1)
 
 
 def test_a_bundle_runs_by_itself(with_trained, simulated, isolated) -> None:
     """Where nothing of the platform can be imported, from a folder of its own."""
-    build_bundle(with_trained, ["mini/ten@0"], ["mini/three@1"], fusion="average", scheme="dynamic", out=isolated / "b")
+    fused = fuse_runs(with_trained, ["mini/ten"], ["mini/three@1"], fusion="logistic", join="product", exponent="1")
+    log_fusion(with_trained, "mini", "alone", fused)
+    build_bundle(with_trained, [], [], fusion="mini/alone", scheme="dynamic", out=isolated / "b")
     folder = Path(shutil.move(isolated / "b", isolated / "board"))
     blocker = isolated / "blocked" / "sitecustomize.py"
     blocker.parent.mkdir()
@@ -191,22 +206,24 @@ def test_a_bundle_runs_by_itself(with_trained, simulated, isolated) -> None:
 @pytest.mark.parametrize(
     ("fine", "coarse", "fusion", "message"),
     [
-        (["mini/three@0"], ["mini/ten@0"], "average", "fine networks must be of the task ten_class, got three_class"),
+        (["mini/three@0"], ["mini/ten@0"], "average", "--fine networks must be of the task ten_class, got three_class"),
         (["mini/ten@0", "mini/three@0"], [], "product", "must be of the task ten_class, got three_class"),
         ([], [], "average", "a bundle needs networks, got none"),
         (["mini/ten@7"], [], "average", "no finished seed 7"),
         (["mini/ten@0"], [], "mini/ten@0", "must be of kind ensemble or fusion, got train"),
-        (["mini/ten@0"], [], "learned", "a bundle carries averages, fixed weights and products, got the fusion"),
-        (["mini/ten@0"], [], "plain", "--fine must name the networks of 'mini/plain' in their order"),
+        (
+            ["mini/ten@0"],
+            [],
+            "mini/plain",
+            "of 'mini/plain', ten seed 0, ten seed 1, got ten seed 0",
+        ),
         (["mini/ten@0", "mini/ten@0"], [], "average", "each network can be named once"),
     ],
 )
 def test_networks_that_do_not_go_together_are_one_line(fine, coarse, fusion, message, with_trained, isolated) -> None:
-    if fusion in ("learned", "plain"):
-        rule = "logistic" if fusion == "learned" else "average"
-        fused = fuse_runs(with_trained, ["mini/ten"], [], fusion=rule, join="product", exponent="1")
-        log_fusion(with_trained, "mini", fusion, fused)
-        fusion = f"mini/{fusion}"
+    if fusion == "mini/plain":
+        fused = fuse_runs(with_trained, ["mini/ten"], [], fusion="average", join="product", exponent="1")
+        log_fusion(with_trained, "mini", "plain", fused)
     with pytest.raises(InputError, match=message):
         build_bundle(with_trained, fine, coarse, fusion=fusion, scheme="float32", out=isolated / "new")
     assert not (isolated / "new").exists()

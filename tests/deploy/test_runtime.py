@@ -293,14 +293,37 @@ def link_out(folder: Path) -> None:
     (folder / "fusion.json").symlink_to(outside)
 
 
+def refuse(folder: Path, **parts: dict) -> None:
+    """Change parts of the two-stage fusion, together with its digest."""
+    written = json.loads((folder / "fusion.json").read_text())
+    for part, changed in parts.items():
+        written["fusions"]["top"]["fusion"][part] |= changed
+    exchange(folder, "fusion.json", json.dumps(written).encode())
+
+
+def hold_itself(folder: Path) -> None:
+    written = json.loads((folder / "fusion.json").read_text())
+    written["fusions"]["top"]["systems"][0]["run_id"] = "top"
+    exchange(folder, "fusion.json", json.dumps(written).encode())
+
+
+def rename_network(folder: Path) -> None:
+    written = json.loads((folder / "fusion.json").read_text())
+    written["fusions"]["top"]["systems"][0]["run_id"] = "9"
+    exchange(folder, "fusion.json", json.dumps(written).encode())
+
+
 def named(name: str):
     return lambda manifest: manifest["files"].update({name: manifest["files"]["fusion.json"]})
 
 
 DAMAGE = {
-    "a flipped bit in a network": (lambda f: flip(f, "members/fine-2.tflite"), "fine-2.tflite is not the file"),
+    "a flipped bit in a network": (
+        lambda f: flip(f, "members/ten_class-2.tflite"),
+        "2.tflite is not the file",
+    ),
     "a flipped bit in the filters": (lambda f: flip(f, "mel-16000-1024-24.npy"), "npy is not the file"),
-    "a missing network": (lambda f: (f / "members/fine-1.tflite").unlink(), "fine-1.tflite does not exist"),
+    "a missing network": (lambda f: (f / "members/ten_class-1.tflite").unlink(), "ten_class-1.tflite does not exist"),
     "no manifest": (lambda f: (f / "manifest.json").unlink(), "manifest.json does not exist"),
     "a manifest of text": (lambda f: (f / "manifest.json").write_text("[1]"), "is not a JSON object"),
     "a deep manifest": (lambda f: (f / "manifest.json").write_text("[" * 100_000), "is not a JSON object"),
@@ -316,22 +339,26 @@ DAMAGE = {
         "lists no file",
     ),
     "members of another kind": (lambda f: change_manifest(f, lambda m: m.update(members=7)), "is not as this version"),
-    "too few members": (lambda f: change_manifest(f, lambda m: m["members"].pop()), "takes 1 coarse networks, got 0"),
+    "too few members": (
+        lambda f: change_manifest(f, lambda m: m["members"].pop()),
+        "takes 3 networks, the",
+    ),
     "a network of noise": (
-        lambda f: exchange(f, "members/fine-1.tflite", b"TFL3" * 300),
+        lambda f: exchange(f, "members/ten_class-1.tflite", b"TFL3" * 300),
         "must be TFLite that LiteRT runs",
     ),
     "filters with a pickle": (
         lambda f: exchange(f, "mel-16000-1024-24.npy", pickled()),
         "is not as this version writes it",
     ),
-    "weights of one half": (
-        lambda f: exchange(f, "fusion.json", b'{"fine": {"rule": "average", "weights": [0.5]}}'),
-        "sum to 1",
-    ),
-    "a rule of its own": (
-        lambda f: exchange(f, "fusion.json", b'{"fine": {"rule": "os.system", "weights": [1]}}'),
-        "fused by one of average, product",
+    "weights of one half": (lambda f: refuse(f, fine={"rule": "weighted", "weights": [0.5, 0]}), "sum to 1"),
+    "a rule of its own": (lambda f: refuse(f, fine={"rule": "antigravity:Fly"}), "got 'antigravity:Fly'"),
+    "an exponent below 0": (lambda f: refuse(f, join={"exponent": -1}), "at least 0"),
+    "a fusion that holds itself": (hold_itself, "one holds itself"),
+    "a fusion of networks that are not there": (rename_network, "takes 3 networks"),
+    "labels of other scenes": (
+        lambda f: exchange(f, "labels.json", b'{"classes": ["bus"]}'),
+        "labels.json must have the classes of the fusion",
     ),
 }
 
@@ -371,7 +398,7 @@ def test_a_bundle_is_verified_and_shown(own_bundle, monkeypatch, capsys) -> None
     assert (code, out) == (0, f"scenes: {len(open_bundle(own_bundle).files)} files as they were built\n")
     assert err == "note: stranger.txt is not one of its files\n"
     _, out, _ = run(monkeypatch, capsys, "bundle", "show", "scenes")
-    assert "two stages, 2 ten-class and 1 three-class networks" in out
+    assert "two stages, 2 ten-class networks and 1 three-class network" in out
     _, out, _ = run(monkeypatch, capsys, "bundle", "show", "scenes", "--json")
     assert json.loads(out)["schema"] == 1
     change_manifest(own_bundle, lambda manifest: manifest.pop("sizes"))

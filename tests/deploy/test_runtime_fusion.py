@@ -1,68 +1,69 @@
-"""The fusion of a bundle gives what the platform's own rules give."""
+"""Fusions inside of fusions, as a bundle applies them."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from asc_study.base.errors import InputError
-from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
-from asc_study.deploy.runtime.fusion import MEANS, Fusion, Stage
-from asc_study.ensemble.fuse import find_fusion
-from asc_study.ensemble.stack import GROUP_COLUMN, Stack
-from asc_study.ensemble.two_stage import two_stage_product
+from asc_study.base.taxonomy import CLASSES
+from asc_study.deploy.runtime.fusion import FusionTree, require_built_in
+from asc_study.ensemble.fusion_file import FusionFile, System
+from asc_study.ensemble.rules.average import Average
+from asc_study.ensemble.rules.weighted import Weighted
+from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin, two_stage_product
 
 
-def outputs(systems: int, classes: int, seed: int = 0, clips: int = 50) -> np.ndarray:
-    drawn = np.random.default_rng(seed).dirichlet(np.full(classes, 0.2), size=(systems, clips))
-    drawn[:, 0] = np.eye(classes)[np.arange(systems) % classes]  # systems that are sure, and contradict each other
-    return drawn
+class OwnRule(Average):
+    """A rule that a bundle does not know."""
+
+    name = "own_rules:OwnRule"
 
 
-def platform(rule: str, probabilities: np.ndarray) -> np.ndarray:
-    names = tuple(f"system{i}" for i in range(len(probabilities)))
-    context = pd.DataFrame(index=range(probabilities.shape[1]))
-    sample = Stack(names, context, SCENES, probabilities)
-    return find_fusion(rule).fit(sample).combine(sample)
+def outputs(count: int, classes: int) -> np.ndarray:
+    return np.random.default_rng(count).dirichlet(np.full(classes, 0.3), size=(count, 20))
 
 
-@pytest.mark.parametrize("rule", MEANS)
-@pytest.mark.parametrize("systems", [1, 3])
-def test_a_stage_is_the_platforms_rule(rule: str, systems: int) -> None:
-    probabilities = outputs(systems, 10)
-    fused = Stage(rule, (1 / systems,) * systems).fuse(list(probabilities))
-    np.testing.assert_allclose(fused, platform(rule, probabilities), atol=1e-12)
-    one = Stage(rule, (1 / systems,) * systems).fuse(list(probabilities[:, 7]))
-    np.testing.assert_allclose(one, fused[7], atol=1e-12)
+def system(key: str, task: str = "ten_class", kind: str = "train") -> System:
+    return System(f"system {key}", task, kind, key, "")
 
 
-@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.5])
-def test_two_stages_are_the_papers_product(exponent: float) -> None:
-    fine, coarse = outputs(2, 10), outputs(1, 3, seed=1)
-    fusion = Fusion(Stage("average", (0.25, 0.75)), Stage("average", (1.0,)), exponent, tuple(GROUP_COLUMN.tolist()))
-    expected = two_stage_product(0.25 * fine[0] + 0.75 * fine[1], coarse[0], exponent)
-    np.testing.assert_allclose(fusion.fuse(list(fine), list(coarse)), expected, atol=1e-12)
-    again = Fusion.from_dict(fusion.to_dict(), fusion.group_column)
-    assert again == fusion
-    assert SCENE_GROUPS[fusion.group_column[SCENES.index("bus")]] == "transportation"
+def tree() -> FusionTree:
+    """Two stages of a weighted ensemble and a three-class network."""
+    inner = FusionFile(
+        "validation", CLASSES, (system("a"), system("b")), Weighted(("system a", "system b"), (0.25, 0.75))
+    )
+    stages = FittedTwoStage(Average(("system inner",)), Average(("system c",)), ProductJoin(2.0))
+    systems = (system("inner", kind="ensemble"), system("c", "three_class"))
+    return FusionTree("top", {"top": FusionFile("validation", CLASSES, systems, stages), "inner": inner})
 
 
-def test_stages_that_contradict_each_other_altogether_leave_the_fine_output() -> None:
-    fine, coarse = np.eye(10)[0], np.eye(3)[1]  # airport is indoor
-    fusion = Fusion(Stage("average", (1.0,)), Stage("average", (1.0,)), 1.0, tuple(GROUP_COLUMN.tolist()))
-    np.testing.assert_array_equal(fusion.fuse([fine], [coarse]), fine)
+def test_a_fusion_of_an_ensemble_is_applied_from_the_inside() -> None:
+    fine, coarse = outputs(2, 10), outputs(1, 3)[0]
+    expected = two_stage_product(0.25 * fine[0] + 0.75 * fine[1], coarse, 2.0)
+    fused = tree().apply({"a": fine[0], "b": fine[1], "c": coarse})
+    np.testing.assert_allclose(fused, expected, atol=1e-12)
+    one = tree().apply({"a": fine[0, 3:4], "b": fine[1, 3:4], "c": coarse[3:4]})
+    np.testing.assert_allclose(one, expected[3:4], atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("written", "message"),
-    [
-        ({"fine": {"rule": "median", "weights": [1]}}, "fused by one of average, product, got 'median'"),
-        ({"fine": {"rule": "average", "weights": []}}, "sum to 1"),
-        ({"fine": {"rule": "average", "weights": [2, -1]}}, "at least 0"),
-        ({"fine": {"rule": "average", "weights": [float("nan")]}}, "sum to 1"),
-        ({"fine": {"rule": "average", "weights": [1]}, "join": "learned"}, "joined by their product, got 'learned'"),
-        ({"fine": {"rule": "average", "weights": [1]}, "exponent": -1}, r"exponent must be in \[0, 100\], got -1"),
-    ],
-)
-def test_a_fusion_that_is_none_is_refused(written: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Fusion.from_dict(written)
+def test_it_is_written_and_read_unchanged() -> None:
+    again = FusionTree.from_dict(tree().to_dict())
+    assert again == tree()
+    assert again.networks() == {"a": "ten_class", "b": "ten_class", "c": "three_class"}
+    assert again.classes == CLASSES["ten_class"]
+
+
+def test_a_fusion_of_other_classes_than_it_is_said_to_have_is_refused() -> None:
+    fusions = dict(tree().fusions)
+    fusions["inner"] = FusionFile("fixed", CLASSES, (system("a", "three_class"),), Average(("system a",)))
+    with pytest.raises(InputError, match="'system inner' must have the classes of ten_class, got"):
+        FusionTree("top", fusions).networks()
+    with pytest.raises(InputError, match="must be among those of the bundle"):
+        FusionTree("gone", fusions).networks()
+
+
+def test_a_rule_of_ones_own_is_not_carried() -> None:
+    file = FusionFile("fixed", CLASSES, (system("a"),), OwnRule(("system a",)))
+    with pytest.raises(InputError, match="got 'own_rules:OwnRule' in 'mine'"):
+        require_built_in(file, "mine")
+    with pytest.raises(InputError, match="got 'own_rules:OwnRule': it runs no code"):
+        FusionTree.from_dict({"top": "x", "fusions": {"x": file.to_dict()}})

@@ -1,109 +1,116 @@
-"""How the outputs of a system's networks become one: means, and the two stages of section 2.1.
+"""How the outputs of a system's networks become one: the fusion that its run logged, and those inside of it."""
 
-The same rules as `asc_study.ensemble`, without what fits them.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from asc_study.base.errors import InputError, shown
+from asc_study.ensemble.arrays import Probabilities
+from asc_study.ensemble.fuse import FUSIONS
+from asc_study.ensemble.fusion_file import FusionFile
+from asc_study.ensemble.two_stage import JOINS, TWO_STAGE
 
-Probabilities = npt.NDArray[np.float64]
+#: What may stand as ``rule``: one of somebody's own would have to be imported, and a bundle runs no code.
+_RULES: Final = frozenset({*FUSIONS, *JOINS, TWO_STAGE})
 
-#: Ways to fuse networks of one task.
-MEANS: Final = ("average", "product")
-
-#: A probability counts as at least this in a product.
-_FLOOR: Final = 1e-7
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The networks of one task.
-
-    Attributes
-    ----------
-    rule
-        ``average``: weighted mean of the probabilities; ``product``: geometric mean, normalised.
-    weights
-        One a network, at least 0; their sum is 1. The product has none.
-    """
-
-    rule: str
-    weights: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if self.rule not in MEANS:
-            raise InputError(f"networks are fused by one of {', '.join(MEANS)}, got {shown(self.rule)}")
-        values = np.array(self.weights, np.float64)
-        if not values.size or not np.isfinite(values).all() or (values < 0).any() or abs(values.sum() - 1) > 1e-6:
-            raise InputError(f"weights must be at least 0 and sum to 1, got {shown(list(self.weights))}")
-
-    def fuse(self, outputs: Sequence[Probabilities]) -> Probabilities:
-        """Make one of the outputs (..., classes) of the networks."""
-        stacked = np.stack(outputs)
-        if self.rule == "average":
-            mean: Probabilities = np.tensordot(self.weights, stacked, axes=1)
-            return mean
-        product = np.exp(np.log(np.maximum(stacked, _FLOOR)).mean(axis=0))
-        scaled: Probabilities = product / product.sum(axis=-1, keepdims=True)
-        return scaled
+#: Fusions inside of fusions at most.
+_DEEPEST: Final = 20
 
 
 @dataclass(frozen=True)
-class Fusion:
-    """A stage of fine networks and, if there are two, one of coarse networks.
+class FusionTree:
+    """A fusion whose systems are networks, or fusions themselves.
 
     Attributes
     ----------
-    fine, coarse
-        The stages.
-    exponent
-        On the coarse score; 1 is the paper's.
-    group_column
-        For each fine class the coarse class that it is in.
+    top
+        Key of the whole.
+    fusions
+        Key -> fusion. Its systems are referred to by their ``run_id``, which is the key of a network or of a fusion.
     """
 
-    fine: Stage
-    coarse: Stage | None = None
-    exponent: float = 1.0
-    group_column: tuple[int, ...] = ()
+    top: str
+    fusions: Mapping[str, FusionFile]
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.exponent <= 100:
-            raise InputError(f"the exponent must be in [0, 100], got {shown(self.exponent)}: 1 is the paper's")
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the output."""
+        return self.fusions[self.top].output_classes
 
-    def fuse(self, fine: Sequence[Probabilities], coarse: Sequence[Probabilities] = ()) -> Probabilities:
-        """Make the system's output (..., classes) of its networks': p10(scene) * p3(its group) ** exponent, scaled."""
-        first = self.fine.fuse(fine)
-        if self.coarse is None:
-            return first
-        product = first * self.coarse.fuse(coarse)[..., list(self.group_column)] ** self.exponent
-        total = product.sum(axis=-1, keepdims=True)
-        scaled: Probabilities = np.where(total > 0, product / np.where(total > 0, total, 1), first)
-        return scaled
+    def networks(self) -> dict[str, str]:
+        """Key of each network below -> its task, in the order of the fusions.
+
+        Raises
+        ------
+        InputError
+            If a fusion is missing or holds itself, or a system has other classes than it is said to have.
+        """
+        if self.top not in self.fusions:
+            raise InputError(f"the fusion {shown(self.top)} must be among those of the bundle: build it again")
+        return self._below(self.top, 0)
+
+    def _below(self, key: str, depth: int) -> dict[str, str]:
+        if depth > _DEEPEST:
+            raise InputError(f"fusions may hold fusions {_DEEPEST} deep, got more: one holds itself")
+        found: dict[str, str] = {}
+        file = self.fusions[key]
+        for system in file.systems:
+            inner = self.fusions.get(system.run_id)
+            if inner is None:
+                found[system.run_id] = system.task
+            elif inner.output_classes != file.classes[system.task]:
+                raise InputError(f"{system.name!r} must have the classes of {system.task}, got {inner.output_classes}")
+            else:
+                found |= self._below(system.run_id, depth + 1)
+        return found
+
+    def apply(self, outputs: Mapping[str, Probabilities]) -> Probabilities:
+        """Fuse the outputs of all networks, by key, for the same n clips: (n, classes of its task) -> (n, classes)."""
+        return self._apply(self.top, outputs)
+
+    def _apply(self, key: str, outputs: Mapping[str, Probabilities]) -> Probabilities:
+        if key not in self.fusions:
+            return outputs[key]
+        file = self.fusions[key]
+        return file.apply({system.name: self._apply(system.run_id, outputs) for system in file.systems})
 
     def to_dict(self) -> dict[str, Any]:
-        """In the types of JSON; the groups are those of ``labels.json``."""
-        stages = {"fine": _stage(self.fine)} | ({"coarse": _stage(self.coarse)} if self.coarse else {})
-        return stages | ({"join": "product", "exponent": self.exponent} if self.coarse else {})
+        """In the types of JSON."""
+        return {"top": self.top, "fusions": {key: fusion.to_dict() for key, fusion in self.fusions.items()}}
 
     @staticmethod
-    def from_dict(written: Mapping[str, Any], group_column: tuple[int, ...] = ()) -> "Fusion":
-        """What `to_dict` wrote; a wrong type is a `TypeError`, a missing key a `KeyError`."""
-        if written.get("join", "product") != "product":
-            raise InputError(f"the stages of a bundle are joined by their product, got {shown(written['join'])}")
-        stages = {
-            name: Stage(str(written[name]["rule"]), tuple(float(weight) for weight in written[name]["weights"]))
-            for name in ("fine", "coarse")
-            if name in written
-        }
-        return Fusion(stages["fine"], stages.get("coarse"), float(written.get("exponent", 1.0)), group_column)
+    def from_dict(written: Mapping[str, Any]) -> "FusionTree":
+        """What `to_dict` wrote.
+
+        Raises
+        ------
+        InputError
+            If a fusion is damaged, or has a rule that is not built in.
+        """
+        for rule in _rules_in(written["fusions"]):
+            if rule not in _RULES:
+                raise InputError(
+                    f"a bundle is fused by {', '.join(sorted(_RULES))}, got {shown(rule)}: it runs no code"
+                )
+        fusions = {str(key): FusionFile.from_dict(raw) for key, raw in written["fusions"].items()}
+        return FusionTree(str(written["top"]), fusions)
 
 
-def _stage(stage: Stage) -> dict[str, Any]:
-    return {"rule": stage.rule, "weights": list(stage.weights)}
+def require_built_in(file: FusionFile, name: str) -> None:
+    """Raise `InputError` if a fusion has a rule of somebody's own, which a bundle cannot carry."""
+    foreign = [rule for rule in _rules_in(file.to_dict()) if rule not in _RULES]
+    if foreign:
+        raise InputError(
+            f"a bundle carries the fusion rules {', '.join(sorted(FUSIONS))}, got {foreign[0]!r} in {name!r}: fuse "
+            "with one of them"
+        )
+
+
+def _rules_in(tree: Any) -> list[Any]:
+    """Whatever stands as ``rule`` anywhere in a tree of JSON."""
+    if isinstance(tree, list):
+        return [rule for inner in tree for rule in _rules_in(inner)]
+    if not isinstance(tree, Mapping):
+        return []
+    own = [tree["rule"]] if "rule" in tree else []
+    return own + [rule for inner in tree.values() for rule in _rules_in(inner)]

@@ -1,7 +1,7 @@
 """A bundle as a system: sound in, probabilities of the scenes out."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from asc_study.base.errors import InputError
 from asc_study.base.files import shown_path
-from asc_study.deploy.runtime.fusion import Fusion
+from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.runtime.network import Network
 from asc_study.deploy.runtime.sound import Notes, cut_windows, file_windows, open_recording, window_size
 from asc_study.deploy.runtime.stored import StoredBundle, open_bundle
@@ -39,10 +39,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class Member:
-    """A network of a system: its stage (``fine`` or ``coarse``) and which front end it hears through."""
+    """A network of a system, and which front end it hears through."""
 
     network: Network
-    stage: str
     front_end: int
 
 
@@ -59,14 +58,12 @@ class System:
         What was done to recordings that are not like those of the training.
     """
 
-    def __init__(
-        self, classes: Sequence[str], front_ends: Sequence[FrontEnd], members: Sequence[Member], fusion: Fusion
-    ) -> None:
-        self.classes = tuple(classes)
+    def __init__(self, front_ends: Sequence[FrontEnd], members: Mapping[str, Member], fusion: FusionTree) -> None:
+        self.classes = fusion.classes
         self.seconds = front_ends[0].seconds
         self.notes = Notes()
         self._front_ends = tuple(front_ends)
-        self._members = tuple(members)
+        self._members = dict(members)
         self._fusion = fusion
 
     def classify(self, samples: npt.ArrayLike, sample_rate: int) -> Scene:
@@ -119,10 +116,9 @@ class System:
     def window_probabilities(self, window: Floats, sample_rate: int) -> Probabilities:
         """Probabilities (classes,) of one window (samples, channels)."""
         features = [front_end.features(window, sample_rate) for front_end in self._front_ends]
-        outputs: dict[str, list[Probabilities]] = {"fine": [], "coarse": []}
-        for member in self._members:
-            outputs[member.stage].append(member.network(features[member.front_end]))
-        return self._fusion.fuse(outputs["fine"], outputs["coarse"])
+        outputs = {key: member.network(features[member.front_end])[np.newaxis] for key, member in self._members.items()}
+        fused: Probabilities = self._fusion.apply(outputs)[0]
+        return fused
 
     def _scene(self, windows: Iterator[Floats], sample_rate: int, clip: str) -> Scene:
         total, count = np.zeros(len(self.classes)), 0
@@ -183,27 +179,24 @@ def load_bundle(folder: str | Path, *, threads: int = 1) -> System:
 
 
 def _system(stored: StoredBundle, threads: int) -> System:
-    labels = stored.read_json("labels.json")
-    classes = {"fine": list(labels["classes"]), "coarse": list(labels.get("coarse_classes", []))}
-    groups = labels.get("group_of_class", {})
-    column = tuple(classes["coarse"].index(groups[name]) for name in classes["fine"]) if groups else ()
-    fusion = Fusion.from_dict(stored.read_json("fusion.json"), column)
+    fusion = FusionTree.from_dict(stored.read_json("fusion.json"))
+    classes = {task: names for file in fusion.fusions.values() for task, names in file.classes.items()}
     front_ends = [_front_end(stored, entry) for entry in stored.read_json("front_end.json")["front_ends"]]
-    members = []
-    for entry in stored.manifest["members"]:
-        network = Network(stored.read(entry["file"]), threads=threads)
-        member = Member(network, entry["stage"], int(entry["front_end"]))
-        expected = (front_ends[member.front_end].shape, len(classes[member.stage]))
-        if (network.input_shape, network.classes) != expected:
-            raise InputError(
-                f"{entry['file']} must take and give {expected}, got {(network.input_shape, network.classes)}"
-            )
-        members.append(member)
-    for stage, rule in (("fine", fusion.fine), ("coarse", fusion.coarse)):
-        count, wanted = sum(member.stage == stage for member in members), len(rule.weights) if rule else 0
-        if count != wanted:
-            raise InputError(f"the fusion takes {wanted} {stage} networks, got {count}")
-    return System(classes["fine"], front_ends, members, fusion)
+    entries = {entry["key"]: entry for entry in stored.manifest["members"]}
+    tasks = fusion.networks()
+    if entries.keys() != tasks.keys():
+        raise InputError(f"the fusion takes {len(tasks)} networks, the manifest has {len(entries)}, or others")
+    members = {}
+    for key, entry in entries.items():
+        member = Member(Network(stored.read(entry["file"]), threads=threads), int(entry["front_end"]))
+        expected = (front_ends[member.front_end].shape, len(classes[tasks[key]]))
+        got = (member.network.input_shape, member.network.classes)
+        if got != expected:
+            raise InputError(f"{entry['file']} must take and give {expected}, got {got}: another network was put there")
+        members[key] = member
+    if list(fusion.classes) != stored.read_json("labels.json")["classes"]:
+        raise InputError("labels.json must have the classes of the fusion, got others: build the bundle again")
+    return System(front_ends, members, fusion)
 
 
 def _front_end(stored: StoredBundle, entry: dict[str, Any]) -> FrontEnd:
