@@ -35,6 +35,7 @@ from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.logmel import LogMelSettings, mel_filters
 from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.stale import members_of
 
 #: What a bundle needs to run, besides Python.
 REQUIREMENTS: Final = ("ai-edge-litert>=2.0", "numpy>=2.0", "scipy>=1.13", "soundfile>=0.13")
@@ -150,7 +151,7 @@ def _member(tracker: Reader, key: str, record: RunRecord, scheme: str) -> Bundle
     found: RunRecord | None
     proof: RunRecord | None
     if record.tags["asc.kind"] == "quantised":
-        (trained_id,) = json.loads(record.tags["asc.members"])
+        (trained_id,) = members_of(record)
         found, proof, scheme = tracker.run(trained_id), record, record.params["scheme"]
         if found is None:
             raise InputError(f"the run that {record.label!r} was made of was deleted from the store: train it again")

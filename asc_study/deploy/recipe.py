@@ -1,6 +1,5 @@
 """Which networks a system is made of and how they are fused: from names on the command line, or from a fusion's run."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from asc_study.ensemble.stack import Stack
 from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import find_runs
+from asc_study.store.stale import members_of
 
 #: Ways to fuse networks that need no run: they learn nothing.
 PLAIN_RULES = tuple(name for name, rule in FUSIONS.items() if not rule.learns)
@@ -93,8 +93,7 @@ def _networks(tracker: Reader, names: Sequence[str]) -> list[RunRecord]:
 
 def _trained(record: RunRecord) -> str:
     """Id of the trained run behind a network."""
-    made_of = json.loads(record.tags.get("asc.members", "[]"))
-    return str(made_of[0]) if record.tags.get("asc.kind") == "quantised" else record.run_id
+    return members_of(record)[0] if record.tags.get("asc.kind") == "quantised" else record.run_id
 
 
 def _of_names(fine: Sequence[RunRecord], coarse: Sequence[RunRecord], rule: str) -> Recipe:
