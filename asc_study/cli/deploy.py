@@ -148,6 +148,26 @@ def verify(folder: Path) -> None:
     click.echo(f"{folder}: {len(stored.files)} files as they were built")
 
 
+@bundle.command()
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.option("--name", required=True, metavar="NAME", help="Registered model that it becomes a version of.")
+def register(folder: Path, name: str) -> None:
+    """Register the bundle DIR in MLflow; it becomes the champion if it beats the present one on validation.
+
+    \b
+    Example:
+      asc-study bundle register scene-system --name scenes
+      mlflow models serve -m models:/scenes@champion --env-manager local -p 5001
+    """
+    from asc_study.deploy.register import register_bundle, render
+    from asc_study.store.queries import store_exists
+    from asc_study.store.tracking import Tracker
+
+    if not store_exists():
+        raise InputError("a bundle is registered in the store of its runs, but there is none here: change the folder")
+    click.echo(render(register_bundle(Tracker(), folder, name)))
+
+
 @click.command()
 @click.argument("folder", type=FOLDER, metavar="BUNDLE")
 @click.argument("clips", nargs=-1, required=True, metavar="CLIP...")

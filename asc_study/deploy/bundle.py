@@ -192,11 +192,17 @@ def _measured(tracker: Reader, members: Sequence[BundleMember], recipe: Recipe) 
     proven = sum(member.proof is not None for member in members)
     on = {len(members): "the networks as they are here", 0: "the float32 networks before conversion"}
     mixed = f"{proven} of {len(members)} networks as they are here, the others before conversion"
-    return _metrics(recipe.tree, known_tables), on.get(proven, mixed)
+    return evaluate(fused(recipe.tree, known_tables)), on.get(proven, mixed)
 
 
-def _metrics(tree: FusionTree, tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
-    """Test metrics of a fusion of predictions tables by key; raises `InputError` if they are of different clips."""
+def fused(tree: FusionTree, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The predictions table of a fusion, from those of its networks by key, all of one split.
+
+    Raises
+    ------
+    InputError
+        If they are of different clips.
+    """
     tasks = tree.networks()
     stacks = {
         task: stack({key: table for key, table in tables.items() if tasks[key] == task})
@@ -207,7 +213,7 @@ def _metrics(tree: FusionTree, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
     outputs = {key: found.probabilities[place] for found in stacks.values() for place, key in enumerate(found.names)}
     task = next(task for task, classes in CLASSES.items() if classes == tree.classes)
     context = stacks[task].context
-    return evaluate(predictions_table(context.assign(scene_group=context["scene"]), tree.apply(outputs), task))
+    return predictions_table(context.assign(scene_group=context["scene"]), tree.apply(outputs), task)
 
 
 def _files(

@@ -43,7 +43,7 @@ class Identity:
     Attributes
     ----------
     kind
-        ``imported``, ``ensemble``, ``fusion``, ``baseline`` or ``quantised``.
+        ``imported``, ``ensemble``, ``fusion``, ``baseline``, ``quantised`` or ``system``.
     settings
         How it is made, in the types of JSON.
     sources

@@ -18,7 +18,8 @@ from asc_study.deploy.proof import hear
 from asc_study.deploy.quantise import quantise
 from asc_study.deploy.sources import find_source
 from asc_study.store.references import find_runs
-from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates, log_ensemble
+from asc_study.systems.ensemble_report import log_ensemble
+from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 from asc_study.systems.fusions import fuse_runs, log_fusion
 
 pytestmark = pytest.mark.slow

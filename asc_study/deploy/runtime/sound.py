@@ -55,9 +55,14 @@ class Notes:
         ]
 
 
+def shown_clip(clip: str | Path | bytes) -> str:
+    """What people are told of a clip: its path, or how many bytes it is."""
+    return f"{len(clip):,} bytes" if isinstance(clip, bytes) else shown_path(clip)
+
+
 @contextmanager
-def open_recording(clip: str) -> Iterator[Any]:
-    """Open a recording by its path, or standard input by ``-``, as a `soundfile.SoundFile`.
+def open_recording(clip: str | bytes) -> Iterator[Any]:
+    """Open a recording as a `soundfile.SoundFile`: by its path, by ``-`` from standard input, or from its bytes.
 
     Raises
     ------
@@ -66,7 +71,11 @@ def open_recording(clip: str) -> Iterator[Any]:
     """
     import soundfile
 
-    file = _standard_input() if clip == STANDARD_INPUT else open_input(clip, "recording")
+    file: BinaryIO
+    if isinstance(clip, bytes):
+        file = io.BytesIO(clip)
+    else:
+        file = _standard_input() if clip == STANDARD_INPUT else open_input(clip, "recording")
     try:
         with file, soundfile.SoundFile(file) as recording:
             yield recording
@@ -74,7 +83,7 @@ def open_recording(clip: str) -> Iterator[Any]:
         # libsndfile's own message names the open file, not its path.
         reason = " ".join(str(getattr(error, "error_string", error)).split())
         raise InputError(
-            f"a clip must be a recording that libsndfile reads (WAV, FLAC, OGG, MP3), got {shown_path(clip)} "
+            f"a clip must be a recording that libsndfile reads (WAV, FLAC, OGG, MP3), got {shown_clip(clip)} "
             f"({reason}): convert it to WAV"
         ) from None
 

@@ -13,7 +13,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.files import shown_path
 from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.runtime.network import Network
-from asc_study.deploy.runtime.sound import Notes, cut_windows, file_windows, open_recording, window_size
+from asc_study.deploy.runtime.sound import Notes, cut_windows, file_windows, open_recording, shown_clip, window_size
 from asc_study.deploy.runtime.stored import StoredBundle, open_bundle
 from asc_study.features.front_end import FrontEnd, LogMelSettings
 
@@ -98,20 +98,20 @@ class System:
         """Name the scenes of several clips; see `classify`."""
         return [self.classify(clip, sample_rate) for clip in clips]
 
-    def classify_file(self, clip: str | Path) -> Scene:
-        """Name the scene of a recording (``-``: standard input), read window by window.
+    def classify_file(self, clip: str | Path | bytes) -> Scene:
+        """Name the scene of a recording by its path (``-``: standard input) or its bytes, read window by window.
 
         Raises
         ------
         InputError
             If it cannot be read, is empty, or holds samples that are not finite.
         """
-        with open_recording(str(clip)) as recording:
+        with open_recording(clip if isinstance(clip, bytes) else str(clip)) as recording:
             try:
                 windows = file_windows(recording, self.seconds)
-                return self._scene(windows, recording.samplerate, shown_path(clip))
+                return self._scene(windows, recording.samplerate, shown_clip(clip))
             except InputError as error:
-                raise InputError(f"{shown_path(clip)}: {error}") from None
+                raise InputError(f"{shown_clip(clip)}: {error}") from None
 
     def window_probabilities(self, window: Floats, sample_rate: int) -> Probabilities:
         """Probabilities (classes,) of one window (samples, channels)."""
