@@ -43,7 +43,10 @@ class ServedBundle(PythonModel):  # type: ignore[misc]
 
         from asc_study.base.errors import InputError
 
-        rows = []
+        rows: list[dict[str, Any]] = []
+        if not {"wav", "samples"} & set(model_input.columns):
+            line = f"a request must hold the column wav, or samples with sample_rate, got {list(model_input.columns)}"
+            raise MlflowException(line, error_code=INVALID_PARAMETER_VALUE)
         for number, row in enumerate(model_input.to_dict("records")):
             try:
                 with self._lock:
