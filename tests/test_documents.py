@@ -231,7 +231,7 @@ def test_every_artifact_stands_there() -> None:
 def test_every_file_of_a_bundle_stands_there() -> None:
     written = {*texts("deploy"), *templates("deploy")}
     form = re.compile(r"(members/)?[\w*-]+\.(json|npy|tflite|txt|py|md)", re.IGNORECASE)
-    of_runs = {"model.tflite", "quantisation.json", "members.json", "*-*.tflite"}
+    of_runs = {"model.tflite", "quantisation.json", "members.json", "served.py", "*-*.tflite"}
     found = {text for text in written if form.fullmatch(text)} - of_runs
     assert {re.sub("<[^>]*>", "*", name) for name in SECTIONS["Bundle"]} == found
 

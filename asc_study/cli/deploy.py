@@ -169,7 +169,7 @@ def register(folder: Path, name: str) -> None:
 
 
 @click.command()
-@click.argument("folder", type=FOLDER, metavar="BUNDLE")
+@click.argument("bundle", metavar="BUNDLE")
 @click.argument("clips", nargs=-1, required=True, metavar="CLIP...")
 @click.option("--top", type=int, metavar="K", help="Scenes to show of each clip; default: 3, in JSON all.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -178,9 +178,11 @@ def register(folder: Path, name: str) -> None:
     "--labels", type=FILE, metavar="LIST", help="List with the clips' labels: print the device table instead."
 )
 def classify(
-    folder: Path, clips: tuple[str, ...], top: int | None, as_json: bool, as_csv: bool, labels: Path | None
+    bundle: str, clips: tuple[str, ...], top: int | None, as_json: bool, as_csv: bool, labels: Path | None
 ) -> None:
     """Name the scene of recordings: files, folders, patterns, or - for standard input.
+
+    BUNDLE is its folder, or a registered one, such as models:/scenes@champion.
 
     Any sample rate, number of channels and length will do; what is done about it is said once. No code in BUNDLE runs.
 
@@ -195,6 +197,7 @@ def classify(
 
     if as_json and as_csv:
         raise InputError("results are written in one form, got --json and --csv: leave one out")
+    folder = _bundle_folder(bundle)
     system = load_bundle(folder)
     found = find_clips(list(clips))
     if labels is not None:
@@ -211,6 +214,14 @@ def classify(
         click.echo,
         lambda line: click.echo(line, err=True),
     )
+
+
+def _bundle_folder(reference: str) -> Path:
+    """The folder of a bundle that is named by its path or as a model of MLflow."""
+    from asc_study.deploy.runtime.stored import MANIFEST
+    from asc_study.store.registry import is_model, model_folder
+
+    return model_folder(reference, MANIFEST) if is_model(reference) else Path(reference)
 
 
 def _over_budget(path: Path, kilobytes: float, limit: float | None) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from asc_study.base.errors import InputError
+from asc_study.store.addresses import tracking_uri
 from asc_study.store.tracking import Tracker
 
 #: The alias of the version that is served.
@@ -42,6 +43,35 @@ def version_of(tracker: Tracker, name: str, run_id: str) -> Version | None:
 def make_champion(tracker: Tracker, version: Version) -> None:
     """Give a version the alias."""
     tracker.client.set_registered_model_alias(version.name, CHAMPION, version.number)
+
+
+def is_model(reference: str) -> bool:
+    """Whether a text is the address of a model in MLflow: ``models:/...`` or ``runs:/...``."""
+    return reference.startswith(("models:/", "runs:/"))
+
+
+def model_folder(reference: str, artifact: str) -> Path:
+    """A local copy of a model's artifact.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it has no such artifact.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(tracking_uri())
+    try:
+        with redirect_stderr(io.StringIO()):
+            model = Path(mlflow.artifacts.download_artifacts(reference))
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"there is no model {reference!r} ({reason:.200}): register one, or name a folder") from None
+    folder = next((path for path in sorted(model.glob("artifacts/*")) if (path / artifact).is_file()), None)
+    if folder is None:
+        raise InputError(f"the model {reference!r} must be a bundle, got one without {artifact}: name another")
+    return folder
 
 
 def register_system(

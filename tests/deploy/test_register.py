@@ -20,7 +20,7 @@ from asc_study.base.errors import InputError
 from asc_study.cli import main
 from asc_study.deploy.bundle import build_bundle
 from asc_study.deploy.register import _crown, register_bundle, render
-from asc_study.store.registry import Version, champion
+from asc_study.store.registry import Version, champion, model_folder
 
 
 @pytest.fixture
@@ -80,6 +80,13 @@ def test_a_bundle_is_a_run_with_a_model_and_predictions(registered, with_trained
     printed = capsys.readouterr()
     assert printed.out == f"scenes version 1, run {run.run_id}\nchampion: version 1 (it was before)\n"
     assert printed.err == ""
+    monkeypatch.setattr(sys, "argv", ["asc-study", "classify", "models:/scenes@champion", "no.wav"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "the recording no.wav does not exist" in capsys.readouterr().err
+    with pytest.raises(InputError, match="there is no model 'models:/scenes@other'"):
+        model_folder("models:/scenes@other", "manifest.json")
     with pytest.raises(InputError, match="cannot be registered as 'a/b'"):
         register_bundle(with_trained, registered, "a/b")
 

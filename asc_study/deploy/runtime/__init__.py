@@ -12,6 +12,7 @@ CARRIED: Final = (
     "base/errors.py",
     "base/files.py",
     "base/plain.py",
+    "base/plugins.py",
     "base/taxonomy.py",
     "features/__init__.py",
     "features/front_end.py",
