@@ -218,7 +218,7 @@ def test_what_a_bundle_carries_needs_four_packages_and_nothing_that_it_does_not_
     modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in CARRIED}
     strangers = []
     for name in CARRIED:
-        # What only fitting needs, the rules of fusions import when they fit; parts of one's own are not looked for here.
+        # Rules import what only fitting needs when they fit; nothing looks for parts of one's own here.
         whole = not name.startswith(("base/", "ensemble/"))
         for line, module in imported(PACKAGE / name, PACKAGE) if whole else imported_at_once(PACKAGE / name, PACKAGE):
             top, _, rest = module.partition(".")
