@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from asc_study.base.errors import InputError, TrainingFailure
     from asc_study.data.formats.data_format import DataFormat
     from asc_study.data.layout import read_dataset
+    from asc_study.deploy.runtime.system import load_bundle
     from asc_study.ensemble.rules import FusionRule
     from asc_study.evaluation.metrics import evaluate
     from asc_study.evaluation.predictions import predictions_table, read_predictions, write_predictions
     from asc_study.evaluation.significance import compare
-    from asc_study.features.logmel import LogMelSettings, log_mel
+    from asc_study.features.front_end import LogMelSettings
+    from asc_study.features.logmel import log_mel
     from asc_study.models import Architecture, build_model
     from asc_study.models.options import ModelOptions
     from asc_study.search.file import load_search
@@ -55,6 +57,7 @@ __all__ = [
     "evaluate",
     "find_runs",
     "identify",
+    "load_bundle",
     "load_search",
     "load_study",
     "log_mel",
@@ -76,7 +79,7 @@ _HOMES: Final = {
     "DataFormat": "data.formats.data_format",
     "FusionRule": "ensemble.rules",
     "InputError": "base.errors",
-    "LogMelSettings": "features.logmel",
+    "LogMelSettings": "features.front_end",
     "ModelOptions": "models.options",
     "Tracker": "store.tracking",
     "TrainingFailure": "base.errors",
@@ -87,6 +90,7 @@ _HOMES: Final = {
     "evaluate": "evaluation.metrics",
     "find_runs": "store.references",
     "identify": "study.launch",
+    "load_bundle": "deploy.runtime.system",
     "load_search": "search.file",
     "load_study": "settings.study_file",
     "log_mel": "features.logmel",

@@ -221,9 +221,19 @@ def test_every_artifact_stands_there() -> None:
     form = re.compile(r"[\w/.*-]+\.(json|yaml|csv|txt|parquet|html)")
     stages = ("study", "systems", "search", "store")
     written = {text for text in (*texts(*stages), *templates(*stages)) if form.fullmatch(text)} - read
-    listed = {re.sub("<.*>", "*", name) for name in SECTIONS["Artifacts"] if name != "model"}
+    quantised = {"model.tflite", "quantisation.json"}
+    assert quantised <= SECTIONS["Artifacts"].keys() & set(texts("deploy"))
+    listed = {re.sub("<.*>", "*", name) for name in SECTIONS["Artifacts"].keys() - quantised if name != "model"}
     assert {name for name in written if not any(fnmatch(path, f"*{name}") for path in listed)} == set()
     assert {path for path in listed if not any(fnmatch(path, f"*{name}") for name in written)} == set()
+
+
+def test_every_file_of_a_bundle_stands_there() -> None:
+    written = {*texts("deploy"), *templates("deploy")}
+    form = re.compile(r"(members/)?[\w*-]+\.(json|npy|tflite|txt|py|md)", re.IGNORECASE)
+    of_runs = {"model.tflite", "quantisation.json", "members.json", "served.py", "*-*.tflite"}
+    found = {text for text in written if form.fullmatch(text)} - of_runs
+    assert {re.sub("<[^>]*>", "*", name) for name in SECTIONS["Bundle"]} == found
 
 
 def test_every_group_of_entry_points_stands_there() -> None:

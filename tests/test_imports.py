@@ -85,6 +85,16 @@ def imported(path: Path, package: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, argument.value if isinstance(argument, ast.Constant) else ""
 
 
+def imported_at_once(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+    """Those of the imports that happen when the module is imported: not in functions, not under TYPE_CHECKING."""
+    at_once = {
+        node.lineno
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return ((line, name) for line, name in imported(path, package) if line in at_once)
+
+
 def against_the_flow(package: Path) -> list[str]:
     """One line for each import of a later stage, or of the public names, which come from all stages."""
     found = []
@@ -199,3 +209,31 @@ def exists(module: str) -> bool:
 def test_importing_a_light_module_loads_nothing_heavy(module: str) -> None:
     code = f"import {module}, sys; print(sorted({LIGHT[module]} & set(sys.modules)))"
     assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+#: All that a bundle's runtime may import, besides Python's own library and itself.
+CARRIED_MAY_IMPORT: Final = {"ai_edge_litert", "numpy", "scipy", "soundfile"}
+
+
+def test_what_a_bundle_carries_needs_four_packages_and_nothing_that_it_does_not_carry() -> None:
+    from asc_study.deploy.runtime import CARRIED
+
+    modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in CARRIED}
+    strangers = []
+    for name in CARRIED:
+        # Rules import what only fitting needs when they fit; nothing looks for parts of one's own here.
+        whole = not name.startswith(("base/", "ensemble/"))
+        for line, module in imported(PACKAGE / name, PACKAGE) if whole else imported_at_once(PACKAGE / name, PACKAGE):
+            top, _, rest = module.partition(".")
+            carried = rest in modules or rest.rpartition(".")[0] in modules or rest == "__version__"
+            if not (carried if top == PACKAGE.name else top in CARRIED_MAY_IMPORT | sys.stdlib_module_names):
+                strangers.append(f"{name}:{line} imports {module}")
+    assert strangers == []
+
+
+def test_a_bundle_carries_its_whole_runtime() -> None:
+    from asc_study.deploy.runtime import CARRIED
+
+    runtime = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "deploy" / "runtime").glob("*.py")}
+    assert runtime <= set(CARRIED)
+    assert "features/front_end.py" in CARRIED

@@ -60,6 +60,8 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     "recording": InputKind("recording", _GB, "`asc-study data check` lists all such files"),
     "impulse response": InputKind("impulse response", 64 * _MB, "replace or remove it"),
     "weights": InputKind("file of weights", 2 * _GB, "name an HDF5 file of Keras 2"),
+    "manifest": InputKind("manifest of a bundle", 16 * _MB, "name the folder of a bundle"),
+    "bundle file": InputKind("file of a bundle", 2 * _GB, "copy the bundle again"),
     "settings": InputKind("file of settings", _MB, "delete it, or name another folder"),
     "identifier": InputKind("identifier", 4096, "delete it"),
 }

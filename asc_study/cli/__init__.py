@@ -9,6 +9,7 @@ import click
 from asc_study import __version__
 from asc_study.base.errors import InputError
 from asc_study.cli.data import data
+from asc_study.cli.deploy import bundle, classify, quantize
 from asc_study.cli.models import models
 from asc_study.cli.runs import runs
 from asc_study.cli.search import search
@@ -87,4 +88,6 @@ _COMMANDS = (
     demo,
 )
 for command in _COMMANDS:
+    cli.add_command(command)
+for command in (quantize, bundle, classify):
     cli.add_command(command)

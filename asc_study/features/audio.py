@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,21 @@ def read_audio(path: Path, sample_rate: int, channels: int | None = None) -> npt
             raise unreadable(path, error) from None
     require_sound(path, (rate, waveform.shape[1]), (sample_rate, channels))
     return waveform  # type: ignore[no-any-return]
+
+
+def sound_info(path: Path) -> Any:
+    """What the header of an audio file says, as `soundfile.info` gives it: ``samplerate``, ``channels``, ``frames``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    with open_input(path, "recording") as file:
+        try:
+            return soundfile.info(file)
+        except (OSError, RuntimeError) as error:
+            raise unreadable(path, error) from None
 
 
 def require_sound(path: str | Path, got: tuple[int, int], expected: tuple[int, int | None]) -> None:

@@ -12,9 +12,7 @@ import numpy.typing as npt
 
 from asc_study.base.compiled import compiled
 from asc_study.base.errors import InputError
-
-#: Frames that `with_deltas` takes off the time axis: two at each end for each of the two derivatives.
-FRAMES_LOST_TO_DELTAS: Final = 8
+from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS, require_frames, ten_slopes
 
 #: Bits of a float16 after its sign was extended to 32 bits and all were moved up by 13: clears the extra sign bits.
 _SIGN_AND_MAGNITUDE: Final = np.int32(0x8FFFE000 - (1 << 32))
@@ -39,7 +37,7 @@ def deltas(static: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """
     if static.shape[1] < 5:
         raise InputError(f"deltas need at least 5 frames, got {static.shape[1]}: use longer clips or a shorter hop")
-    slope = _ten_slopes(static)
+    slope = ten_slopes(static)
     slope *= np.float32(0.1)
     return slope
 
@@ -67,11 +65,7 @@ def with_deltas(
         If there are fewer than 9 frames, or ``out`` has another shape.
     """
     bands, frames, channels = static.shape
-    if frames <= FRAMES_LOST_TO_DELTAS:
-        raise InputError(
-            f"features with deltas need at least {FRAMES_LOST_TO_DELTAS + 1} frames, got {frames}: "
-            "use longer clips or a shorter hop_length"
-        )
+    require_frames(frames)
     shape = (bands, frames - FRAMES_LOST_TO_DELTAS, 3 * channels)
     if out is None:
         out = np.empty(shape, np.float32)
@@ -118,7 +112,7 @@ def _with_deltas_loop(channels: int) -> Callable[..., None]:
         bands, frames, _ = bits.shape
         wide = np.empty(frames, np.float32)
         wide_bits = wide.view(np.int32)
-        slopes = np.empty(frames - 4, np.float32)  # ten times the deltas, as in `_ten_slopes`
+        slopes = np.empty(frames - 4, np.float32)  # ten times the deltas, as in `ten_slopes`
         for band in range(bands):
             for channel in range(channels):
                 source = bits[band].reshape(-1)[channel:]
@@ -138,12 +132,3 @@ def _with_deltas_loop(channels: int) -> Callable[..., None]:
                     target[3 * channels * t + 2 * channels] = second * np.float32(0.01)
 
     return fill
-
-
-def _ten_slopes(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Ten times the deltas of ``x``: the factor is applied where the result is written."""
-    slopes = np.subtract(x[:, 4:], x[:, :-4])
-    slopes += slopes
-    slopes += x[:, 3:-1]
-    slopes -= x[:, 1:-3]
-    return slopes

@@ -18,13 +18,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input, remove_left_over, write_file, writing
+from asc_study.base.files import remove_left_over, write_file, writing
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import progress_bar
-from asc_study.features.audio import Sound, require_sound, unreadable
+from asc_study.features.audio import Sound, require_sound, sound_info
 from asc_study.features.deltas import widen
 from asc_study.features.logmel import LogMelSettings, log_mel
 from asc_study.workers.pool import run_parallel
@@ -285,11 +284,7 @@ def _build(pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], le
 
 
 def _feature_shape(path: Path, settings: LogMelSettings, channels: int | None) -> tuple[int, int, int]:
-    with open_input(path, "recording") as file:
-        try:
-            info = soundfile.info(file)
-        except (OSError, RuntimeError) as error:
-            raise unreadable(path, error) from None
+    info = sound_info(path)
     require_sound(path, (info.samplerate, info.channels), (settings.sample_rate, channels))
     return settings.n_mels, settings.frames(info.frames), info.channels
 

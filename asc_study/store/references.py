@@ -25,7 +25,7 @@ FORMS: Final = "write STUDY/ROW (all its seeds), STUDY/ROW@SEED, STUDY/* or an M
 BASELINE_KIND: Final = "baseline"
 
 #: Kinds of runs that hold predictions of a system.
-SYSTEM_KINDS: Final = ("train", "imported", "ensemble", "fusion", BASELINE_KIND)
+SYSTEM_KINDS: Final = ("train", "imported", "ensemble", "fusion", "quantised", "quantised", BASELINE_KIND)
 
 #: Hex digits of a combination that people are shown, in every command.
 HASH_DIGITS: Final = 10

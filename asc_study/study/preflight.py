@@ -12,7 +12,7 @@ from asc_study.data.clips import Dataset
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.evaluation.objective import objective
 from asc_study.features.audio import require_sound
-from asc_study.features.deltas import FRAMES_LOST_TO_DELTAS
+from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study

@@ -15,6 +15,7 @@ from asc_study.base.files import write_file
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
+from asc_study.features.audio import sound_info
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten, in_words
 from asc_study.store.addresses import scrubbed
@@ -274,6 +275,7 @@ def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
         "asc.task": spec.config.task,
         "asc.sample_rate": str(launch.data.dataset.sample_rate),
         "asc.channels": str(launch.data.dataset.channels),
+        "asc.clip_samples": str(sound_info(Path(launch.data.dataset.clips["path"].iloc[0])).frames),
         **launch.tags(),
     }
 

@@ -19,7 +19,7 @@ from asc_study.evaluation.predictions import check_predictions, write_prediction
 from asc_study.settings.run_config import canonical_json, flatten
 from asc_study.settings.study_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
-from asc_study.store.queries import RunRecord
+from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import finished_systems
 from asc_study.store.stale import lost_member
 from asc_study.store.tracking import Tracker, source_tags
@@ -43,7 +43,7 @@ class Identity:
     Attributes
     ----------
     kind
-        ``imported``, ``ensemble``, ``fusion`` or ``baseline``.
+        ``imported``, ``ensemble``, ``fusion``, ``baseline``, ``quantised`` or ``system``.
     settings
         How it is made, in the types of JSON.
     sources
@@ -88,7 +88,7 @@ def _source(record: RunRecord) -> str:
     return " ".join(filter(None, (record.signature, record.tags.get("asc.fingerprint", ""))))
 
 
-def find_derived(tracker: Tracker, study: str, identity: Identity) -> RunRecord | None:
+def find_derived(tracker: Reader, study: str, identity: Identity) -> RunRecord | None:
     """The finished run of that identity, if it is there with all that it is made of.
 
     Members that were deleted and trained again have the same signature, but what was made of the deleted ones is stale.
@@ -121,7 +121,7 @@ class Derived:
     path
         Metrics that change from step to step.
     files
-        Name of an artifact -> its text.
+        Name of an artifact -> its content.
     figures
         Figures besides the usual ones, shown after the accuracy by device.
     """
@@ -136,7 +136,7 @@ class Derived:
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     path: Sequence[Mapping[str, float]] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
     figures: "Sequence[go.Figure]" = ()
 
     @property
@@ -199,8 +199,8 @@ def _log(tracker: Tracker, run: Derived) -> Logged:
             about = {"stretches": [environment()]}
             write_file(folder / "environment.json", json.dumps(about, indent=2))
             write_file(folder / "config.yaml", yaml.safe_dump(dict(run.identity.settings), sort_keys=False))
-            for name, text in run.files.items():
-                write_file(folder / name, text)
+            for name, content in run.files.items():
+                write_file(folder / name, content)
             (folder / "figures").mkdir()
             page = summary_page(run.name, run.tables, metrics, more=run.figures)
             write_file(folder / "figures" / "summary.html", page)

@@ -22,7 +22,7 @@ from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.settings.migrations import read_config
 from asc_study.settings.run_config import RunConfig
-from asc_study.store.queries import RunRecord
+from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.training.runtime import start_keras
@@ -106,11 +106,11 @@ def score_runs(
             say(f"{record.label}: has scored these {len(clips)} clips before")
             scored.append(Scored(record, tracker.predictions(record.run_id)["evaluation"]))
             continue
-        config = _config(tracker, record)
+        config = config_of(tracker, record)
         if not stores:  # one process has one number of threads; between runs it moves the last bits only
             start_keras(config.training.threads)
         model = tracker.load_keras_model(record.run_id)
-        rate = _sample_rate(record, model)
+        rate = sample_rate_of(record, model.input_shape[-1] // 3)  # three feature maps (static, two deltas) each
         key = f"{config.features.model_dump_json()} {rate} {model.input_shape[-1]}"
         if key not in stores:
             settings = LogMelSettings(sample_rate=rate, **config.features.model_dump())
@@ -149,17 +149,17 @@ def _of_folder(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: [part.zfill(12) for part in re.split(r"(\d+)", file.stem)])
 
 
-def _config(tracker: Tracker, record: RunRecord) -> RunConfig:
+def config_of(tracker: Reader, record: RunRecord) -> RunConfig:
+    """The settings that a run was trained with."""
     text = tracker.artifact(record.run_id, "config.yaml").read_text("utf-8", errors="replace")
     return read_config(text, where=record.label)
 
 
-def _sample_rate(record: RunRecord, model: "keras.Model") -> int:
+def sample_rate_of(record: RunRecord, channels: int) -> int:
     """In Hz, as recorded with the run; runs of schema 1 did not, and knew the formats of the two TAU data sets only."""
     recorded = record.tags.get("asc.sample_rate", "")
     if recorded.isdecimal():
         return int(recorded)
-    channels = model.input_shape[-1] // 3  # three feature maps (static, two deltas) each
     for known in DATA_FORMATS.values():
         if known.channels == channels:
             return known.sample_rate

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from asc_study.augmentation import Pipeline
 from asc_study.base.errors import InputError
-from asc_study.features.deltas import FRAMES_LOST_TO_DELTAS, with_deltas
+from asc_study.features.deltas import with_deltas
+from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.store import FeatureStore
 from asc_study.training.run_data import steps_of_epoch
 

@@ -19,7 +19,7 @@ def start_keras(threads: int) -> None:
         If TensorFlow already computes with another number.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _quiet():
+    with quiet():
         import keras
 
         if keras.backend.backend() != "tensorflow":
@@ -45,7 +45,7 @@ def start_keras(threads: int) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what the block writes to file descriptor 2 (start-up notices of C++ libraries), and show it on an error."""
     sys.stderr.flush()
     original = os.dup(2)

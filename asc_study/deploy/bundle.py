@@ -1,0 +1,364 @@
+"""A bundle: networks, fusion, front end and labels in a folder that runs by itself."""
+
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from asc_study import __version__
+from asc_study.base.errors import InputError
+from asc_study.base.files import cannot_write, shown_path, write_file
+from asc_study.base.taxonomy import CLASSES, GROUP_OF_SCENE
+from asc_study.base.text_table import text_table
+from asc_study.deploy.card import model_card
+from asc_study.deploy.quantise import MODEL, convert_source, find_quantised
+from asc_study.deploy.recipe import Recipe, make_recipe
+from asc_study.deploy.runtime import CARRIED
+from asc_study.deploy.runtime.fusion import FusionTree
+from asc_study.deploy.runtime.stored import MANIFEST, SCHEMA, StoredBundle
+from asc_study.deploy.runtime.system import load_bundle
+from asc_study.deploy.sources import Source, source_of
+from asc_study.deploy.tflite import TfliteFile, inspect, require_scheme
+from asc_study.ensemble.stack import pair, stack
+from asc_study.evaluation.accuracy_table import accuracy_table
+from asc_study.evaluation.metrics import evaluate
+from asc_study.evaluation.predictions import predictions_table
+from asc_study.features.logmel import LogMelSettings, mel_filters
+from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.stale import members_of
+
+#: What a bundle needs to run, besides Python.
+REQUIREMENTS: Final = ("ai-edge-litert>=2.0", "numpy>=2.0", "scipy>=1.13", "soundfile>=0.13")
+
+#: What its figures may depend on.
+_VERSIONS: Final = ("ai-edge-litert", "keras", "librosa", "numpy", "scipy", "soundfile", "tensorflow")
+
+_PROGRAM: Final = '''"""Name the scene of recordings: python classify.py CLIP..."""
+
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True  # the folder stays as it was built
+sys.path.insert(0, str(FOLDER / "runtime"))
+
+from asc_study.deploy.runtime.program import main  # noqa: E402
+
+main(FOLDER)
+'''
+
+_PACKAGE: Final = f'''"""The part of asc-study that a bundle runs by."""
+
+__version__ = "{__version__}"
+'''
+
+#: Windows of all networks must be equally long, to this share.
+_SAME_LENGTH: Final = 0.01
+
+
+@dataclass(frozen=True)
+class BundleMember:
+    """A network in a bundle.
+
+    Attributes
+    ----------
+    key
+        By which the fusion refers to it.
+    source, record
+        The trained run that it is of.
+    scheme, content, file
+        How it was converted, the bytes, and what stands in them.
+    proof
+        Run of the converted network; None if it was converted just now.
+    """
+
+    key: str
+    source: Source
+    record: RunRecord
+    scheme: str
+    content: bytes
+    file: TfliteFile
+    proof: RunRecord | None
+
+    @property
+    def front_end(self) -> dict[str, Any]:
+        """What it hears, in the types of JSON."""
+        settings = LogMelSettings(sample_rate=self.source.sample_rate, **self.source.features.model_dump())
+        return {
+            "settings": asdict(settings),
+            "channels": self.source.channels,
+            "samples": self.source.clip_samples,
+            "mel_filters": f"mel-{settings.sample_rate}-{settings.n_fft}-{settings.n_mels}.npy",
+        }
+
+
+@dataclass(frozen=True)
+class BuiltBundle:
+    """A bundle as it was built: its folder, its manifest, and what people should know."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    notes: Sequence[str]
+
+    @property
+    def kilobytes(self) -> float:
+        """Size of its networks' files, in units of 1,024 bytes."""
+        return float(self.manifest["sizes"]["file_bytes"]) / 1024
+
+
+def build_bundle(
+    tracker: Reader, fine: Sequence[str], coarse: Sequence[str], *, fusion: str, scheme: str, out: Path
+) -> BuiltBundle:
+    """Make a bundle; the same sources give the same bytes.
+
+    Parameters
+    ----------
+    tracker, fine, coarse, fusion
+        See `make_recipe`.
+    scheme
+        What trained runs are converted to; their run of that scheme is taken where there is one.
+    out
+        The folder, which must not exist or be empty; it appears when it is whole.
+
+    Raises
+    ------
+    InputError
+        If the networks do not go together, or the folder cannot be written.
+    """
+    require_scheme(scheme)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise InputError(f"--out must be a new or empty folder, got {shown_path(out)}: name another one")
+    recipe = make_recipe(tracker, fine, coarse, fusion)
+    members = [_member(tracker, key, record, scheme) for key, record in recipe.networks.items()]
+    notes = _require_alike(members)
+    files, manifest = _files(members, recipe.tree, out.name, *_measured(tracker, members, recipe))
+    _write(out, files)
+    load_bundle(out)  # what this version cannot load again must not leave it
+    return BuiltBundle(out, manifest, notes)
+
+
+def _member(tracker: Reader, key: str, record: RunRecord, scheme: str) -> BundleMember:
+    found: RunRecord | None
+    proof: RunRecord | None
+    if record.tags["asc.kind"] == "quantised":
+        (trained_id,) = members_of(record)
+        found, proof, scheme = tracker.run(trained_id), record, record.params["scheme"]
+        if found is None:
+            raise InputError(f"the run that {record.label!r} was made of was deleted from the store: train it again")
+    else:
+        found, proof = record, find_quantised(tracker, record, scheme)
+    source = source_of(tracker, found)
+    if proof is None:
+        content, file = convert_source(source, scheme)
+    else:
+        content = tracker.artifact(proof.run_id, MODEL).read_bytes()
+        file = inspect(content)
+    return BundleMember(key, source, found, scheme, content, file, proof)
+
+
+def _require_alike(members: Sequence[BundleMember]) -> list[str]:
+    """Refuse members that cannot be one system; returns what people should know."""
+    first = members[0].source
+    for member in members:
+        seconds = member.source.clip_samples / member.source.sample_rate
+        if abs(seconds / (first.clip_samples / first.sample_rate) - 1) > _SAME_LENGTH:
+            raise InputError(
+                f"the networks of a bundle must hear clips of one length, got {member.source.name!r} with {seconds:g} "
+                f"s and {first.name!r} with {first.clip_samples / first.sample_rate:g} s: train them on such clips"
+            )
+    unknown = [member.source.name for member in members if not member.source.samples]
+    return [f"clips of ten seconds are assumed for {', '.join(unknown)}, whose runs do not say"] if unknown else []
+
+
+def _measured(tracker: Reader, members: Sequence[BundleMember], recipe: Recipe) -> tuple[dict[str, float], str]:
+    """Test metrics of the system and what they were measured on; none if its networks have not all been tested."""
+    if recipe.cross_fitted and recipe.run:  # what is in the bundle has seen the labels of the test clips
+        known = {name: value for name, value in recipe.run.metrics.items() if name.startswith("test/")}
+        return known, "float32 networks, cross-fitted: the fusion in the bundle is fitted on all test clips"
+    tables = {member.key: tracker.predictions((member.proof or member.record).run_id).get("test") for member in members}
+    known_tables = {key: table for key, table in tables.items() if table is not None}
+    if len(known_tables) < len(members):
+        return {}, ""
+    proven = sum(member.proof is not None for member in members)
+    on = {len(members): "the networks as they are here", 0: "the float32 networks before conversion"}
+    mixed = f"{proven} of {len(members)} networks as they are here, the others before conversion"
+    return evaluate(fused(recipe.tree, known_tables)), on.get(proven, mixed)
+
+
+def fused(tree: FusionTree, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The predictions table of a fusion, from those of its networks by key, all of one split.
+
+    Raises
+    ------
+    InputError
+        If they are of different clips.
+    """
+    tasks = tree.networks()
+    stacks = {
+        task: stack({key: table for key, table in tables.items() if tasks[key] == task})
+        for task in dict.fromkeys(tasks.values())
+    }
+    if len(stacks) > 1:
+        pair(stacks["ten_class"], stacks["three_class"])
+    outputs = {key: found.probabilities[place] for found in stacks.values() for place, key in enumerate(found.names)}
+    task = next(task for task, classes in CLASSES.items() if classes == tree.classes)
+    context = stacks[task].context
+    return predictions_table(context.assign(scene_group=context["scene"]), tree.apply(outputs), task)
+
+
+def _files(
+    members: Sequence[BundleMember], tree: FusionTree, name: str, metrics: Mapping[str, float], measured_on: str
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """All files of a bundle by name, and the manifest among them."""
+    front_ends = [member.front_end for member in members]
+    unique = [entry for number, entry in enumerate(front_ends) if entry not in front_ends[:number]]
+    names = _file_names(members)
+    labels: dict[str, Any] = {"classes": list(tree.classes)}
+    labels |= {"groups": dict(GROUP_OF_SCENE)} if tree.classes == CLASSES["ten_class"] else {}
+    files = {file: member.content for file, member in zip(names, members, strict=True)}
+    files |= {"fusion.json": _json(tree.to_dict()), "labels.json": _json(labels)}
+    files |= {"front_end.json": _json({"front_ends": unique})}
+    files |= {entry["mel_filters"]: _npy(mel_filters(LogMelSettings(**entry["settings"]))) for entry in unique}
+    files |= {"requirements.txt": ("\n".join(REQUIREMENTS) + "\n").encode(), "classify.py": _PROGRAM.encode()}
+    files |= _runtime()
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": name,
+        "system": _described(members),
+        "classes": list(tree.classes),
+        "seconds": members[0].source.clip_samples / members[0].source.sample_rate,
+        "dataset": ", ".join(sorted({member.record.tags.get("asc.dataset", "unknown") for member in members})),
+        "members": [
+            {
+                "key": member.key,
+                "file": file,
+                "task": member.source.task,
+                "front_end": unique.index(member.front_end),
+                "scheme": member.scheme,
+                "source": member.source.name,
+                "run_id": member.record.run_id,
+                "signature": member.record.signature,
+                "quantised_run_id": member.proof.run_id if member.proof else None,
+                "bytes": len(member.content),
+            }
+            for file, member in zip(names, members, strict=True)
+        ],
+        "sizes": {
+            "file_bytes": sum(len(member.content) for member in members),
+            "stored_bytes": sum(member.file.stored_bytes for member in members),
+            "nonzero_bytes": sum(member.file.nonzero_bytes for member in members),
+        },
+        "metrics": dict(sorted(metrics.items())),
+        "measured_on": measured_on,
+        "versions": {"asc-study": __version__, **{package: version(package) for package in _VERSIONS}},
+    }
+    files["README.md"] = model_card(manifest, REQUIREMENTS).encode()
+    manifest["files"] = {
+        file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for file, content in sorted(files.items())
+    }
+    files[MANIFEST] = _json(manifest)
+    return files, manifest
+
+
+def _file_names(members: Sequence[BundleMember]) -> list[str]:
+    count = Counter[str]()
+    names = []
+    for member in members:
+        count[member.source.task] += 1
+        names.append(f"members/{member.source.task}-{count[member.source.task]}.tflite")
+    return names
+
+
+def _described(members: Sequence[BundleMember]) -> str:
+    words = {"ten_class": "ten-class", "three_class": "three-class"}
+    count = Counter(words[member.source.task] for member in members)
+    parts = [f"{number} {name} network{'s' if number > 1 else ''}" for name, number in count.items()]
+    return ("two stages, " if len(count) > 1 else "") + " and ".join(parts)
+
+
+def _runtime() -> dict[str, bytes]:
+    """The program that a bundle carries: the same sources that this package runs."""
+    package = Path(__file__).resolve().parents[1]
+    files = {f"runtime/asc_study/{name}": (package / name).read_bytes() for name in CARRIED}
+    licence = next(path for path in (package / "LICENSE", package.parent / "LICENSE") if path.is_file())
+    return {**files, "runtime/asc_study/__init__.py": _PACKAGE.encode(), "runtime/LICENSE": licence.read_bytes()}
+
+
+def _npy(values: np.ndarray[Any, Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(values), allow_pickle=False)
+    return file.getvalue()
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _write(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write all files beside the folder's place and move them there when they are whole."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".asc-tmp-", dir=out.parent))
+    except OSError as error:
+        raise cannot_write(out, error) from None
+    try:
+        for name, content in files.items():
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            write_file(made / name, content)
+        made.chmod(0o755)
+        if out.is_dir():
+            out.rmdir()
+        made.rename(out)
+    except OSError as error:
+        raise cannot_write(out, error) from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def show(stored: StoredBundle) -> str:
+    """What a bundle is, as text.
+
+    Raises
+    ------
+    InputError
+        If its manifest is not as this version writes it.
+    """
+    try:
+        return _shown(stored.manifest)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{shown_path(stored.folder)} is no bundle of this version ({error!r:.100}): build it"
+        ) from None
+
+
+def _shown(manifest: Mapping[str, Any]) -> str:
+    lines = [
+        f"{manifest['name']}: {manifest['system']}; {manifest['sizes']['file_bytes'] / 1024:,.1f} kB of networks",
+        text_table(
+            [
+                ["File", "Task", "Source", "Scheme", "kB"],
+                *(
+                    [m["file"], m["task"], m["source"], m["scheme"], f"{m['bytes'] / 1024:,.1f}"]
+                    for m in manifest["members"]
+                ),
+            ],
+            left=(0, 1, 2, 3),
+        ),
+    ]
+    if manifest["metrics"]:
+        lines += ["", accuracy_table({manifest["name"]: manifest["metrics"]})]
+        lines.append(f"test accuracy in %, log loss in nats; measured on {manifest['measured_on']}")
+    else:
+        lines.append("not tested: its networks have no predictions of the same test clips")
+    return "\n".join(lines)

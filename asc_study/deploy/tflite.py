@@ -1,0 +1,207 @@
+"""TFLite: conversion of a Keras model, and what stands in a file."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from asc_study.base.errors import InputError
+from asc_study.base.schema import did_you_mean
+from asc_study.training.runtime import quiet
+
+if TYPE_CHECKING:
+    import keras
+
+#: Ways to convert. ``dynamic``: weights in 8 bits, sums in float32 (the paper's); ``int8``: weights and activations in
+#: 8 bits, whose ranges are measured on calibration clips.
+SCHEMES: Final = ("float32", "float16", "dynamic", "int8")
+
+#: Part of a quantised run's identity: raise it when a change of this module changes what its files compute.
+CONVERSION: Final = 1
+
+#: Operators that int8 leaves in float32: a probability in steps of 1/256 makes ties of what is close and 0 of the rest.
+_KEPT_FLOAT: Final = ("SOFTMAX",)
+
+
+def convert(
+    model: "keras.Model",
+    input_shape: tuple[int, int, int],
+    scheme: str,
+    calibration: Iterable[npt.NDArray[np.float32]] = (),
+) -> bytes:
+    """Convert a model for one clip of a fixed shape at a time; the same model gives the same bytes.
+
+    Parameters
+    ----------
+    model
+        A functional model on the TensorFlow back end.
+    input_shape
+        Frequency, time, channel.
+    scheme
+        One of `SCHEMES`.
+    calibration
+        Features of training clips, for int8.
+
+    Raises
+    ------
+    InputError
+        If the scheme is unknown, int8 has no clips to calibrate on, or Keras runs on another back end.
+    """
+    import keras
+
+    require_scheme(scheme)
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"conversion needs Keras on TensorFlow, got {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
+        )
+    clips = [features[np.newaxis] for features in calibration]
+    if scheme == "int8" and not clips:
+        raise InputError("int8 needs training clips to calibrate on, got none: give --data, or use dynamic")
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow as tf
+        from tensorflow.lite.python.convert_phase import ConverterError
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        signature = tf.TensorSpec((1, *input_shape), tf.float32)
+        traced = tf.function(lambda features: model(features, training=False)).get_concrete_function(signature)
+        # Its variables frozen first: from a Keras 3 model as it is, the converter makes a file full of NaN; and by way
+        # of a SavedModel it takes ten times as long.
+        frozen = convert_variables_to_constants_v2(traced)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+        # Built-in operators only: any other needs TensorFlow where the file is run.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if scheme != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if scheme == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        try:
+            return _without_names(_int8(converter, clips) if scheme == "int8" else converter.convert())
+        except ConverterError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"the model cannot be converted ({reason:.300}): use other layers or another scheme"
+            ) from None
+
+
+def _int8(converter: Any, clips: Sequence[npt.NDArray[np.float32]]) -> bytes:
+    from tensorflow import lite
+
+    def dataset() -> Iterator[list[npt.NDArray[np.float32]]]:
+        return ([clip] for clip in clips)
+
+    converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.representative_dataset = dataset
+    # TensorFlow's only way to leave operators out of a quantisation.
+    options = lite.experimental.QuantizationDebugOptions(denylisted_ops=list(_KEPT_FLOAT))
+    debugger = lite.experimental.QuantizationDebugger(converter=converter, debug_dataset=dataset, debug_options=options)
+    return bytes(debugger.get_nondebug_quantized_model())
+
+
+def _without_names(content: bytes) -> bytes:
+    """The file without the names of its tensors: they take kilobytes, and differ from process to process."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = _read(content)
+    model.description = model.signatureDefs = None  # a signature is of names alone
+    for graph in model.subgraphs:
+        graph.name = None
+        for tensor in graph.tensors:
+            tensor.name = None
+    builder = schema.flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _read(content: bytes) -> Any:
+    """A file as the objects of its schema."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def require_scheme(scheme: str) -> None:
+    """Raise `InputError` if there is no such scheme."""
+    if scheme not in SCHEMES:
+        raise InputError(f"unknown quantisation scheme {scheme!r}: {did_you_mean(scheme, list(SCHEMES))}")
+
+
+@dataclass(frozen=True)
+class TfliteFile:
+    """What stands in a ``.tflite`` file.
+
+    Attributes
+    ----------
+    file_bytes
+        Its size.
+    parameters
+        Values that it stores, zeros included.
+    stored_bytes
+        They at their own precision (the size rule of DCASE 2022).
+    nonzero_bytes
+        The same without those that stand for zero (the rule of DCASE 2020).
+    operators
+        Names of its operators, each once, in alphabetical order.
+    foreign
+        Those of them that LiteRT alone does not have.
+    """
+
+    file_bytes: int
+    parameters: int
+    stored_bytes: int
+    nonzero_bytes: int
+    operators: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+
+def inspect(content: bytes) -> TfliteFile:
+    """Read what stands in a ``.tflite`` file."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = _read(content)
+    constants = [
+        _values(tensor, model.buffers[tensor.buffer].data)
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if _is_parameter(tensor, model.buffers[tensor.buffer].data)
+    ]
+    builtin = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    custom = [code.customCode.decode() for code in model.operatorCodes if code.customCode]
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes if not code.customCode]
+    return TfliteFile(
+        file_bytes=len(content),
+        parameters=sum(values.size for values, _ in constants),
+        stored_bytes=sum(values.nbytes for values, _ in constants),
+        nonzero_bytes=sum(int(nonzero) * values.itemsize for values, nonzero in constants),
+        operators=tuple(sorted({builtin[code] for code in codes} | set(custom))),
+        foreign=tuple(sorted(custom)),
+    )
+
+
+def _is_parameter(tensor: Any, data: Any) -> bool:
+    """Whether a tensor is a weight: shapes and axes of operators are whole numbers without a scale."""
+    if data is None or not len(data):
+        return False
+    return tensor.type in _TYPES and (tensor.type not in _WHOLE or _scale(tensor) is not None)
+
+
+#: Of weights: the number of a type in the schema -> NumPy's.
+_TYPES: Final = {0: np.float32, 1: np.float16, 2: np.int32, 4: np.int64, 7: np.int16, 9: np.int8}
+_WHOLE: Final = (2, 4)
+
+
+def _scale(tensor: Any) -> Any:
+    return tensor.quantization.scale if tensor.quantization is not None else None
+
+
+def _values(tensor: Any, data: Any) -> tuple[npt.NDArray[Any], int]:
+    """The stored values of a weight, and how many of them do not stand for zero."""
+    values = np.frombuffer(bytes(data), _TYPES[tensor.type])
+    points = tensor.quantization.zeroPoint if _scale(tensor) is not None else None
+    zero = int(points[0]) if points is not None and len(set(points)) == 1 else 0
+    return values, int(np.count_nonzero(values != zero))
