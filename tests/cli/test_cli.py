@@ -107,7 +107,9 @@ def test_data_check_and_plan(asc, simulated: Path):
     Path("s.yaml").write_text("study: s\nrows: [{name: a}]\nseeds: [0, 1]")
     planned = asc("plan", "s.yaml", "--data", str(simulated), "--json")
     plan = json.loads(planned.stdout)
-    assert plan["counts"] == {"new": 2, "done": 0, "failed": 0, "running": 0, "interrupted": 0, "orphaned": 0}
+    assert plan["counts"] == {"new": 2} | dict.fromkeys(
+        ["done", "failed", "running", "interrupted", "orphaned", "stale"], 0
+    )
     assert [(run["row"], run["seed"]) for run in plan["runs"]] == [("baseline", None), ("a", 0), ("a", 1)]
     assert plan["work"][0].startswith("to train: 2 runs x 254 epochs x ")
     assert "the best epoch is chosen on" in " ".join(plan["notes"])

@@ -196,7 +196,7 @@ def test_what_cannot_be_fused(shared, fine, coarse, options, message):
 def test_a_run_without_predictions_is_sent_to_predict(tracker, log_run, make_table):
     log_run("a", {"test": make_table(0)})
     log_run("dev", {})
-    with pytest.raises(InputError, match="run 'dev seed 0' has no predictions .* `asc-study predict`"):
+    with pytest.raises(InputError, match="run 'dev seed 0' has no predictions .* `asc-study score`"):
         fuse_runs(tracker, ["s/a", "s/dev"], [], **PAPER)
 
 
