@@ -93,7 +93,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, simulated: Path, empty_sto
     folder = tmp_path_factory.mktemp("trained")
     shutil.copy(empty_store, folder / "mlflow.db")
     (folder / "study.yaml").write_text(
-        "study: mini\nfigures: cdn\nseeds: [0, 1]\n"
+        "study: mini\nfigures: cdn\nbaseline: false\nseeds: [0, 1]\n"
         "rows: [{name: ten}, {name: three, task: three_class}]\n"
         "base:\n  architecture: tiny_network:TINY\n  features: {n_mels: 32}\n"
         "  training: {epochs: 6, threads: 2, lr_max: 0.05}\n  validation: {share: 0.3}\n",

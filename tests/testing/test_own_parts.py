@@ -74,9 +74,14 @@ def test_an_own_part_is_switched_and_its_strength_searched_where_it_is_on(strang
 @pytest.mark.timeout(900)
 def test_a_strangers_parts_are_trained_in_worker_processes(stranger: Path, simulated: Path) -> None:
     planned = json.loads(asc_study("plan", stranger / "own_parts.yaml", "--data", simulated, *SMALL, "--json"))
-    assert [(run["row"], run["status"]) for run in planned["runs"]] == [("spread=0.1", "new"), ("spread=0.3", "new")]
+    assert [(run["row"], run["status"]) for run in planned["runs"]] == [
+        ("baseline", "new"),
+        ("spread=0.1", "new"),
+        ("spread=0.3", "new"),
+    ]
     ran = asc_study("run", stranger / "own_parts.yaml", "--data", simulated, *SMALL, "--jobs", 2, "--json")
     assert {(run["row"], run["status"]) for run in json.loads(ran)["runs"]} == {
+        ("baseline", "done"),
         ("spread=0.1", "done"),
         ("spread=0.3", "done"),
     }
