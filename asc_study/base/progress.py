@@ -48,13 +48,10 @@ def progress_bar(
 
 
 def about_seconds(seconds: float) -> str:
-    """A duration as people say it: ``40 s``, ``12 min``, ``3 h 5 min``."""
-    if seconds < 100:
+    """A time in words, to two digits or so: ``40 s``, ``12 min``, ``3.1 h``."""
+    if seconds < 90:
         return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def time_left(elapsed_seconds: float, done: int, left: int) -> str:

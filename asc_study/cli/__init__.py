@@ -9,12 +9,13 @@ import click
 from asc_study import __version__
 from asc_study.base.errors import InputError
 from asc_study.cli.data import data
+from asc_study.cli.demo import demo
 from asc_study.cli.deploy import bundle, classify, quantize
 from asc_study.cli.models import models
 from asc_study.cli.runs import runs
 from asc_study.cli.search import search
 from asc_study.cli.status import status
-from asc_study.cli.studies import demo, leaderboard, plan, run
+from asc_study.cli.studies import leaderboard, plan, run
 from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict, score
 
 

@@ -1,4 +1,4 @@
-"""Commands on studies: plan, run, leaderboard, demo."""
+"""Commands on studies: plan, run, leaderboard."""
 
 import json
 import shlex
@@ -11,13 +11,11 @@ from asc_study.base.errors import InputError
 from asc_study.cli.options import (
     DEVICES_VIEW,
     FILE,
-    FOLDER,
     data_option,
     fingerprint_option,
     jobs_option,
     json_option,
     load_with_data,
-    page_of,
     profile_option,
     set_option,
     teller,
@@ -27,7 +25,6 @@ from asc_study.cli.options import (
 
 if TYPE_CHECKING:
     from asc_study.base.progress import Say
-    from asc_study.search.run_search import SearchResult
     from asc_study.study.run_study import StudyOutcome
 
 
@@ -110,7 +107,7 @@ def run(
     Example:
       asc-study run studies/demo.yaml --data DIR --jobs 2 --set training.epochs=6
     """
-    outcomes = _run(
+    outcomes = run_file(
         study_file,
         data_dir,
         jobs,
@@ -128,10 +125,10 @@ def run(
         options += [text for override in overrides for text in ("--set", override)]
         click.echo(f"next: {shlex.join(['asc-study', 'leaderboard', str(study_file), *options])}")
         click.echo(where_to_look(_study_name(study_file), DEVICES_VIEW))
-    return _exit_status(outcomes)
+    return exit_status(outcomes)
 
 
-def _run(
+def run_file(
     study_file: Path,
     data_dir: Path,
     jobs: int,
@@ -143,6 +140,7 @@ def _run(
     profile: str | None = None,
     overrides: tuple[str, ...] = (),
 ) -> "list[StudyOutcome]":
+    """Run a study file on a folder of data; see `run_study`."""
     from asc_study.settings.study_file import load_study
     from asc_study.study.run_study import run_study
 
@@ -167,7 +165,8 @@ def _study_name(study_file: Path) -> str:
     return load_study(study_file).name
 
 
-def _exit_status(outcomes: "list[StudyOutcome]") -> int:
+def exit_status(outcomes: "list[StudyOutcome]") -> int:
+    """1 if a run failed, else 0."""
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
@@ -212,56 +211,13 @@ def leaderboard(
     if len(forms) > 1:
         raise InputError(f"--format, --json and --csv exclude each other, got {len(forms)} of them: choose one")
     options = {"profile": profile, "overrides": overrides, "orphans": orphans, "reference": reference}
-    click.echo(_leaderboard(study, form=forms[0] if forms else "text", sort=sort, **options))
+    click.echo(leaderboard_text(study, form=forms[0] if forms else "text", sort=sort, **options))
 
 
-def _leaderboard(study: str, *, form: Any = "text", sort: str | None = None, **options: Any) -> str:
+def leaderboard_text(study: str, *, form: Any = "text", sort: str | None = None, **options: Any) -> str:
+    """The leaderboard of a study in one of its forms; see `study_leaderboard`."""
     from asc_study.study.leaderboard import study_leaderboard
     from asc_study.study.leaderboard_forms import render
 
     name, board = study_leaderboard(study, sort=sort, **options)
     return render(board, name, form, metric=sort)
-
-
-@click.command()
-@click.option("--data", "data_dir", default="demo-data", show_default=True, type=FOLDER, metavar="DIR")
-@click.option("--study", "study_file", type=FILE, metavar="STUDY.yaml", help="Default: studies/demo.yaml.")
-@click.option("--jobs", default=2, show_default=True, metavar="N", help="Processes at the same time.")
-@json_option
-def demo(data_dir: Path, study_file: Path | None, jobs: int, as_json: bool) -> int:
-    """Simulate a small data set, run studies/demo.yaml and studies/search_demo.yaml on it and print what came out.
-
-    With a study file of your own there is no search.
-
-    \b
-    Example:
-      asc-study demo
-    """
-    from asc_study.cli.demo import next_steps, shipped, simulate_demo_data
-    from asc_study.settings.study_file import load_study
-
-    search_file = None if study_file else shipped("search_demo.yaml")
-    study_file = study_file or shipped("demo.yaml")
-    study = load_study(study_file)  # its errors before the data are made
-    simulate_demo_data(data_dir, jobs)
-
-    say = teller(as_json)
-    outcomes = _run(study_file, data_dir, jobs, say=say)
-    found = _search(search_file, data_dir, jobs, say) if search_file else None
-    if as_json:
-        board = json.loads(_leaderboard(str(study_file), form="json"))
-        click.echo(json.dumps(board | ({"search": found.to_dict()} if found else {}), indent=2))
-    else:
-        page = page_of(study.name, DEVICES_VIEW)
-        click.echo("\n" + _leaderboard(str(study_file)))
-        click.echo(("\n" + found.render() if found else "") + "\n\n" + next_steps(study, study_file, page))
-    return _exit_status(outcomes)
-
-
-def _search(search_file: Path, data_dir: Path, jobs: int, say: "Say") -> "SearchResult":
-    from asc_study.search.file import load_search
-    from asc_study.search.run_search import run_search
-    from asc_study.search.storage import storage_url
-
-    search, data = load_with_data(load_search, search_file, data_dir)
-    return run_search(search, data, url=storage_url(None), jobs=jobs, command=typed(), say=say)

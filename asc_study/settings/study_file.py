@@ -220,7 +220,7 @@ def open_settings_file(
     content = validate(form, read.content, where=str(path))
     require_name(kind, getattr(content, kind), str(path))
     settings = tuple(parse_override(override) for override in overrides)
-    return Opened(read.text, content, settings, choose_profile(content.profiles, profile, where=str(path)))
+    return Opened(read.text, content, settings, _choose_profile(content.profiles, profile, where=str(path)))
 
 
 def profile_names(path: Path) -> list[str]:
@@ -231,7 +231,8 @@ def profile_names(path: Path) -> list[str]:
     InputError
         As `load_study`.
     """
-    return list(open_settings_file(path, StudyFile, "study", "`study` and `rows`").content.profiles)
+    own = open_settings_file(path, StudyFile, "study", "`study` and `rows`").content.profiles
+    return [*own, *(name for name in SHIPPED if name not in own)]
 
 
 def require_name(key: str, name: str, where: str = "") -> None:
@@ -276,7 +277,7 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any], *, where: str = "") -
     return result
 
 
-def choose_profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None, *, where: str) -> Mapping[str, Any]:
+def _choose_profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None, *, where: str) -> Mapping[str, Any]:
     """The settings of a profile, one of the file's own or a shipped one; none if no name is given.
 
     Raises

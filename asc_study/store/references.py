@@ -8,11 +8,12 @@ that tells them apart; `asc_study.study.definition` reads the definition of a st
 import fnmatch
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from asc_study.base.errors import InputError
+from asc_study.base.progress import Say
 from asc_study.base.schema import did_you_mean
 from asc_study.store.addresses import address_line
 from asc_study.store.queries import Reader, RunRecord
@@ -25,7 +26,7 @@ FORMS: Final = "write STUDY/ROW (all its seeds), STUDY/ROW@SEED, STUDY/* or an M
 BASELINE_KIND: Final = "baseline"
 
 #: Kinds of runs that hold predictions of a system.
-SYSTEM_KINDS: Final = ("train", "imported", "ensemble", "fusion", "quantised", "quantised", BASELINE_KIND)
+SYSTEM_KINDS: Final = ("train", "imported", "ensemble", "fusion", "quantised", BASELINE_KIND)
 
 #: Hex digits of a combination that people are shown, in every command.
 HASH_DIGITS: Final = 10
@@ -173,7 +174,7 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def find_runs(tracker: Reader, reference: str, *, say: Callable[[str], None] = to_stderr) -> list[RunRecord]:
+def find_runs(tracker: Reader, reference: str, *, say: Say = to_stderr) -> list[RunRecord]:
     """The finished runs that ``reference`` names, one for each seed, the lowest seed first.
 
     Parameters
@@ -248,7 +249,7 @@ def _of(row: str, *records: RunRecord) -> list[RunRecord]:
     return [record for record in records if record.tags.get("asc.row") == row]
 
 
-def _current_of(runs: StudyRuns, study: str, row: str, say: Callable[[str], None]) -> list[RunRecord]:
+def _current_of(runs: StudyRuns, study: str, row: str, say: Say) -> list[RunRecord]:
     """The runs of a row as it is now; others of its name are told of, or named if there is nothing else."""
     records = _of(row, *runs.current)
     systems = _combinations(records)

@@ -31,6 +31,7 @@ from asc_study.store.references import BASELINE_KIND
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import IdentifiedDataset
 from asc_study.systems.derived import Derived, Identity, find_derived, log_derived
+from asc_study.systems.rows import outcome_dict
 from asc_study.training.run_data import run_data
 
 SYSTEM: Final = "log-mel statistics"
@@ -62,14 +63,7 @@ class BaselineOutcome:
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome in the types of JSON; a baseline has no seed, because it draws nothing."""
-        return {
-            "row": self.name,
-            "seed": None,
-            "status": self.status,
-            "seconds": round(self.seconds, 1),
-            "reason": self.reason,
-            "metrics": dict(self.metrics or {}),
-        }
+        return outcome_dict(self.name, None, self.status, self.metrics, self.reason, self.seconds)
 
 
 def statistics(store: FeatureStore, positions: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:

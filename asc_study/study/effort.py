@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from asc_study.base.progress import about_seconds
 from asc_study.data.clips import Dataset
 from asc_study.evaluation.metrics import places_of
 from asc_study.settings.run_config import RunConfig, flatten
@@ -139,7 +140,9 @@ def describe_time(found: Sequence[Effort], runs: Mapping[str, int], tracker: Rea
     total = sum(runs[effort.row] * effort.epochs * (seconds[effort.row] or 0) for effort in known)
     count, of = sum(runs[effort.row] for effort in known), sum(runs[effort.row] for effort in wanted)
     rest = "" if count == of else f", for {count} of {of} runs: the like of the others was never measured here"
-    return [f"time: about {_duration(total)} of epochs, one run after the other, by those measured in this store{rest}"]
+    return [
+        f"time: about {about_seconds(total)} of epochs, one run after the other, by those measured in this store{rest}"
+    ]
 
 
 def _seconds_of_epoch(config: RunConfig, records: Sequence[RunRecord]) -> float | None:
@@ -152,10 +155,3 @@ def _seconds_of_epoch(config: RunConfig, records: Sequence[RunRecord]) -> float 
 
 def _cost_settings(flat: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in flat.items() if key.startswith(_OF_TIME)}
-
-
-def _duration(seconds: float) -> str:
-    """A time in words, to two digits or so."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

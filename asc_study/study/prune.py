@@ -1,6 +1,5 @@
 """Which runs of an experiment a study file no longer asks for, and whether they may be deleted."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.settings.study_file import Study, load_study, profile_names
 from asc_study.store.claims import is_alive
 from asc_study.store.queries import RunRecord
+from asc_study.store.references import HASH_DIGITS, combination_of
 from asc_study.store.removal import all_runs, delete_run
+from asc_study.store.stale import members_of
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import IdentifiedDataset
 from asc_study.study.plan import specs, why_orphaned
@@ -42,6 +43,7 @@ class Orphan:
             "row": self.record.tags.get("asc.row", ""),
             "seed": self.record.seed,
             "signature": self.record.signature[:10],
+            "combination": combination_of(self.record)[:HASH_DIGITS],
             "status": self.record.status,
             "accuracy": figure(self.record.metrics, _ACCURACY),
             "differs": list(self.why),
@@ -65,12 +67,13 @@ def load_variants(
     found, first_error = [], None
     for task in tasks:
         try:
-            found += [
-                load_study(path, overrides=overrides, profile=profile, default_task=task)
-                for profile in (None, *profile_names(path))
-            ]
+            found.append(load_study(path, overrides=overrides, default_task=task))
         except InputError as error:  # its ensembles may fit one task only
             first_error = first_error or error
+            continue
+        for profile in profile_names(path):
+            with suppress(InputError):  # one that does not fit the rows has made no run
+                found.append(load_study(path, overrides=overrides, profile=profile, default_task=task))
     if first_error and not found:
         raise first_error
     return tuple(found)
@@ -101,7 +104,7 @@ def find_orphans(variants: Sequence[Study], tracker: Tracker, data: IdentifiedDa
     alive = {record.run_id for record in orphans if record.status == "RUNNING" and is_alive(tracker, record)}
     if not orphans:
         return []
-    made = {r.run_id: r for r in all_runs(tracker) if members(r) and r.status in ("FINISHED", "RUNNING")}
+    made = {r.run_id: r for r in all_runs(tracker) if members_of(r) and r.status in ("FINISHED", "RUNNING")}
     declared = {row.name for row in study.ensembles}
     renewable = {i for i, r in made.items() if r.tags.get("asc.study") == study.name and _row(r) in declared}
     going = removable({record.run_id for record in orphans} - alive, made, renewable)
@@ -127,28 +130,20 @@ def removable(orphans: Collection[str], made: Mapping[str, RunRecord], renewable
         Those of ``made`` that may go with a member.
     """
     going = set(orphans)
-    while more := {i for i in renewable if i not in going and going.intersection(members(made[i]))}:
+    while more := {i for i in renewable if i not in going and going.intersection(members_of(made[i]))}:
         going |= more
     while True:
-        needed = {member for i, record in made.items() if i not in going for member in members(record)}
-        whole = {i for i in going if i in made and not going.intersection(members(made[i]))}
+        needed = {member for i, record in made.items() if i not in going for member in members_of(record)}
+        whole = {i for i in going if i in made and not going.intersection(members_of(made[i]))}
         if not going & (needed | whole):
             return going
         going -= needed | whole
 
 
-def members(record: RunRecord) -> list[str]:
-    """Ids of the runs that a run is made of; empty for one that was trained or imported."""
-    with suppress(ValueError):
-        read = json.loads(record.tags.get("asc.members", "[]"))
-        return [str(member) for member in read] if isinstance(read, list) else []
-    return []
-
-
 def delete_orphans(orphans: Sequence[Orphan], tracker: Tracker) -> list[str]:
     """Delete those that need not stay, what is made of others first; returns the ids of what was deleted."""
     going = [orphan.record for orphan in orphans if not orphan.kept_because]
-    going.sort(key=lambda record: not members(record))
+    going.sort(key=lambda record: not members_of(record))
     return [record.run_id for record in going if delete_run(tracker, record)]
 
 
@@ -156,12 +151,12 @@ def render_orphans(study: str, orphans: Sequence[Orphan]) -> str:
     """The orphans as text: a table, below it what each differs in, and which stay."""
     if not orphans:
         return f"study {study}: no run of the store is orphaned"
-    lines = [["Row", "Seed", "Signature", "Status", _ACCURACY.heading, "Differs in"]]
+    lines = [["Row", "Seed", "Hash", "Status", _ACCURACY.heading, "Differs in"]]
     for orphan in orphans:
         record = orphan.record
         why = f"kept: {orphan.kept_because}" if orphan.kept_because else _shortened(orphan.why)
         accuracy = cell(_ACCURACY, figure(record.metrics, _ACCURACY))
-        lines.append([_row(record), record.seed, record.signature[:10], record.status, accuracy, why])
+        lines.append([_row(record), record.seed, combination_of(record)[:HASH_DIGITS], record.status, accuracy, why])
     return f"study {study}: runs that it no longer asks for\n" + text_table(lines, left=(0, 2, 3, 5))
 
 
@@ -203,6 +198,6 @@ def _why_kept(record: RunRecord, alive: Collection[str], going: Collection[str],
         return "it is being trained"
     if record.run_id in going:
         return ""
-    kept = [r for r in made.values() if r.run_id not in going and record.run_id in members(r)]
+    kept = [r for r in made.values() if r.run_id not in going and record.run_id in members_of(r)]
     names = sorted({f"{record.tags.get('asc.study', '')}/{_row(record)}" for record in kept})
     return f"member of {', '.join(names)}"

@@ -35,7 +35,7 @@ class EnsembleOutcome:
 
 
 def outcome_dict(
-    row: str, seed: int, status: str, metrics: Mapping[str, float] | None, reason: str, seconds: float = 0.0
+    row: str, seed: int | None, status: str, metrics: Mapping[str, float] | None, reason: str, seconds: float = 0.0
 ) -> dict[str, Any]:
     """How a row's run of one seed ended, trained or combined, in the types of JSON."""
     return {

@@ -115,9 +115,10 @@ def test_data_check_and_plan(asc, simulated: Path):
     assert "the best epoch is chosen on" in " ".join(plan["notes"])
     text = asc("plan", "s.yaml", "--data", str(simulated)).stdout
     assert "study s: 1 rows x 2 seeds: 2 new" in text
-    assert [line.split()[:3] for line in text.splitlines()[1:5]] == [
+    assert [line.split()[:3] for line in text.splitlines()[1:6]] == [
         ["Row", "Seed", "Status"],
-        ["---", "----", "------"],
+        ["--------", "----", "------"],
+        ["baseline", "-", "new"],
         ["a", "0", "new"],
         ["a", "1", "new"],
     ]
