@@ -176,6 +176,7 @@ class Reader:
         import mlflow
         from mlflow.exceptions import MlflowException
 
+        mlflow.set_tracking_uri(self.uri)  # it knows one store a process: the one that was opened last
         try:
             return mlflow.keras.load_model(f"runs:/{run_id}/model")
         except (MlflowException, OSError) as error:

@@ -157,6 +157,7 @@ class Tracker(Reader):
         signature = ModelSignature(schema(model.input_shape), schema(model.output_shape))
         backend = keras.backend.backend()
         requirements = [f"{name}=={importlib.metadata.version(name)}" for name in ("keras", backend)]
+        mlflow.set_tracking_uri(self.uri)  # it knows one store a process: the one that was opened last
         mlflow.start_run(run_id=run_id)
         try:
             info = mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=requirements)
