@@ -20,7 +20,6 @@ from asc_study.settings.run_config import canonical_json, flatten
 from asc_study.settings.study_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.queries import Reader, RunRecord
-from asc_study.store.references import finished_systems
 from asc_study.store.stale import lost_member
 from asc_study.store.tracking import Tracker, source_tags
 from asc_study.store.views import KIND_TAG, NOTE_TAG, OF_STUDIES, markdown_table, publish, run_link
@@ -94,7 +93,9 @@ def find_derived(tracker: Reader, study: str, identity: Identity) -> RunRecord |
     Members that were deleted and trained again have the same signature, but what was made of the deleted ones is stale.
     """
     signature = identity.signature()
-    found = next((record for record in finished_systems(tracker, study) if record.signature == signature), None)
+    records = tracker.runs(study, kind=identity.kind)
+    finished = (record for record in records if record.status == "FINISHED" and record.signature == signature)
+    found = next(finished, None)
     return found if found and not lost_member(tracker, found) else None
 
 
