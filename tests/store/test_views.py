@@ -103,8 +103,8 @@ def test_a_store_that_takes_no_views_costs_one_line(tracker: Tracker, monkeypatc
 @pytest.mark.parametrize(
     ("uri", "page", "server"),
     [
-        ("sqlite:////work/mlflow.db", "http://127.0.0.1:5000", "mlflow ui"),
-        ("sqlite:////work/x.db", "http://127.0.0.1:5000", "mlflow ui --backend-store-uri sqlite:////work/x.db"),
+        ("sqlite:////home/me/mlflow.db", "http://127.0.0.1:5000", "mlflow ui"),
+        ("sqlite:////home/me/x.db", "http://127.0.0.1:5000", "mlflow ui --backend-store-uri sqlite:////home/me/x.db"),
         ("https://me:secret@tracking.example/base/", "https://tracking.example/base", ""),
         ("http://127.0.0.1:5001", "http://127.0.0.1:5001", ""),
         (
