@@ -17,6 +17,7 @@ several subsets or systems.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -28,7 +29,7 @@ from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
 from asc_study.base.taxonomy import CLASSES
 from asc_study.evaluation.bootstrap import LocationDraws, Values, interval
 from asc_study.evaluation.metrics import groups, labels_of, losses, places_of
-from asc_study.evaluation.predictions import check_predictions, classes_of
+from asc_study.evaluation.predictions import CONTEXT_COLUMNS, check_predictions, classes_of
 
 #: The metric that is no accuracy.
 LOG_LOSS: Final = BY_NAME["log_loss"].name
@@ -73,6 +74,8 @@ class Panel:
         Number of bootstrap draws.
     seed
         Of all that is drawn, so that the same tables give the same figures.
+    more
+        Further accuracies: name -> (n,) its clips.
 
     Attributes
     ----------
@@ -80,9 +83,16 @@ class Panel:
         Name of an accuracy, or ``log_loss`` -> (n,) its clips.
     """
 
-    def __init__(self, context: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        context: pd.DataFrame,
+        *,
+        resamples: int = 2000,
+        seed: int = 0,
+        more: Mapping[str, npt.NDArray[np.bool_]] = MappingProxyType({}),
+    ) -> None:
         accuracies = groups(context)
-        self.masks = accuracies | {LOG_LOSS: accuracies[ALL_CLIPS.metric]}
+        self.masks = accuracies | {LOG_LOSS: accuracies[ALL_CLIPS.metric]} | dict(more)
         self._seed = seed
         self._draws = LocationDraws.resampled(places_of(context), resamples, seed)
         self._count = {name: self._sum(np.ones((1, len(context))), mask)[0] for name, mask in self.masks.items()}
@@ -192,6 +202,12 @@ def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, D
     panel = Panel(tables[0])
     one, other = panel.sums(right[:1], loss[:1]), panel.sums(right[1:], loss[1:])
     return {name: panel.difference(one, other, name) for name in panel.masks}
+
+
+def clips_key(table: pd.DataFrame) -> tuple[object, ...]:
+    """What two predictions tables share if they can be compared: classes, clips and what is said of each clip."""
+    context = table[list(CONTEXT_COLUMNS)].astype(str).sort_values("clip_id")
+    return classes_of(table), pd.util.hash_pandas_object(context, index=False).to_numpy().tobytes()
 
 
 def aligned(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:

@@ -129,9 +129,9 @@ def leaderboard(
     DataFrame
         ``row, architecture, augmentation, task, dataset, dataset_digest, combination`` (64 digits), ``hash`` (as people
         are shown it), ``state`` (``current`` or ``orphaned``), ``collapsed``, ``below_baseline`` and ``mark``
-        (`asc_study.evaluation.marks.marks`), ``basis`` (of
-        ensembles: what they were fitted on), ``seeds`` (how many), ``seed_list``, ``fingerprints`` (how many computed
-        them), then for each of `COLUMNS` the mean over seeds, accuracies in per cent, its sample standard deviation
+        (`asc_study.evaluation.marks.marks`), ``basis`` (of ensembles: what they were fitted on), ``seeds`` (how many),
+        ``seed_list``, ``run_ids`` (MLflow's, in the order of the seeds), ``fingerprints`` (how many computed them),
+        then for each of `COLUMNS` the mean over seeds, accuracies in per cent, its sample standard deviation
         ``<column>_sd`` (NaN for a single seed), its 95 % interval ``<column>_lo, _hi`` over locations (and seeds, if
         there are several) and what `add_standings` says; then every other metric that was logged, those of validation
         with their prefix, and ``settings.<key>`` in which trained rows differ. With published figures also ``source``
@@ -199,6 +199,7 @@ def _empty(name: str) -> dict[str, Any]:
 def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
     newest = max(records, key=lambda record: record.start_seconds)
     by_seed = {record.seed: record for record in sorted(records, key=lambda record: record.start_seconds)}
+    seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))
     augmentation = sorted({key.split(".")[1] for key in newest.params if "_augmentation." in key})
     combination = combination_of(newest)
     summary: dict[str, Any] = {
@@ -214,7 +215,8 @@ def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
         **marks([record.tags.get(MARK, "") for record in by_seed.values()]),
         "basis": newest.tags.get("asc.basis", ""),
         "seeds": len(by_seed),
-        "seed_list": " ".join(sorted(by_seed, key=lambda seed: (len(seed), seed))),
+        "seed_list": " ".join(seeds),
+        "run_ids": " ".join(by_seed[seed].run_id for seed in seeds),
         "fingerprints": len({record.tags.get("asc.fingerprint", "") for record in by_seed.values()}),
         "first_start": min(record.start_seconds for record in records),
         "records": list(by_seed.values()),

@@ -9,8 +9,8 @@ import pandas as pd
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS
 from asc_study.base.schema import did_you_mean
-from asc_study.evaluation.paired import Panel, Sums, aligned, decisions
-from asc_study.evaluation.predictions import CONTEXT_COLUMNS, classes_of, read_predictions
+from asc_study.evaluation.paired import Panel, Sums, aligned, clips_key, decisions
+from asc_study.evaluation.predictions import read_predictions
 from asc_study.store.queries import Reader, RunRecord
 
 #: The row that others are compared with if there is one of this name and nothing else is said.
@@ -89,7 +89,7 @@ def _groups(tables: Tables) -> Iterator[_Group]:
     """The rows by the clips that they were tested on and what is said of these clips."""
     by_clips: dict[object, list[int]] = {}
     for place, found in tables.items():
-        keys = {_clips_key(table) for table in found}
+        keys = {clips_key(table) for table in found}
         if len(keys) == 1:  # seeds of other clips cannot be averaged clip by clip
             by_clips.setdefault(keys.pop(), []).append(place)
     for places in by_clips.values():
@@ -101,11 +101,6 @@ def _groups(tables: Tables) -> Iterator[_Group]:
             group.systems[place] = group.panel.sums(right[seeds], loss[seeds])
             start += len(tables[place])
         yield group
-
-
-def _clips_key(table: pd.DataFrame) -> tuple[object, ...]:
-    context = table[list(CONTEXT_COLUMNS)].astype(str).sort_values("clip_id")
-    return classes_of(table), pd.util.hash_pandas_object(context, index=False).to_numpy().tobytes()
 
 
 def _standings(board: pd.DataFrame, group: _Group, reference: str | None) -> Iterator[tuple[int, str, Any]]:

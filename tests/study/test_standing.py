@@ -82,6 +82,8 @@ def test_csv_holds_every_metric_interval_setting_that_differs_seeds_and_hash(tra
     assert "settings.architecture" not in board
     assert board.loc["masks", "settings.training.epochs"] == "9"
     assert board.loc["plain", "seed_list"] == "0 1"
+    runs = {record.seed: record.run_id for record in tracker.runs("s") if record.tags["asc.row"] == "plain"}
+    assert board.loc["plain", "run_ids"] == f"{runs['0']} {runs['1']}"
     assert board.loc["plain", "hash"] == board.loc["plain", "combination"][:10]
 
 
