@@ -8,6 +8,7 @@ import click
 
 from asc_study import __version__
 from asc_study.base.errors import InputError
+from asc_study.cli.dashboard import dashboard
 from asc_study.cli.data import data
 from asc_study.cli.demo import demo
 from asc_study.cli.deploy import bundle, classify, quantize
@@ -87,6 +88,7 @@ _COMMANDS = (
     predict,
     export,
     demo,
+    dashboard,
 )
 for command in _COMMANDS:
     cli.add_command(command)

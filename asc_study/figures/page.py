@@ -7,7 +7,9 @@ import html
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import Final
 
 import plotly.graph_objects as go
@@ -49,27 +51,6 @@ function draw() {
     });
   }
 }
-function save(plot, format) {
-  Plotly.downloadImage(plot, {format, scale: format === "png" ? 2 : 1, filename: plot.dataset.name});
-}
-function saveCsv(plot) {
-  const lines = [["series", "name", "x", "y", "z", "below", "above"]];
-  for (const trace of plot._fullData) {
-    const at = (values, i) => values && i < values.length ? values[i] : "";
-    const bars = [trace.error_x, trace.error_y].find(one => one && one.visible) || {};
-    for (let i = 0; i < (trace.y || []).length; i++) {
-      const ends = [at(bars.arrayminus || bars.array, i), at(bars.array, i)];
-      if (trace.z) Array.from(trace.z[i], (z, k) => lines.push([trace.name, "", trace.x[k], trace.y[i], z, "", ""]));
-      else lines.push([trace.name, at(trace.ids, i), at(trace.x, i), trace.y[i], "", ...ends]);
-    }
-  }
-  const cell = value => `"${String(value ?? "").replaceAll('"', '""')}"`;
-  const text = lines.map(line => line.map(cell).join(",")).join("\\r\\n");
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], {type: "text/csv"}));
-  link.download = plot.dataset.name + ".csv";
-  link.click();
-}
 """
 
 #: Unpacks plotly.js, which is a third of its size so; every browser since 2023 can.
@@ -108,7 +89,7 @@ def page(title: str, lead: str, figures: Sequence[go.Figure], plotlyjs: str = "i
         load, begin = f'<script type="text/plain" id="plotly">{_packed_plotlyjs()}</script>', _UNPACK
     parts = [_figure(figure, f"{title} figure {number}") for number, figure in enumerate(figures, 1)]
     templates = f"const TEMPLATES = {json.dumps([LIGHT, DARK])};"
-    script = f'{templates}{_SCRIPT}{begin}dark.addEventListener("change", draw);'
+    script = f'{templates}{_SCRIPT}{save_script()}{begin}dark.addEventListener("change", draw);'
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -118,28 +99,53 @@ def page(title: str, lead: str, figures: Sequence[go.Figure], plotlyjs: str = "i
     )
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure without its title and its sentence, which a page sets as text of its own, and without a template."""
+
+    figure: go.Figure
+    title: str
+    sentence: str
+    height: int
+    least_width: int
+
+
+def drawn(figure: go.Figure) -> Drawn:
+    """Take a figure of `asc_study.figures` apart for a page."""
+    plot = go.Figure(figure)
+    title, meta = plot.layout.title.text or "", plot.layout.meta or {}
+    plot.update_layout(template=None, title=None, meta=None)
+    if title:
+        plot.update_layout(
+            height=(plot.layout.height or 450) - TITLE_HEIGHT,
+            margin_t=max(10, (plot.layout.margin.t or 100) - TITLE_HEIGHT),
+        )
+    height = plot.layout.height or 450
+    return Drawn(plot, title, meta.get("sentence", ""), height, meta.get("least_width", 0))
+
+
 def _figure(figure: go.Figure, name: str) -> str:
     """One figure as HTML: heading, the empty place, what is drawn there, the sentence; it is saved under its name."""
-    drawn = go.Figure(figure)
-    title, meta = drawn.layout.title.text or "", drawn.layout.meta or {}
-    sentence, width = meta.get("sentence", ""), meta.get("least_width", 0)
-    drawn.update_layout(template=None, title=None, meta=None)
-    if title:
-        drawn.update_layout(
-            height=(drawn.layout.height or 450) - TITLE_HEIGHT,
-            margin_t=max(10, (drawn.layout.margin.t or 100) - TITLE_HEIGHT),
-        )
-    content = drawn.to_json().replace("<", "\\u003c")  # no name of a run can end the script
-    style = f"height:{drawn.layout.height or 450}px" + (f";min-width:{width}px" if width else "")
+    one = drawn(figure)
+    content = one.figure.to_json().replace("<", "\\u003c")  # no name of a run can end the script
+    style = f"height:{one.height}px" + (f";min-width:{one.least_width}px" if one.least_width else "")
     return (
-        f"<figure><h2>{html.escape(title)}</h2>"
-        f'<div class="plot"><div data-name="{html.escape(_file_name(name))}" style="{style}"></div></div>'
-        f'<script type="application/json">{content}</script><figcaption>{html.escape(sentence)}</figcaption></figure>'
+        f"<figure><h2>{html.escape(one.title)}</h2>"
+        f'<div class="plot"><div data-name="{html.escape(file_name(name))}" style="{style}"></div></div>'
+        f'<script type="application/json">{content}</script>'
+        f"<figcaption>{html.escape(one.sentence)}</figcaption></figure>"
     )
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """The name of a file that something of this name is saved as."""
     return re.sub(r"[^\w.+-]+", "-", name).strip("-")
+
+
+@cache
+def save_script() -> str:
+    """What a browser needs to save a figure as SVG or PNG and its numbers as CSV: `save`, `saveCsv`."""
+    return (resources.files("asc_study.figures") / "save.js").read_text(encoding="utf-8")
 
 
 def _from_network() -> str:

@@ -5,7 +5,7 @@ a dashboard sets both as text of its own. Whatever differs between the light and
 that a page changes it and nothing else. Colours are those of Okabe and Ito ("Color Universal Design", 2008).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -44,11 +44,18 @@ HEARD: Final[Mapping[str, str]] = MappingProxyType({"s1-s3": "heard", UNSEEN: "n
 #: Their ground.
 TINT: Final = "rgba(213, 94, 0, 0.08)"
 
+#: A system has a colour and a symbol, the same in every figure of its board; what others are compared with is grey.
+_SYSTEM_COLOURS: Final = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+_SYSTEM_SYMBOLS: Final = ("square", "diamond", "triangle-up", "star", "cross", "triangle-down")
+
 #: What is measured on fewer clips is not drawn: its accuracy would be chance.
 LEAST_CLIPS: Final = 10
 
 #: From nothing to everything, for shares.
 SHARES: Final = ((0.0, "#F4F8FB"), (0.5, SKY), (1.0, "#00436B"))
+
+#: From less to more, for differences around 0.
+DIFFERENCES: Final = ((0.0, "#A63D00"), (0.25, "#E69F7A"), (0.5, "#F7F7F7"), (0.75, SKY), (1.0, "#00436B"))
 
 #: What the title and the room around it take, in pixels; a page that sets the title itself takes it away.
 TITLE_HEIGHT: Final = 44
@@ -108,6 +115,20 @@ def finish(figure: go.Figure, title: str, sentence: str, *, height: int, least_w
     """
     figure.update_layout(title={"text": title}, height=height, **LAYOUT)
     return figure.update_layout(meta={"sentence": sentence, "least_width": least_width})
+
+
+def looks(names: Sequence[str], reference: str = "") -> dict[str, tuple[str, str]]:
+    """The colour and the symbol of each system, by its place among all systems of a board."""
+    others, found = 0, {}
+    for name in names:
+        if name == reference:
+            found[name] = (REFERENCE, "circle")
+            continue
+        colour = _SYSTEM_COLOURS[others % len(_SYSTEM_COLOURS)]
+        symbol = _SYSTEM_SYMBOLS[(others + others // len(_SYSTEM_COLOURS)) % len(_SYSTEM_SYMBOLS)]
+        found[name] = (colour, symbol)
+        others += 1
+    return found
 
 
 def chance(task: str) -> float:

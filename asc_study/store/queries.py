@@ -103,6 +103,12 @@ class Reader:
             )
         return experiment
 
+    def studies(self) -> list[str]:
+        """The names of the studies that have runs of systems, the newest experiment first; searches are none."""
+        found = self.client.search_experiments(order_by=["last_update_time DESC"])
+        system = "tags.`asc.kind` != 'trial' AND tags.`asc.kind` != 'search'"
+        return [one.name for one in found if self.client.search_runs([one.experiment_id], system, max_results=1)]
+
     def runs(self, study: str, *, kind: str | None = None) -> list[RunRecord]:
         """All runs of a study, the newest first."""
         experiment = self.find_experiment(study)

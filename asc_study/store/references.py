@@ -62,13 +62,17 @@ class StudyRuns:
     orphans: tuple[RunRecord, ...]
 
 
-def current_rows(tracker: Reader, study: str, definition: Definition | None = None) -> StudyRuns:
+def current_rows(
+    tracker: Reader, study: str, definition: Definition | None = None, *, records: Sequence[RunRecord] | None = None
+) -> StudyRuns:
     """Tell the runs that a study consists of now from its orphans.
 
     Parameters
     ----------
     tracker, study
         The store and the study.
+    records
+        The study's runs, the newest first, if they were read already.
     definition
         The study as it is now. By default as its newest launch had it; of a study that was never launched, or by an
         earlier version, the newest combination of each row's name counts.
@@ -80,7 +84,7 @@ def current_rows(tracker: Reader, study: str, definition: Definition | None = No
         systems always count; ensembles and fusions if all that they are made of does and the study does not define
         their name otherwise.
     """
-    records = tracker.runs(study)
+    records = tracker.runs(study) if records is None else records
     systems = _finished(records)
     definition = definition or _launched_definition(tracker, records) or _newest_of_each_name(systems)
     belongs = _Membership(tracker, records, definition)

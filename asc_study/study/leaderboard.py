@@ -4,6 +4,7 @@ Text, Markdown, LaTeX, CSV, JSON (`asc_study.study.leaderboard_forms`), figures 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,9 +87,9 @@ def _nothing(study: str, orphans: int) -> InputError:
     return InputError(address_line(tracking_uri(), line))
 
 
-def launched_table(tracker: Reader, study: str) -> tuple[list[str], str]:
+def launched_table(tracker: Reader, study: str, *, records: Sequence[RunRecord] | None = None) -> tuple[list[str], str]:
     """The rows of a study and its published figures (CSV text, maybe empty) as its newest launch had them."""
-    run_id, rows = newest_launch(tracker, tracker.runs(study, kind="study"))
+    run_id, rows = newest_launch(tracker, tracker.runs(study, kind="study") if records is None else records)
     published = ""
     if rows.get("published"):
         published = tracker.artifact(run_id, "published.csv").read_text(encoding="utf-8")
@@ -137,12 +138,45 @@ def leaderboard(
         with their prefix, and ``settings.<key>`` in which trained rows differ. With published figures also ``source``
         and ``published_<column>``.
     """
-    runs = current_rows(tracker, study, definition)
+    gathered = gather(tracker, study, definition=definition, order=order, published=published, orphans=orphans)
+    if gathered.board.empty:
+        return gathered.board
+    return add_standings(gathered.board, predictions_of(tracker, gathered.records), reference)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of a study as their runs logged them.
+
+    Attributes
+    ----------
+    board
+        What `leaderboard` gives, but for what `add_standings` adds: no predictions were read.
+    records
+        Place in the board -> the runs of a row, one a seed in the order of ``seed_list``.
+    """
+
+    board: pd.DataFrame
+    records: Mapping[int, Sequence[RunRecord]]
+
+
+def gather(
+    tracker: Reader,
+    study: str,
+    *,
+    definition: Definition | None = None,
+    order: Sequence[str] = (),
+    published: pd.DataFrame | None = None,
+    orphans: bool = False,
+    records: Sequence[RunRecord] | None = None,
+) -> Gathered:
+    """The rows of a leaderboard before their predictions are looked at; see `leaderboard` and `current_rows`."""
+    runs = current_rows(tracker, study, definition, records=records)
     systems: dict[tuple[str, str], list[RunRecord]] = {}
-    for state, records in (("current", runs.current), ("orphaned", runs.orphans if orphans else ())):
-        for record in records:
+    for state, found in (("current", runs.current), ("orphaned", runs.orphans if orphans else ())):
+        for record in found:
             systems.setdefault((combination_of(record) or record.run_id, state), []).append(record)
-    rows = [_summary(records, state) for (_, state), records in systems.items()]
+    rows = [_summary(found, state) for (_, state), found in systems.items()]
     known = {row["row"] for row in rows if row["state"] == "current"}
     named = [*order, *(published["row"] if published is not None else ())]
     rows += [_empty(name) for name in dict.fromkeys(named) if name not in known]
@@ -152,15 +186,14 @@ def leaderboard(
     rows.sort(key=lambda row: (position.get(row["row"], len(position)), row["state"] != "current", row["first_start"]))
     board = pd.DataFrame([{key: row[key] for key in row if key not in ("first_start", "records")} for row in rows])
     if not rows:
-        return board
+        return Gathered(board, {})
     seeds_of = {place: row["records"] for place, row in enumerate(rows) if row["seeds"]}
-    board = add_standings(board, predictions_of(tracker, seeds_of), reference)
-    board = board.join(_settings({place: records[-1] for place, records in seeds_of.items()}))
+    board = board.join(_settings({place: found[-1] for place, found in seeds_of.items()}))
     if published is not None:
         figures = [column for column in published if column not in ("row", "source")]
         theirs = published.rename(columns={name: f"published_{name}" for name in figures}).assign(state="current")
         board = board.merge(theirs, on=["row", "state"], how="left")
-    return board
+    return Gathered(board, seeds_of)
 
 
 def sorted_board(board: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -219,7 +252,7 @@ def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
         "run_ids": " ".join(by_seed[seed].run_id for seed in seeds),
         "fingerprints": len({record.tags.get("asc.fingerprint", "") for record in by_seed.values()}),
         "first_start": min(record.start_seconds for record in records),
-        "records": list(by_seed.values()),
+        "records": [by_seed[seed] for seed in seeds],
     }
     metrics = [record.metrics for record in by_seed.values()]
     for column in COLUMNS:

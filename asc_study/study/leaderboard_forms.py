@@ -262,13 +262,18 @@ def _markdown(table: _Table, title: str) -> str:
     return "\n".join([f"**{title}**", "", *(f"| {' | '.join(line)} |" for line in lines), "", *_bold(notes)])
 
 
+def latex_text(text: str) -> str:
+    """A text with the characters that LaTeX takes for commands written out."""
+    return text.translate(_LATEX)
+
+
 def _latex(table: _Table, title: str) -> str:
     def written(one: _Cell) -> str:
-        text = one.text.translate(_LATEX) if one.text != "-" else "--"
+        text = latex_text(one.text) if one.text != "-" else "--"
         shape = {"best": r"\textbf", "sure": r"\textbf", "even": r"\underline"}.get(one.rank)
         return (f"{shape}{{{text}}}" if shape else text) + (rf" $\pm$ {one.half}" if one.half else "")
 
-    lines = [" & ".join(name.translate(_LATEX) for name in table.header) + r" \\"]
+    lines = [" & ".join(latex_text(name) for name in table.header) + r" \\"]
     rows = [" & ".join(written(one) for one in row) + r" \\" for row in table.rows]
     notes = [note.replace("~:", "underlined:") for note in _bold(table.notes)]
     return "\n".join(

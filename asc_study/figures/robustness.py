@@ -1,0 +1,357 @@
+"""Several systems across devices: each device side by side, the gap to devices never heard, scenes by devices."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
+from asc_study.base.taxonomy import DEVICES
+from asc_study.figures.theme import (
+    DIFFERENCES,
+    HEARD,
+    LAYOUT,
+    REFERENCE,
+    SHARES,
+    TINT,
+    UNSEEN,
+    chance,
+    finish,
+    listed,
+    percent,
+)
+
+Looks = Mapping[str, tuple[str, str]]
+
+_UNSEEN_ACCURACY: Final = f"acc_{UNSEEN}"
+_GAP: Final = BY_NAME["gap_A_to_unseen"].name
+
+#: How far apart the systems of one device are drawn at most, where 1 is the distance of devices.
+_STEP: Final = 0.18
+
+
+def devices_figure(
+    measured: pd.DataFrame,
+    reference: str,
+    looks: Looks,
+    *,
+    task: str = "ten_class",
+    baseline: Mapping[str, float] | None = None,
+) -> go.Figure:
+    """Systems on every device, with their intervals, and below the paired difference of each to the reference.
+
+    Parameters
+    ----------
+    measured
+        What `asc_study.evaluation.side_by_side.side_by_side` gives.
+    reference
+        The system that the others were compared with.
+    looks
+        System -> colour and symbol.
+    task
+        Which task, for the level of chance.
+    baseline
+        Metric (without its split) -> accuracy in per cent of the system that all should beat.
+    """
+    systems = list(dict.fromkeys(measured["system"]))
+    prefix = "device_acc_"
+    devices = [one for one in DEVICES if (measured["metric"] == f"{prefix}{one}").any()]
+    compared = len(systems) > 1
+    rows = 2 if compared else 1
+    heights = [0.6, 0.4] if compared else [1.0]
+    figure = make_subplots(rows=rows, cols=1, shared_xaxes=True, row_heights=heights, vertical_spacing=0.07)
+    step = min(_STEP, 0.8 / len(systems))
+    for number, system in enumerate(systems):
+        shift = (number - (len(systems) - 1) / 2) * step
+        own = measured[measured["system"] == system].set_index("metric").reindex([f"{prefix}{one}" for one in devices])
+        at = [place + shift for place in range(len(devices))]
+        colour, symbol = looks[system]
+        figure.add_trace(_dots(own, at, system, (colour, symbol), devices), 1, 1)
+        if compared and system != reference:
+            figure.add_trace(_changes(own, at, system, (colour, symbol), devices, reference), 2, 1)
+    _grounds(figure, devices, rows)
+    figure.add_hline(y=chance(task), line={"color": REFERENCE, "width": 1.2, "dash": "dot"}, row=1, col=1)
+    right = {"x": 1, "xref": "paper", "xanchor": "right", "yanchor": "bottom", "font": {"size": 12}}
+    figure.add_annotation(text="chance", y=chance(task), yref="y", **right)
+    if baseline:
+        _baseline(figure, devices, baseline)
+    figure.update_yaxes(title="accuracy (%)", range=[0, 103], dtick=20, row=1, col=1)
+    if compared:
+        figure.update_yaxes(title="difference to the<br>reference (points)", row=2, col=1)
+        figure.add_hline(y=0, line={"color": REFERENCE, "width": 1.5}, row=2, col=1)
+    figure.update_xaxes(range=[-0.5, len(devices) - 0.5], showgrid=False, fixedrange=True)
+    figure.update_xaxes(tickvals=list(range(len(devices))), ticktext=devices)
+    sentence = _devices_sentence(measured, systems, reference)
+    finish(
+        figure,
+        "Which system holds on devices never heard?",
+        sentence,
+        height=620 if compared else 460,
+        least_width=max(640, 26 * len(systems) * len(devices) // 3),
+    )
+    legend = {"y": 1.12 if compared else 1.16, "yanchor": "bottom"}
+    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] + 45 + 20 * (len(systems) // 5)}, legend=legend)
+
+
+def _dots(
+    own: pd.DataFrame, at: Sequence[float], name: str, look: tuple[str, str], devices: Sequence[str]
+) -> go.Scatter:
+    colour, symbol = look
+    return go.Scatter(
+        x=at,
+        y=own["value"],
+        error_y=_bars(own, "value", "low", "high", colour),
+        mode="markers",
+        marker={"color": colour, "symbol": symbol, "size": 9},
+        name=name,
+        legendgroup=name,
+        ids=list(devices),
+        showlegend=True,
+        customdata=np.column_stack([devices, own["low"], own["high"], own["clips"], own["locations"], own["seeds"]]),
+        hovertemplate="%{customdata[0]}: %{y:.1f} % (%{customdata[1]:.1f} to %{customdata[2]:.1f})<br>%{customdata[3]} "
+        "clips of %{customdata[4]} locations, %{customdata[5]} seeds",
+    )
+
+
+def _changes(
+    own: pd.DataFrame,
+    at: Sequence[float],
+    name: str,
+    look: tuple[str, str],
+    devices: Sequence[str],
+    reference: str,
+) -> go.Scatter:
+    colour, symbol = look
+    sure = own["significant"].eq(True)
+    return go.Scatter(
+        x=at,
+        y=own["change"],
+        error_y=_bars(own, "change", "change_low", "change_high", colour),
+        mode="markers",
+        marker={
+            "color": colour,
+            "symbol": [symbol if one else f"{symbol}-open" for one in sure],
+            "size": 9,
+            "line": {"width": 1.5, "color": colour},
+        },
+        name=f"{name}, difference",
+        legendgroup=name,
+        ids=list(devices),
+        showlegend=False,
+        customdata=np.column_stack([devices, own["change_low"], own["change_high"], own["p_value"]]),
+        hovertemplate=f"%{{customdata[0]}}: %{{y:+.1f}} points to {reference}<br>%{{customdata[1]:+.1f}} to "
+        "%{customdata[2]:+.1f}, p = %{customdata[3]:.3f}",
+    )
+
+
+def _bars(own: pd.DataFrame, value: str, low: str, high: str, colour: str) -> dict[str, object]:
+    return {
+        "array": (own[high] - own[value]).fillna(0),
+        "arrayminus": (own[value] - own[low]).fillna(0),
+        "color": colour,
+        "thickness": 1.5,
+        "width": 0,
+    }
+
+
+def _grounds(figure: go.Figure, devices: Sequence[str], rows: int) -> None:
+    """The subsets: names above, thin lines between, a tint where training never heard a device."""
+    place = {device: number for number, device in enumerate(devices)}
+    for subset in SUBSETS:
+        heard = [place[device] for device in subset.devices if device in place]
+        if not heard:
+            continue
+        ends = (min(heard) - 0.5, max(heard) + 0.5)
+        for row in range(1, rows + 1):
+            if subset.name == UNSEEN:
+                figure.add_vrect(x0=ends[0], x1=ends[1], fillcolor=TINT, line_width=0, layer="below", row=row, col=1)
+            elif ends[1] < len(devices) - 0.5:
+                figure.add_vline(x=ends[1], line={"color": REFERENCE, "width": 0.5}, row=row, col=1)
+        note = HEARD.get(subset.name, " ")
+        figure.add_annotation(
+            x=sum(ends) / 2, xref="x", y=1, yref="paper", yanchor="bottom", text=f"<b>{subset.heading}</b><br>{note}"
+        )
+
+
+def _baseline(figure: go.Figure, devices: Sequence[str], baseline: Mapping[str, float]) -> None:
+    for number, device in enumerate(devices):
+        level = baseline.get(f"device_acc_{device}")
+        if level is not None and np.isfinite(level):
+            line = {"color": REFERENCE, "width": 2, "dash": "dash"}
+            ends = {"x0": number - 0.5, "x1": number + 0.5, "y0": level, "y1": level}
+            figure.add_shape(type="line", line=line, **ends, row=1, col=1)
+    line = {"color": REFERENCE, "width": 2, "dash": "dash"}
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", name="statistics baseline", line=line), 1, 1)
+
+
+def _devices_sentence(measured: pd.DataFrame, systems: Sequence[str], reference: str) -> str:
+    metric = _UNSEEN_ACCURACY if (measured["metric"] == _UNSEEN_ACCURACY).any() else ALL_CLIPS.metric
+    where = "on the devices never heard" if metric == _UNSEEN_ACCURACY else "on all clips"
+    rows = measured[measured["metric"] == metric].set_index("system")
+    own = rows.loc[[reference]].iloc[0]
+    legend = f"Lines: 95 % intervals over {own['locations']} locations, and over seeds where there are several"
+    if len(systems) == 1:
+        return f"{reference} reaches {percent(own['value'])} {where}. {legend}."
+    others = rows.drop(index=reference).sort_values("change", ascending=False)
+    best = others.index[0]
+    found = others.loc[best]
+    sure = bool(found["significant"])
+    effect = f"{found['change']:+.1f} points"
+    if np.isfinite(found["change_low"]):
+        effect += f", 95 % interval {found['change_low']:+.1f} to {found['change_high']:+.1f}"
+    seeds = f"{found['seeds']} seed{'s' if found['seeds'] > 1 else ''}, {found['locations']} locations"
+    if sure:
+        said = f"{best} is {'better' if found['change'] > 0 else 'worse'} than {reference} {where}"
+    else:
+        said = f"{best} cannot be told apart from {reference} {where}"
+    sentence = f"{said} ({effect}, {seeds})"
+    rest = others.drop(index=best)
+    better = [str(name) for name in rest.index[rest["significant"].eq(True) & (rest["change"] > 0)]]
+    worse = [str(name) for name in rest.index[rest["significant"].eq(True) & (rest["change"] < 0)]]
+    even = [str(name) for name in rest.index[~rest["significant"].eq(True)]]
+    for names, words in ((better, "better too"), (worse, "worse"), (even, "not to be told apart from it")):
+        if names:
+            who = listed(names) if len(names) <= 3 else f"{len(names)} others"
+            sentence += f"; {who}: {words}"
+    return f"{sentence}. Filled: the difference is more than noise, open: it is not. {legend}."
+
+
+def gap_figure(board: pd.DataFrame, looks: Looks) -> go.Figure:
+    """The accuracy on all clips against what is lost from device A to devices never heard, with the Pareto front.
+
+    Parameters
+    ----------
+    board
+        One row a system: ``row``, the accuracy on all clips and the gap, both in per cent, and ``acc_s4-s6``.
+    looks
+        System -> colour and symbol.
+    """
+    board = board[board[ALL_CLIPS.metric].notna() & board[_GAP].notna()].reset_index(drop=True)
+    figure = go.Figure()
+    front = _front(board[_GAP].to_numpy(), board[ALL_CLIPS.metric].to_numpy())
+    line = {"color": REFERENCE, "width": 1.2, "dash": "dot"}
+    edge = board.loc[front].sort_values(_GAP)
+    figure.add_trace(
+        go.Scatter(
+            x=edge[_GAP], y=edge[ALL_CLIPS.metric], mode="lines", line=line, name="Pareto front", hoverinfo="skip"
+        )
+    )
+    written = len(board) <= 12
+    for _, row in board.iterrows():
+        colour, symbol = looks[row["row"]]
+        figure.add_trace(
+            go.Scatter(
+                x=[row[_GAP]],
+                y=[row[ALL_CLIPS.metric]],
+                mode="markers+text" if written else "markers",
+                text=[row["row"]] if written else None,
+                textposition="top center",
+                textfont={"size": 12},
+                marker={"color": colour, "symbol": symbol, "size": 10},
+                name=row["row"],
+                showlegend=False,
+                cliponaxis=False,
+                hovertemplate=f"%{{fullData.name}}<br>all clips %{{y:.1f}} %<br>lost from A to {UNSEEN} %{{x:.1f}} "
+                f"points<br>{UNSEEN}: {percent(row[_UNSEEN_ACCURACY])}<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title=f"lost from device A to {UNSEEN} (points)").update_yaxes(title="accuracy, all clips (%)")
+    return finish(figure, "Who is good everywhere, and not on A alone?", _gap_sentence(board, front), height=480)
+
+
+def _front(gap: npt.NDArray[np.float64], accuracy: npt.NDArray[np.float64]) -> list[int]:
+    """Places of the systems that no other beats in both: less lost, more right."""
+    found = []
+    for place in range(len(gap)):
+        better = (gap <= gap[place]) & (accuracy >= accuracy[place])
+        strictly = (gap < gap[place]) | (accuracy > accuracy[place])
+        if not (better & strictly).any():
+            found.append(place)
+    return found
+
+
+def _gap_sentence(board: pd.DataFrame, front: Sequence[int]) -> str:
+    names = [str(board["row"][place]) for place in front]
+    who = listed(names) if len(names) <= 4 else f"{len(names)} systems"
+    least = board.iloc[int(board[_GAP].argmin())]
+    return (
+        f"Up and left is better. No other system beats {who} in both. {least['row']} loses least: "
+        f"{least[_GAP]:.1f} points from device A to the devices never heard."
+    )
+
+
+def scenes_figure(
+    shares: pd.DataFrame, name: str, *, against: pd.DataFrame | None = None, reference: str = ""
+) -> go.Figure:
+    """Heat map of the accuracy on each scene and device, or of its difference to that of a reference.
+
+    Parameters
+    ----------
+    shares
+        What `asc_study.evaluation.side_by_side.scenes_by_device` gives.
+    name
+        Whose it is.
+    against, reference
+        The same of the reference, and its name.
+    """
+    values = shares if against is None else shares - against.reindex_like(shares)
+    most = 100.0 if against is None else max(5.0, float(np.nanmax(np.abs(values.to_numpy()))))
+    signs = "+.0f" if against is not None else ".0f"
+    scenes = [scene.replace("_", " ") for scene in values.index]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.to_numpy(),
+            x=list(values.columns),
+            y=scenes,
+            zmin=0 if against is None else -most,
+            zmax=most,
+            colorscale=[list(one) for one in (SHARES if against is None else DIFFERENCES)],
+            texttemplate=f"%{{z:{signs}}}",
+            hovertemplate="%{y}, device %{x}: %{z:" + signs.replace("0f", "1f") + "}<extra></extra>",
+            name="points" if against is not None else "%",
+            showscale=False,
+            hoverongaps=False,
+            xgap=1,
+            ygap=1,
+        )
+    )
+    devices = list(values.columns)
+    first = next((number for number, device in enumerate(devices) if device in _unseen_devices()), 0)
+    if first:
+        figure.add_vline(x=first - 0.5, line={"color": REFERENCE, "width": 2})
+    figure.update_yaxes(autorange="reversed", showgrid=False).update_xaxes(showgrid=False, title="device")
+    title = f"Which scenes does {name} lose on which devices?"
+    if against is not None:
+        title = f"Where is {name} better or worse than {reference}?"
+    height = 200 + 34 * len(scenes)
+    return finish(figure, title, _scenes_sentence(values, reference if against is not None else ""), height=height)
+
+
+def _unseen_devices() -> tuple[str, ...]:
+    return next(subset.devices for subset in SUBSETS if subset.name == UNSEEN)
+
+
+def _scenes_sentence(values: pd.DataFrame, reference: str) -> str:
+    table = values.to_numpy()
+    lowest = _place(np.nanargmin(table), table)
+    scene, device = values.index[lowest[0]].replace("_", " "), values.columns[lowest[1]]
+    if not reference:
+        return (
+            f"In % of the clips of each scene and device, mean over seeds; right of the line: devices never heard. "
+            f"Lowest: {scene} on {device} with {percent(table[lowest])}."
+        )
+    highest = _place(np.nanargmax(table), table)
+    best, where = values.index[highest[0]].replace("_", " "), values.columns[highest[1]]
+    return (
+        f"Points against {reference}, mean over seeds. Most gained: {best} on {where} ({table[highest]:+.1f}); most "
+        f"lost: {scene} on {device} ({table[lowest]:+.1f}). A cell is few clips: the figure of devices tells noise."
+    )
+
+
+def _place(number: np.intp, table: npt.NDArray[np.float64]) -> tuple[int, int]:
+    row, column = divmod(int(number), table.shape[1])
+    return row, column

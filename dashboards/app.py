@@ -1,0 +1,337 @@
+"""The server: one page a path, its state in the query, blocks as `dashboards.show` makes them.
+
+A choice changes the address, and the address alone decides what is shown. The server answers requests that name a host
+it was started for: a page of another site cannot ask it for a store's contents by a name of its own that leads here
+(DNS rebinding).
+"""
+
+import ipaddress
+import json
+import socket
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import flask
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash.development.base_component import Component
+from dash.exceptions import PreventUpdate
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from asc_study.base.errors import InputError
+from asc_study.figures.page import save_script
+from asc_study.store.addresses import scrubbed
+from asc_study.store.queries import Reader
+from dashboards import export, show
+from dashboards.blocks import Note
+from dashboards.links import link
+from dashboards.pages import PAGES
+from dashboards.registry import Control, Page
+from dashboards.source import Source
+from dashboards.state import State as PageState
+from dashboards.state import decode, encode, state_of
+
+#: How often a page is drawn again while runs are being made.
+TICK_MS: Final = 15_000
+
+_HEAD: Final = """<!doctype html>
+<html lang="en"><head>{%metas%}<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{%title%}</title>{%favicon%}{%css%}</head>
+<body>{%app_entry%}<footer>{%config%}{%scripts%}<script>SAVE</script>{%renderer%}</footer></body></html>"""
+
+
+def create_app(source: Source, hosts: Sequence[str] = ("127.0.0.1", "localhost", "::1")) -> Dash:
+    """The dashboards of a store as an app of Dash, whose ``server`` is an app of Flask.
+
+    Parameters
+    ----------
+    source
+        What they read.
+    hosts
+        The names under which it may be asked; empty: any.
+    """
+    app = Dash(
+        __name__,
+        title="asc-study",
+        update_title=None,
+        suppress_callback_exceptions=True,
+        assets_folder=str(Path(__file__).parent / "assets"),
+        index_string=_HEAD.replace("SAVE", save_script()),
+    )
+    app.layout = _layout()
+    _guard(app.server, hosts)
+    _add_exports(app.server, source)
+    _add_callbacks(app, source)
+    return app
+
+
+def open_server(app: Dash, host: str, port: int) -> BaseWSGIServer:
+    """A server that is listening; ``serve_forever`` answers.
+
+    Raises
+    ------
+    InputError
+        If the address is taken or cannot be listened on.
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{host} port {port} cannot be listened on ({error}): choose another --port") from None
+    return make_server(host, port, app.server, threaded=True)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches a host."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _layout() -> Component:
+    return html.Div(
+        [
+            dcc.Location(id="url", refresh=False),
+            dcc.Store(id="theme"),
+            dcc.Store(id="moved"),
+            dcc.Store(id="controls-for"),
+            dcc.Interval(id="tick", interval=TICK_MS, disabled=True),
+            html.A("Skip to the figures", href="#content", className="skip"),
+            html.Header(
+                [
+                    html.Div(id="head"),
+                    html.Div(
+                        [
+                            html.Button("Copy link", id="copy-link", type="button"),
+                            html.Button("Light or dark", id="theme-switch", type="button"),
+                        ],
+                        className="tools",
+                    ),
+                ]
+            ),
+            html.Nav(id="nav", **{"aria-label": "Pages"}),
+            html.Div(id="controls", role="group", **{"aria-label": "Choices"}),
+            dcc.Loading(
+                html.Main(id="content", tabIndex=-1),
+                delay_show=400,
+                overlay_style={"visibility": "visible", "opacity": 0.5},
+            ),
+        ],
+        id="page",
+    )
+
+
+def _guard(server: flask.Flask, hosts: Sequence[str]) -> None:
+    @server.before_request
+    def known_host() -> flask.Response | None:
+        asked = flask.request.host.rpartition(":")[0] if flask.request.host[-1:] != "]" else flask.request.host
+        name = (asked or flask.request.host).strip("[]").lower()
+        if hosts and name not in hosts:
+            return flask.Response(f"This server does not answer for the host {name!r}.\n", 403, mimetype="text/plain")
+        return None
+
+    @server.after_request
+    def careful(response: flask.Response) -> flask.Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["X-Frame-Options"] = "DENY"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+
+def _add_exports(server: flask.Flask, source: Source) -> None:
+    @server.get("/export/<name>.<ending>", defaults={"page": ""})
+    @server.get("/export/<page>/<name>.<ending>")
+    def saved(page: str, name: str, ending: str) -> flask.Response:
+        query = flask.request.query_string.decode("ascii", "replace")
+        if ending not in export.TYPES:
+            return _refused(f"a table is saved as one of {', '.join(export.TYPES)}, got {ending!r}")
+        try:
+            if not page and name == "leaderboard":
+                text = export.leaderboard_text(source, query, ending)
+            else:
+                text = export.table_text(source, f"/{page}", name, query, ending)
+        except InputError as error:
+            return _refused(_line(error, source))
+        response = flask.Response(text, mimetype=export.TYPES[ending])
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
+        return response
+
+
+def _refused(why: str) -> flask.Response:
+    return flask.Response(f"{why}\n", 404, mimetype="text/plain")
+
+
+def _line(text: object, source: Source) -> str:
+    """A message without secrets, in one line."""
+    return scrubbed(" ".join(str(text).split()), source.reader.uri)
+
+
+def _add_callbacks(app: Dash, source: Source) -> None:
+    @app.callback(
+        Output("controls-for", "data"),
+        Input("url", "pathname"),
+        Input("url", "search"),
+        Input("moved", "data"),
+        State("controls-for", "data"),
+    )
+    def what_for(path: str, search: str | None, moved: float | None, known: Any) -> Any:
+        page, state = _asked(path, search)
+        wanted = [page.path if page else "", moved, *(getattr(state, name) for name in (page.depends if page else ()))]
+        wanted = json.loads(json.dumps(wanted))
+        return no_update if wanted == known else wanted
+
+    @app.callback(
+        Output("controls", "children"), Input("controls-for", "data"), State("url", "pathname"), State("url", "search")
+    )
+    def controls(_: Any, path: str, search: str | None) -> list[Component]:
+        page, state = _asked(path, search)
+        return [show.control(one) for one in _controls(page, source, state)] if page else []
+
+    @app.callback(
+        Output("url", "search"),
+        Input({show.CONTROL: ALL}, "value"),
+        State("url", "pathname"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    def chosen(_: list[Any], path: str, search: str | None) -> Any:
+        page, state = _asked(path, search)
+        if page is None:
+            raise PreventUpdate
+        told = {one["id"][show.CONTROL]: one.get("value") for one in ctx.inputs_list[0]}
+        before = {one.name: one.value for one in _controls(page, source, state)}
+        known = {name: getattr(state, name) for name in state.__dataclass_fields__}
+        for name, value in told.items():
+            shown = bool(value) if isinstance(before.get(name), bool) else value
+            if shown != before.get(name):
+                known[name] = shown
+        query = encode(
+            state_of(page.state, {name: list(v) if isinstance(v, tuple) else v for name, v in known.items()})
+        )
+        if query == encode(state):
+            raise PreventUpdate
+        return f"?{query}" if query else ""
+
+    @app.callback(
+        Output("url", "search", allow_duplicate=True),
+        Input({show.CLICK: ALL}, "clickData"),
+        State("url", "pathname"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    def clicked(_: list[Any], path: str, search: str | None) -> Any:
+        page, state = _asked(path, search)
+        if page is None or page.clicked is None or not ctx.triggered or not ctx.triggered[0]["value"]:
+            raise PreventUpdate
+        points = ctx.triggered[0]["value"].get("points") or []
+        name = ctx.triggered_id[show.CLICK]
+        after = page.clicked(state, name, points[0]) if points else state
+        if after == state:
+            raise PreventUpdate
+        return f"?{encode(after)}"
+
+    @app.callback(
+        Output("content", "children"),
+        Output("head", "children"),
+        Output("nav", "children"),
+        Output("tick", "disabled"),
+        Input("url", "pathname"),
+        Input("url", "search"),
+        Input("theme", "data"),
+        Input("tick", "n_intervals"),
+    )
+    def content(path: str, search: str | None, theme: str | None, _: Any) -> Any:
+        if theme is None:
+            raise PreventUpdate
+        page, state = _asked(path, search)
+        if page is None:
+            there = Note(f"There is no page {path!r}.", kind="error")
+            return [show.note(there)], [html.H1("asc-study")], _navigation(PAGES[0], PageState()), True
+        try:
+            head, running = _head(source, state)
+            blocks = show.shown(page.blocks(source, state), page, state, theme)
+        except InputError as error:
+            return (
+                [show.note(Note(_line(error, source), kind="empty"))],
+                [html.H1("asc-study")],
+                _navigation(page, state),
+                True,
+            )
+        except Exception as error:  # a server that is down, a file that is gone: the page says so and stays
+            app.logger.error(_line(traceback.format_exc(), source))
+            when = time.strftime("%H:%M:%S")
+            line = f"The store cannot be read since {when} ({_line(error, source)}): start its server, then reload."
+            return [show.note(Note(line, kind="error"))], [html.H1("asc-study")], _navigation(page, state), False
+        return blocks, head, _navigation(page, state), not running
+
+    @app.callback(Output("grid", "dashGridOptions"), Input("grid-search", "value"), State("grid", "dashGridOptions"))
+    def found(text: str | None, options: dict[str, Any]) -> dict[str, Any]:
+        return options | {"quickFilterText": text or ""}
+
+    @app.callback(
+        Output("grid", "columnState"),
+        Input("grid-columns", "value"),
+        State("grid-columns", "options"),
+        prevent_initial_call=True,
+    )
+    def columns(shown: list[str], options: list[dict[str, str]]) -> list[dict[str, Any]]:
+        return [{"colId": one["value"], "hide": one["value"] not in shown} for one in options]
+
+
+def _asked(path: str, search: str | None) -> tuple[Page[Any] | None, PageState]:
+    page = next((one for one in PAGES if one.path == (path.rstrip("/") or "/")), None)
+    return page, decode(page.state if page else PageState, search or "")
+
+
+def _controls(page: Page[Any], source: Source, state: PageState) -> Sequence[Control]:
+    """The choices of a page; none where there is nothing to choose from: the page says why."""
+    try:
+        return page.controls(source, state)
+    except Exception:  # the page itself says what failed
+        return []
+
+
+def _navigation(page: Page[Any], state: PageState) -> list[Component]:
+    common = {"study": state.study, "reference": state.reference}
+    return [
+        dcc.Link(one.label, href=link(one.path, **common), className="here" if one is page else "", target="")
+        for one in PAGES
+    ]
+
+
+def _head(source: Source, state: PageState) -> tuple[list[Component], bool]:
+    """What is looked at: studies, how many runs and combinations, the data, how old it is."""
+    board = source.board(state.study, state.reference)
+    there = board.frame[board.frame["seeds"] > 0]
+    runs = int(there["seeds"].sum())
+    sets = there[["dataset", "dataset_digest"]].dropna().drop_duplicates().to_numpy(str)
+    data = ", ".join(f"{name} {digest[:7]}" for name, digest in sets[:3]) + (", ..." if len(sets) > 3 else "")
+    seeds = int(there["seeds"].max())
+    said = f"{runs} runs, {len(there)} combinations, up to {seeds} seed{'s' if seeds > 1 else ''}"
+    said += f" · data: {data}" if data else ""
+    said += f" · {board.running} running" if board.running else ""
+    title = ", ".join(source.chosen(state.study))
+    read = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(board.read_at))
+    return [html.H1(title), html.P([said, " · read ", html.Time(read, dateTime=read)])], board.running > 0
+
+
+def source_of(uri: str | None, studies: Sequence[str], data: Path | None) -> Source:
+    """What the dashboards of a store read.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be opened, or lacks a study that is named.
+    """
+    source = Source(Reader(uri), studies, data)
+    known = source.reader.studies()
+    for name in studies:
+        if name not in known:
+            from asc_study.base.schema import did_you_mean
+
+            raise InputError(f"the store has no study {name!r} with runs: {did_you_mean(name, known)}")
+    return source

@@ -1,0 +1,8 @@
+"""The pages, in the order of the navigation. A new page is a module here with a `PAGE`, and its name in `PAGES`."""
+
+from typing import Any, Final
+
+from dashboards.pages import devices, leaderboard
+from dashboards.registry import Page
+
+PAGES: Final[tuple[Page[Any], ...]] = (leaderboard.PAGE, devices.PAGE)

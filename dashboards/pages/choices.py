@@ -1,0 +1,81 @@
+"""The controls that several pages have."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
+from asc_study.figures.theme import UNSEEN, looks
+from asc_study.store.references import BASELINE_KIND
+from dashboards.registry import Control
+from dashboards.source import Board, Source
+from dashboards.state import State
+
+#: The accuracy that rows are chosen by where nothing else is said.
+UNSEEN_ACCURACY: Final = next(subset.metric for subset in SUBSETS if subset.name == UNSEEN)
+
+
+def study_control(source: Source, state: State) -> Control:
+    """Which studies are looked at together."""
+    options = {name: name for name in source.studies()}
+    return Control("study", "Studies", list(source.chosen(state.study)), options, kind="many")
+
+
+def reference_control(board: Board, state: State) -> Control:
+    """Which row the others are compared with."""
+    return Control("reference", "Reference", reference_of(board, state), {name: name for name in board.names})
+
+
+def rows_control(board: Board, chosen: Sequence[str], *, name: str = "rows", label: str = "Systems") -> Control:
+    """Which rows are shown."""
+    return Control(name, label, list(chosen), {row: row for row in board.names}, kind="many")
+
+
+def reference_of(board: Board, state: State) -> str:
+    """The row that the others are compared with: the link's, else the board's own, else the first."""
+    names = board.names
+    if state.reference in names:
+        return state.reference
+    frame = board.frame
+    told = frame["reference"].dropna() if "reference" in frame else pd.Series(dtype=object)
+    for name in told:
+        found = frame["name"][(frame["row"] == name) & (frame["seeds"] > 0)]
+        if len(found):
+            return str(found.iloc[0])
+    return names[0] if names else ""
+
+
+def comparable_rows(board: Board, name: str) -> list[str]:
+    """The rows of the same task and test clips as a row."""
+    if not name:
+        return []
+    row, frame = board.row(name), board.frame
+    same = (frame["seeds"] > 0) & frame[ALL_CLIPS.metric].notna()
+    for column in ("task", "dataset_digest"):
+        same &= frame[column].eq(row[column])
+    return list(frame["name"][same])
+
+
+def first_rows(board: Board, reference: str, count: int = 4) -> list[str]:
+    """The reference and the best others on devices never heard, for a page that nobody chose rows for yet."""
+    others = board.among([name for name in comparable_rows(board, reference) if name != reference])
+    metric = (
+        UNSEEN_ACCURACY if UNSEEN_ACCURACY in others and others[UNSEEN_ACCURACY].notna().any() else ALL_CLIPS.metric
+    )
+    best = others.sort_values(metric, ascending=False, kind="stable")["name"].head(count - 1)
+    shown = {reference, *best}
+    return [name for name in board.names if name in shown]
+
+
+def board_looks(board: Board, reference: str) -> dict[str, tuple[str, str]]:
+    """The colour and the symbol of each row of a board, the same on every page."""
+    return looks(list(board.frame["name"]), reference) if len(board.frame) else {}
+
+
+def baseline_row(board: Board, name: str) -> "pd.Series[Any] | None":
+    """The statistics baseline of the same task and clips as a row; None if it was not measured."""
+    for known in comparable_rows(board, name):
+        if board.records[known][0].tags.get("asc.kind") == BASELINE_KIND:
+            return board.row(known)
+    return None

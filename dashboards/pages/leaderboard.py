@@ -1,0 +1,164 @@
+"""The start page: one row a combination, with intervals, the paired difference to a reference, and marks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import pandas as pd
+
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, METRICS, SUBSETS, Metric
+from asc_study.base.taxonomy import DEVICES
+from asc_study.figures.study import study_figures
+from dashboards.blocks import Block, Cell, Column, Figure, Grid, Note
+from dashboards.links import export_link, link, runs_link
+from dashboards.pages.choices import board_looks, reference_control, reference_of, study_control
+from dashboards.registry import Control, Page
+from dashboards.source import Board, Source
+from dashboards.state import State
+
+#: Written as: name of the form -> ending of the file.
+FORMS: Final = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex", "JSON": "json"}
+
+
+@dataclass(frozen=True)
+class Leaderboard(State):
+    """Whether accuracies are shown by device subset or by device, and what the difference is of."""
+
+    columns: Literal["subsets", "devices"] = "subsets"
+    difference: str = ALL_CLIPS.metric
+
+
+def controls(source: Source, state: Leaderboard) -> Sequence[Control]:
+    """What can be chosen."""
+    board = source.board(state.study, state.reference)
+    shown = {"subsets": "device subsets", "devices": "single devices"}
+    compared = {metric.name: metric.heading for metric in COLUMNS}
+    return [
+        study_control(source, state),
+        reference_control(board, state),
+        Control("columns", "Accuracy by", state.columns, shown),
+        Control("difference", "Difference in", _compared(state).name, compared),
+    ]
+
+
+def blocks(source: Source, state: Leaderboard) -> Sequence[Block]:
+    """The table, and what it says as figures."""
+    board = source.board(state.study, state.reference)
+    shown = board.frame[board.frame["seeds"] > 0]
+    found: list[Block] = [_grid(source, board, state)]
+    figures = study_figures(board.among(board.names))
+    found += [Figure(one, f"{'-'.join(state.study) or 'study'}-{number}") for number, one in enumerate(figures, 1)]
+    if shown["fingerprints"].gt(1).any():
+        found.append(Note("other fingerprint: seeds of a row were computed by different back ends or versions."))
+    return found
+
+
+def _compared(state: Leaderboard) -> Metric:
+    known = {metric.name: metric for metric in COLUMNS}
+    return known.get(state.difference, known[ALL_CLIPS.metric])
+
+
+def _grid(source: Source, board: Board, state: Leaderboard) -> Grid:
+    frame = board.frame
+    reference, compared = reference_of(board, state), _compared(state)
+    if state.columns == "devices":
+        accuracies = [BY_NAME[f"device_acc_{device}"] for device in DEVICES if f"device_acc_{device}" in frame]
+        accuracies += [BY_NAME[ALL_CLIPS.metric]]
+    else:
+        accuracies = [BY_NAME[subset.metric] for subset in (*SUBSETS, ALL_CLIPS)]
+    metrics = [*accuracies, BY_NAME["log_loss"]]
+    columns = [Column("name", "System", "name", width=230)]
+    if frame["mark"].fillna("").ne("").any():
+        columns.append(Column("mark", "Mark", "text", width=130))
+    columns.append(Column("seeds", "Seeds", "text", width=64))
+    columns += [Column(metric.name, metric.heading, group="test accuracy (%)", width=104) for metric in accuracies]
+    columns.append(
+        Column("difference", f"Difference in {compared.heading}", "difference", group=f"to {reference}", width=170)
+    )
+    columns.append(Column("log_loss", "log loss", width=90))
+    costs = [
+        metric for metric in METRICS if metric.name in ("cost/model_kb", "cost/parameters") and metric.name in frame
+    ]
+    columns += [Column(metric.name, _COST_HEADINGS[metric.name], width=90) for metric in costs]
+    published = [metric for metric in metrics if _has(frame, f"published_{metric.name}")]
+    columns += [Column(f"published_{one.name}", one.heading, group="published", width=84) for one in published]
+    colours = board_looks(board, reference)
+    rows = []
+    for row in frame.to_dict("records"):
+        name = str(row["name"])
+        there = row["seeds"] > 0
+        shown = {reference, name} if name != reference else {name}
+        to = link("/devices", study=state.study, reference=state.reference, rows=tuple(sorted(shown, key=str)))
+        cells: dict[str, Any] = {
+            "name": name,
+            "about": _about(row),
+            "colour": colours[name][0],
+            "symbol": colours[name][1],
+            "link": runs_link(source, board, name) if there else "",
+            "mark": row["mark"] if isinstance(row["mark"], str) else "",
+            "seeds": str(row["seeds"]) if there else "-",
+            "difference": _difference(row, compared, reference == name),
+        }
+        cells |= {metric.name: _cell(row, metric, to if there else "") for metric in (*metrics, *costs)}
+        cells |= {
+            f"published_{metric.name}": _plain(row.get(f"published_{metric.name}"), metric) for metric in published
+        }
+        rows.append(cells)
+    exports = {form: export_link("leaderboard", ending, state) for form, ending in FORMS.items()}
+    return Grid("Which combination survives the change of device?", _sentence(board, state), columns, rows, exports)
+
+
+_COST_HEADINGS: Final = {"cost/model_kb": "kB", "cost/parameters": "parameters"}
+
+
+def _about(row: Any) -> str:
+    """The architecture and the augmentations, or what a row is made of."""
+    parts = [part for part in (row.get("architecture"), row.get("augmentation")) if isinstance(part, str) and part]
+    return " + ".join(part for part in parts if part != "none")
+
+
+def _cell(row: Any, metric: Metric, to: str) -> Cell:
+    value = row.get(metric.name)
+    if value is None or pd.isna(value):
+        return Cell(None, "-")
+    low, high = row.get(f"{metric.name}_lo"), row.get(f"{metric.name}_hi")
+    rank = row.get(f"{metric.name}_rank")
+    text = f"{value:,.{metric.digits}f}"
+    spread = row.get(f"{metric.name}_sd")
+    if spread is not None and not pd.isna(spread) and metric.column:
+        text += f" ± {spread:.{metric.digits}f}"
+    return Cell(value, text, _known(low), _known(high), rank if isinstance(rank, str) else "", to)
+
+
+def _plain(value: Any, metric: Metric) -> Cell:
+    return Cell(None, "") if value is None or pd.isna(value) else Cell(value, f"{value:.{metric.digits}f}")
+
+
+def _difference(row: Any, metric: Metric, is_reference: bool) -> Cell:
+    value = row.get(f"{metric.name}_change")
+    if is_reference or value is None or pd.isna(value):
+        return Cell(None, "reference" if is_reference else "-")
+    low, high = _known(row[f"{metric.name}_change_lo"]), _known(row[f"{metric.name}_change_hi"])
+    sure = row[f"{metric.name}_change_significant"] is True
+    return Cell(value, f"{value + 0.0:+.{metric.digits}f}", low, high, "sure" if sure else "")
+
+
+def _known(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def _has(frame: pd.DataFrame, column: str) -> bool:
+    return column in frame and bool(frame[column].notna().any())
+
+
+def _sentence(board: Board, state: Leaderboard) -> str:
+    seeds = int(board.frame["seeds"].max())
+    spread = "mean ± standard deviation over seeds" if seeds > 1 else "one seed a system"
+    return (
+        f"Test split; {spread}; the 95 % interval over locations shows where the mouse or the focus is. Bold: best of "
+        "its column; ~: not to be told apart from it. A difference is paired on the same clips, filled where it is "
+        "more than noise. A figure opens the page of devices, a name the runs in MLflow."
+    )
+
+
+PAGE: Final = Page("/", "Leaderboard", Leaderboard, controls, blocks)

@@ -1,0 +1,190 @@
+"""The server without a browser: what it answers, refuses, and never does."""
+
+import json
+import socket
+
+import pandas as pd
+import pytest
+from dash.development.base_component import Component
+
+from asc_study.base.errors import InputError
+from asc_study.study.leaderboard import study_leaderboard
+from asc_study.study.leaderboard_forms import render
+from dashboards import show
+from dashboards.app import create_app, is_local, open_server, source_of
+from dashboards.blocks import Figure, Grid
+from dashboards.pages import PAGES
+from dashboards.source import Source
+from dashboards.state import decode
+
+
+@pytest.fixture
+def client(source: Source):
+    return create_app(source).server.test_client()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_drawn_in_both_themes(source, page, theme):
+    state = page.state()
+    shown = show.shown(page.blocks(source, state), page, state, theme)
+    assert shown
+    assert all(isinstance(one, Component) for one in shown)
+    assert [show.control(one) for one in page.controls(source, state)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
+def test_a_page_of_several_studies(source, page):
+    state = decode(page.state, "study=s&study=other")
+    assert page.blocks(source, state)
+    assert "other/alone" in source.board(("s", "other")).names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
+def test_a_link_to_what_is_gone_still_opens(source, page):
+    state = decode(page.state, "reference=nobody&rows=gone&rows=plain&scenes=gone&one=gone&other=gone&row=gone")
+    assert page.blocks(source, state)
+
+
+def test_the_leaderboard_is_that_of_the_command(dashboard_store, client, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", dashboard_store)
+    name, board = study_leaderboard("s", reference="mixup")
+    for ending, form in {"json": "json", "csv": "csv", "md": "markdown", "tex": "latex"}.items():
+        saved = client.get(f"/export/leaderboard.{ending}?study=s&reference=mixup")
+        assert saved.status_code == 200
+        assert saved.text == render(board, name, form) + "\n"
+
+
+def test_the_grid_has_the_figures_of_the_board(source):
+    page = PAGES[0]
+    (grid,) = [one for one in page.blocks(source, page.state()) if isinstance(one, Grid)]
+    board = source.board(("s",)).frame.set_index("name")
+    for row in grid.rows:
+        assert row["acc_avg"].value == board.loc[row["name"], "acc_avg"]
+        assert row["difference"].value is None or row["difference"].value == board.loc[row["name"], "acc_avg_change"]
+
+
+def test_tables_behind_figures_are_saved_with_all_digits(source, client):
+    page = next(one for one in PAGES if one.path == "/devices")
+    figure = next(one for one in page.blocks(source, page.state()) if isinstance(one, Figure) and one.name == "devices")
+    saved = client.get("/export/devices/devices.csv")
+    assert saved.headers["Content-Disposition"] == 'attachment; filename="devices.csv"'
+    assert saved.text == figure.table.to_csv(index=False)
+    assert client.get("/export/devices/devices.tex").text.count(r"\midrule") == 1
+    assert r"mixup <b>masks</b>" in client.get("/export/devices/devices.md").text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/export/devices/nothing.csv",
+        "/export/nowhere/devices.csv",
+        "/export/leaderboard.exe",
+        "/export/leaderboard.csv?study=none",
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_line(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.text.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8050", "127.0.0.1.evil.example", "[::2]:8050"])
+def test_other_hosts_are_refused(client, host):
+    assert client.get("/", headers={"Host": host}).status_code == 403
+    assert client.get("/", headers={"Host": "localhost:8050"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/../pyproject.toml", "/assets/../app.py", "/assets/%2e%2e/app.py", "/mlflow.db"])
+def test_no_file_is_served(client, path):
+    answer = client.get(path)
+    assert b"sqlite" not in answer.data.lower()
+    assert b"create_app" not in answer.data
+
+
+def ask(client, output: str, **values):
+    """What a callback of the app answers; values are by ``component.property``."""
+    known = {one["output"]: one for one in client.get("/_dash-dependencies").json}
+    callback = known[output]
+
+    def filled(one):
+        return {"id": one["id"], "property": one["property"], "value": values.get(f"{one['id']}.{one['property']}")}
+
+    outputs = output.strip(".").split("...")
+    body = {
+        "output": output,
+        "outputs": [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in outputs],
+        "inputs": [filled(one) for one in callback["inputs"]],
+        "state": [filled(one) for one in callback["state"]],
+        "changedPropIds": ["url.search"],
+    }
+    return client.post("/_dash-update-component", json=body)
+
+
+CONTENT = "..content.children...head.children...nav.children...tick.disabled.."
+
+
+def test_names_with_markup_are_text(client):
+    answer = ask(client, CONTENT, **{"url.pathname": "/", "url.search": "", "theme.data": "light"}).json
+    text = json.dumps(answer)
+    assert "mixup <b>masks</b>" in text
+    assert "dangerously_allow_html" not in text
+
+
+def test_a_study_that_is_deleted_meanwhile_leaves_a_message(client, source):
+    asked = {"url.pathname": "/devices", "url.search": "?study=gone", "theme.data": "light"}
+    answer = ask(client, CONTENT, **asked)
+    assert answer.status_code == 200
+    assert "no finished runs" in json.dumps(answer.json)
+
+
+def test_a_store_that_cannot_be_read_leaves_a_message(client, source, monkeypatch):
+    def broken(*_):
+        raise ConnectionError("postgresql://user:secret@host refused")
+
+    monkeypatch.setattr(source.reader, "runs", broken)
+    answer = ask(client, CONTENT, **{"url.pathname": "/", "url.search": "", "theme.data": "light"})
+    assert answer.status_code == 200
+    assert "cannot be read since" in json.dumps(answer.json)
+
+
+def test_a_run_that_lost_its_predictions_is_left_out(source, monkeypatch):
+    board = source.board(())
+    lost = board.records["mixup"][0].run_id
+    artifact = source.reader.artifact
+    source._tables.clear()
+
+    def gone(run_id, path):
+        if run_id == lost:
+            raise InputError("gone")
+        return artifact(run_id, path)
+
+    monkeypatch.setattr(source.reader, "artifact", gone)
+    page = next(one for one in PAGES if one.path == "/devices")
+    text = str(page.blocks(source, decode(page.state, "rows=plain&rows=mixup")))
+    assert "mixup has no predictions of the test split" in text
+
+
+def test_predictions_in_memory_are_bounded(source, monkeypatch):
+    monkeypatch.setattr("dashboards.source.KEPT_BYTES", 1)
+    board = source.board(())
+    assert len(source._tables) == 1
+    assert all(isinstance(table, pd.DataFrame) for table in source.tables(board, "plain"))
+
+
+def test_a_taken_port_is_said(source):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match="cannot be listened on"):
+            open_server(create_app(source), "127.0.0.1", taken.getsockname()[1])
+
+
+def test_only_this_machine_is_local():
+    assert all(map(is_local, ("127.0.0.1", "localhost", "::1", "127.0.0.9")))
+    assert not any(map(is_local, ("0.0.0.0", "::", "192.168.0.1", "host.example")))
+
+
+def test_an_unknown_study_is_refused_with_a_hint(dashboard_store):
+    with pytest.raises(InputError, match="other"):
+        source_of(dashboard_store, ("othr",), None)
