@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import urlencode
 
+from asc_study.base.contract import Tag
 from asc_study.store.views import page_address, run_link
 from dashboards.source import Board, Source
 from dashboards.state import State, encode
@@ -28,5 +29,5 @@ def runs_link(source: Source, board: Board, name: str) -> str:
     first = records[0]
     if len(records) == 1:
         return f"{page}/{run_link(first.experiment_id, first.run_id)}"
-    wanted = f"tags.`asc.combination` = '{first.tags.get('asc.combination', '')}'"
+    wanted = f"tags.`{Tag.COMBINATION}` = '{first.tags.get(Tag.COMBINATION, '')}'"
     return f"{page}/#/experiments/{first.experiment_id}/runs?{urlencode({'searchFilter': wanted})}"

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import pandas as pd
 
+from asc_study.base.contract import Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS
 from asc_study.evaluation.predictions import read_predictions
@@ -148,7 +149,7 @@ class Source:
                 raise InputError(f"study {name!r} has no finished runs: run it, or choose another one")
         else:
             gathered = known.gathered
-        running = sum(record.status == "RUNNING" and record.tags.get("asc.kind") != "study" for record in records)
+        running = sum(record.status == "RUNNING" and record.tags.get(Tag.KIND) != Kind.STUDY for record in records)
         self._studies[name] = _Study(gathered, running, stamp, time.monotonic())
         return self._studies[name]
 
@@ -189,7 +190,7 @@ class Source:
     def _table(self, run_id: str, split: str) -> pd.DataFrame:
         key = (run_id, split)
         if key not in self._tables:
-            table = read_predictions(self.reader.artifact(run_id, f"predictions/{split}.parquet"))
+            table = read_predictions(self.reader.artifact(run_id, predictions_path(split)))
             self._tables[key] = table
             self._kept_bytes += _bytes(table)
             while self._kept_bytes > KEPT_BYTES and len(self._tables) > 1:

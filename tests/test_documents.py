@@ -1,13 +1,12 @@
 """docs/reference.md names everything that a user can write or meet, and nothing that is not there.
 
 Keys and defaults are taken from the pydantic models, commands and options from the click commands, metrics from their
-table; tags, variables and artifacts are the literals of the code.
+table, tags, kinds and artifacts from the contract; variables are the literals of the code.
 """
 
 import ast
 import re
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -18,6 +17,7 @@ import yaml
 import asc_study
 import asc_study.testing
 from asc_study.augmentation import AUGMENTATIONS, WAVEFORM_AUGMENTATIONS
+from asc_study.base.contract import Artifact, Kind, Tag, holdout_path, predictions_path
 from asc_study.base.metric_table import METRICS
 from asc_study.base.plugins import ENTRY_POINT_GROUPS
 from asc_study.base.schema import Strict
@@ -151,9 +151,16 @@ def test_the_exit_codes_stand_there() -> None:
     assert {int(code) for code in SECTIONS["Exit codes"]} == {0, 1} | {ast.literal_eval(end.args[1]) for end in ends}
 
 
+def names_of(table: type) -> set[str]:
+    return {value for key, value in vars(table).items() if not key.startswith("_")}
+
+
 def test_every_tag_stands_there() -> None:
-    used = {text for text in texts() if re.fullmatch(r"asc\.[a-z_]+", text)}
-    assert set(SECTIONS["Tags"]) == used
+    assert set(SECTIONS["Tags"]) == names_of(Tag)
+
+
+def test_every_kind_stands_there() -> None:
+    assert set(re.findall("`(.*?)`", SECTIONS["Tags"]["asc.kind"])) == names_of(Kind)
 
 
 def test_every_environment_variable_stands_there() -> None:
@@ -216,23 +223,24 @@ def templates(*stages: str) -> Iterator[str]:
 
 
 def test_every_artifact_stands_there() -> None:
-    """Files that the code names where it logs runs; what it only reads is named here."""
-    read = {"evaluation_setup/fold1_evaluate.csv", "optuna.db"}
-    form = re.compile(r"[\w/.*-]+\.(json|yaml|csv|txt|parquet|html)")
+    tables = {predictions_path(split) for split in ("test", "validation", "evaluation")} | {holdout_path("*")}
+    listed = {re.sub("<.*>", "*", name) for name in SECTIONS["Artifacts"]}
+    assert listed == names_of(Artifact) - {Artifact.PREDICTIONS, Artifact.FIGURES} | tables
+
+
+def test_every_artifact_is_one_of_the_contract() -> None:
+    """No stage that logs runs names a file of its own; what it only reads is named here."""
+    read = {"evaluation_setup/fold1_evaluate.csv", "optuna.db", "*.parquet"}
+    form = re.compile(r"[\w/.*-]+\.(json|yaml|csv|txt|parquet|html|tflite)")
     stages = ("study", "systems", "search", "store")
-    written = {text for text in (*texts(*stages), *templates(*stages)) if form.fullmatch(text)} - read
-    quantised = {"model.tflite", "quantisation.json"}
-    assert quantised <= SECTIONS["Artifacts"].keys() & set(texts("deploy"))
-    listed = {re.sub("<.*>", "*", name) for name in SECTIONS["Artifacts"].keys() - quantised if name != "model"}
-    assert {name for name in written if not any(fnmatch(path, f"*{name}") for path in listed)} == set()
-    assert {path for path in listed if not any(fnmatch(path, f"*{name}") for name in written)} == set()
+    assert {text for text in (*texts(*stages), *templates(*stages)) if form.fullmatch(text)} - read == set()
 
 
 def test_every_file_of_a_bundle_stands_there() -> None:
     written = {*texts("deploy"), *templates("deploy")}
     form = re.compile(r"(members/)?[\w*-]+\.(json|npy|tflite|txt|py|md)", re.IGNORECASE)
-    of_runs = {"model.tflite", "quantisation.json", "members.json", "served.py", "*-*.tflite"}
-    found = {text for text in written if form.fullmatch(text)} - of_runs
+    beside = {"served.py", "*-*.tflite"}
+    found = {text for text in written if form.fullmatch(text)} - beside | {Artifact.FUSION, Artifact.MANIFEST}
     assert {re.sub("<[^>]*>", "*", name) for name in SECTIONS["Bundle"]} == found
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asc_study import __version__
+from asc_study.base.contract import Tag
 
 #: Libraries whose arithmetic is in every result, besides the back end's own.
 _COMPUTING: Final = ("keras", "numpy", "scipy", "librosa", "soxr", "numba", "pyroomacoustics", "scikit-learn")
@@ -107,10 +108,10 @@ def short_digest(facts: Mapping[str, str]) -> str:
 def fact_tags(facts: Mapping[str, str]) -> dict[str, str]:
     """The tags of a run that say what computes it."""
     return {
-        "asc.fingerprint": short_digest(facts),
-        "asc.fingerprint_facts": json.dumps(dict(facts), sort_keys=True),
-        "asc.backend": f"{facts['backend']} {facts.get(facts['backend'], '')}".strip(),
-        "asc.device": facts["device"],
+        Tag.FINGERPRINT: short_digest(facts),
+        Tag.FINGERPRINT_FACTS: json.dumps(dict(facts), sort_keys=True),
+        Tag.BACKEND: f"{facts['backend']} {facts.get(facts['backend'], '')}".strip(),
+        Tag.DEVICE: facts["device"],
     }
 
 

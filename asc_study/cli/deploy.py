@@ -218,10 +218,10 @@ def classify(
 
 def _bundle_folder(reference: str) -> Path:
     """The folder of a bundle that is named by its path or as a model of MLflow."""
-    from asc_study.deploy.runtime.stored import MANIFEST
+    from asc_study.base.contract import Artifact
     from asc_study.store.registry import is_model, model_folder
 
-    return model_folder(reference, MANIFEST) if is_model(reference) else Path(reference)
+    return model_folder(reference, Artifact.MANIFEST) if is_model(reference) else Path(reference)
 
 
 def _over_budget(path: Path, kilobytes: float, limit: float | None) -> int:

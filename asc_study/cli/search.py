@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError
 from asc_study.base.files import read_input, require_writable, write_file
 from asc_study.cli.options import (
@@ -120,7 +121,7 @@ def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say
     from asc_study.study.run_study import run_study
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "best.yaml"
+        path = Path(folder) / Artifact.BEST
         write_file(path, result.study)
         study = load_study(path, default_task=data.dataset.task)
     outcomes = run_study(study, data, jobs=jobs, command=typed(), say=say)

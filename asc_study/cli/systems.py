@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE
 from asc_study.cli.options import FILE, existing_store, jobs_option, json_option, teller
@@ -259,7 +260,7 @@ def fuse(
     tracker = existing_store()
     fused = fuse_runs(tracker, fine, coarse, fusion=fusion, join=join, exponent=exponent)
     name = name or default_name(fused)
-    logged = log_fusion(tracker, study or fused.fine[0].record.tags["asc.study"], name, fused)
+    logged = log_fusion(tracker, study or fused.fine[0].record.tags[Tag.STUDY], name, fused)
     if as_json:
         shown = {"run_id": logged.run_id, "existed": logged.existed, **to_dict(fused)}
         click.echo(json.dumps(shown, indent=2))

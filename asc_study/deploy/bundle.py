@@ -16,16 +16,17 @@ import numpy as np
 import pandas as pd
 
 from asc_study import __version__
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.files import cannot_write, shown_path, write_file
 from asc_study.base.taxonomy import CLASSES, GROUP_OF_SCENE
 from asc_study.base.text_table import text_table
 from asc_study.deploy.card import model_card
-from asc_study.deploy.quantise import MODEL, convert_source, find_quantised
+from asc_study.deploy.quantise import convert_source, find_quantised
 from asc_study.deploy.recipe import Recipe, make_recipe
 from asc_study.deploy.runtime import CARRIED
 from asc_study.deploy.runtime.fusion import FusionTree
-from asc_study.deploy.runtime.stored import MANIFEST, SCHEMA, StoredBundle
+from asc_study.deploy.runtime.stored import SCHEMA, StoredBundle
 from asc_study.deploy.runtime.system import load_bundle
 from asc_study.deploy.sources import Source, source_of
 from asc_study.deploy.tflite import TfliteFile, inspect, require_scheme
@@ -150,7 +151,7 @@ def build_bundle(
 def _member(tracker: Reader, key: str, record: RunRecord, scheme: str) -> BundleMember:
     found: RunRecord | None
     proof: RunRecord | None
-    if record.tags["asc.kind"] == "quantised":
+    if record.tags[Tag.KIND] == Kind.QUANTISED:
         (trained_id,) = members_of(record)
         found, proof, scheme = tracker.run(trained_id), record, record.params["scheme"]
         if found is None:
@@ -161,7 +162,7 @@ def _member(tracker: Reader, key: str, record: RunRecord, scheme: str) -> Bundle
     if proof is None:
         content, file = convert_source(source, scheme)
     else:
-        content = tracker.artifact(proof.run_id, MODEL).read_bytes()
+        content = tracker.artifact(proof.run_id, Artifact.TFLITE).read_bytes()
         file = inspect(content)
     return BundleMember(key, source, found, scheme, content, file, proof)
 
@@ -226,7 +227,7 @@ def _files(
     labels: dict[str, Any] = {"classes": list(tree.classes)}
     labels |= {"groups": dict(GROUP_OF_SCENE)} if tree.classes == CLASSES["ten_class"] else {}
     files = {file: member.content for file, member in zip(names, members, strict=True)}
-    files |= {"fusion.json": _json(tree.to_dict()), "labels.json": _json(labels)}
+    files |= {Artifact.FUSION: _json(tree.to_dict()), "labels.json": _json(labels)}
     files |= {"front_end.json": _json({"front_ends": unique})}
     files |= {entry["mel_filters"]: _npy(mel_filters(LogMelSettings(**entry["settings"]))) for entry in unique}
     files |= {"requirements.txt": ("\n".join(REQUIREMENTS) + "\n").encode(), "classify.py": _PROGRAM.encode()}
@@ -237,7 +238,7 @@ def _files(
         "system": _described(members),
         "classes": list(tree.classes),
         "seconds": members[0].source.clip_samples / members[0].source.sample_rate,
-        "dataset": ", ".join(sorted({member.record.tags.get("asc.dataset", "unknown") for member in members})),
+        "dataset": ", ".join(sorted({member.record.tags.get(Tag.DATASET, "unknown") for member in members})),
         "members": [
             {
                 "key": member.key,
@@ -267,7 +268,7 @@ def _files(
         file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         for file, content in sorted(files.items())
     }
-    files[MANIFEST] = _json(manifest)
+    files[Artifact.MANIFEST] = _json(manifest)
     return files, manifest
 
 

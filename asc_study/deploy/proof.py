@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import progress_bar
@@ -83,9 +84,9 @@ def hear(source: Source, data: Path, *, jobs: int) -> HeardClips:
     """
     identified = identify(data)
     dataset, record = identified.dataset, source.record
-    if record and record.tags.get("asc.dataset_digest") != identified.digest:
+    if record and record.tags.get(Tag.DATASET_DIGEST) != identified.digest:
         raise InputError(
-            f"--data must be what {source.name!r} was trained on, {record.tags.get('asc.dataset', 'unknown')}, got "
+            f"--data must be what {source.name!r} was trained on, {record.tags.get(Tag.DATASET, 'unknown')}, got "
             f"other sound or lists in {data}: name that folder"
         )
     task_labels = {"ten_class": "scene", "three_class": "scene_group"}[source.task]

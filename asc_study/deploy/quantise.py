@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.files import require_writable, write_file
 from asc_study.deploy.proof import (
@@ -35,12 +36,6 @@ from asc_study.systems.derived import Derived, Identity, Logged, existing, find_
 
 if TYPE_CHECKING:
     import keras
-
-#: The kind of run that a quantised network is.
-KIND: Final = "quantised"
-
-#: Its artifact.
-MODEL: Final = "model.tflite"
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,7 @@ def quantise(
 
 def find_quantised(tracker: Reader, record: RunRecord, scheme: str) -> RunRecord | None:
     """The finished run of a trained run under a scheme, if it is there."""
-    return find_derived(tracker, record.tags["asc.study"], _identity(record, scheme))
+    return find_derived(tracker, record.tags[Tag.STUDY], _identity(record, scheme))
 
 
 def convert_source(source: Source, scheme: str) -> tuple[bytes, TfliteFile]:
@@ -179,11 +174,12 @@ def require_room(path: Path) -> None:
 
 def _identity(record: RunRecord, scheme: str) -> Identity:
     settings: dict[str, Any] = {"scheme": scheme, "conversion": CONVERSION}
-    return Identity(KIND, settings | ({"calibration_clips": CALIBRATION_CLIPS} if scheme == "int8" else {}), [record])
+    settings |= {"calibration_clips": CALIBRATION_CLIPS} if scheme == "int8" else {}
+    return Identity(Kind.QUANTISED, settings, [record])
 
 
 def _found(tracker: Reader, source: Source, trained: RunRecord, scheme: str, record: RunRecord) -> Quantised:
-    content = tracker.artifact(record.run_id, MODEL).read_bytes()
+    content = tracker.artifact(record.run_id, Artifact.TFLITE).read_bytes()
     costs = {name: value for name, value in record.metrics.items() if name.startswith("cost/")}
     tables, before = tracker.predictions(record.run_id), tracker.predictions(trained.run_id)
     return Quantised(source, scheme, content, inspect(content), costs, tables, before, existing(record))
@@ -211,25 +207,25 @@ def _costs(model: "keras.Model", shape: tuple[int, int, int], content: bytes, fi
 
 
 def _log(tracker: Tracker, made: Quantised, record: RunRecord) -> Logged:
-    name = f"{record.tags['asc.row']}-{made.scheme}"
+    name = f"{record.tags[Tag.ROW]}-{made.scheme}"
     before, after = measure(made.before), measure(made.tables)
     agreed = {f"{split}/agreement": share for split, share in made.agreement.items()}
     about = {"scheme": made.scheme, **asdict(made.file), "agreement": made.agreement}
     derived = Derived(
         identity=_identity(record, made.scheme),
-        study=record.tags["asc.study"],
+        study=record.tags[Tag.STUDY],
         name=name,
         task=made.source.task,
         system=f"{made.scheme} of {record.label}",
         members=[record],
         tables=made.tables,
         tags={
-            "asc.change_against": record.label,
-            "asc.sample_rate": str(made.source.sample_rate),
-            "asc.channels": str(made.source.channels),
+            Tag.CHANGE_AGAINST: record.label,
+            Tag.SAMPLE_RATE: str(made.source.sample_rate),
+            Tag.CHANNELS: str(made.source.channels),
         },
         metrics={**made.costs, **agreed, **changes(before, after)},
-        files={MODEL: made.content, "quantisation.json": json.dumps(about, indent=2)},
+        files={Artifact.TFLITE: made.content, Artifact.QUANTISATION: json.dumps(about, indent=2)},
         figures=[change_figure({record.label: before, name: after})] if "test" in made.tables else [],
     )
     return log_derived(tracker, derived)

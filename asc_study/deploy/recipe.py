@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.deploy.runtime.fusion import FusionTree, require_built_in
 from asc_study.deploy.sources import one_run
 from asc_study.ensemble.fuse import FUSIONS
-from asc_study.ensemble.fusion_file import FUSION_FILE, FusionFile, System
+from asc_study.ensemble.fusion_file import FusionFile, System
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.stack import Stack
 from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
@@ -20,7 +21,7 @@ from asc_study.store.stale import members_of
 PLAIN_RULES = tuple(name for name, rule in FUSIONS.items() if not rule.learns)
 
 #: Kinds of runs that are one network.
-NETWORKS = ("train", "quantised")
+NETWORKS = (Kind.TRAIN, Kind.QUANTISED)
 
 #: Key of a fusion that is no run's.
 _OWN = "own"
@@ -65,7 +66,7 @@ def make_recipe(tracker: Reader, fine: Sequence[str], coarse: Sequence[str], fus
         raise InputError(f"each network can be named once, got {twice.label!r} twice: name it once")
     if fusion in PLAIN_RULES:
         return _of_names(named[0], named[1], fusion)
-    recipe = _of_run(tracker, one_run(tracker, fusion, ("ensemble", "fusion")))
+    recipe = _of_run(tracker, one_run(tracker, fusion, (Kind.ENSEMBLE, Kind.FUSION)))
     if not ids:
         return recipe
     trained = {_trained(record): key for key, record in recipe.networks.items()}
@@ -83,35 +84,35 @@ def _networks(tracker: Reader, names: Sequence[str]) -> list[RunRecord]:
     """The runs that names stand for, each a network."""
     records = [record for name in names for record in find_runs(tracker, name)]
     for record in records:
-        if record.tags.get("asc.kind") not in NETWORKS:
+        if record.tags.get(Tag.KIND) not in NETWORKS:
             raise InputError(
                 f"a member of a bundle is a trained or quantised run, {record.label!r} is of kind "
-                f"{record.tags.get('asc.kind')}: bundle it with --fusion, or name its members"
+                f"{record.tags.get(Tag.KIND)}: bundle it with --fusion, or name its members"
             )
     return records
 
 
 def _trained(record: RunRecord) -> str:
     """Id of the trained run behind a network."""
-    return members_of(record)[0] if record.tags.get("asc.kind") == "quantised" else record.run_id
+    return members_of(record)[0] if record.tags.get(Tag.KIND) == Kind.QUANTISED else record.run_id
 
 
 def _of_names(fine: Sequence[RunRecord], coarse: Sequence[RunRecord], rule: str) -> Recipe:
     if not fine:
         raise InputError("a bundle needs networks, got none: name runs with --fine, or a fusion's run with --fusion")
     for stage, records, wanted in (
-        ("--fine", fine, "ten_class" if coarse else fine[0].tags["asc.task"]),
+        ("--fine", fine, "ten_class" if coarse else fine[0].tags[Tag.TASK]),
         ("--coarse", coarse, "three_class"),
     ):
         for record in records:
-            if record.tags["asc.task"] != wanted:
+            if record.tags[Tag.TASK] != wanted:
                 raise InputError(
-                    f"the {stage} networks must be of the task {wanted}, got {record.tags['asc.task']} of "
+                    f"the {stage} networks must be of the task {wanted}, got {record.tags[Tag.TASK]} of "
                     f"{record.label!r}: three-class runs are --coarse beside ten-class ones"
                 )
     records = [*fine, *coarse]
     systems = tuple(
-        System(_name(record), record.tags["asc.task"], record.tags["asc.kind"], record.run_id, record.signature)
+        System(_name(record), record.tags[Tag.TASK], record.tags[Tag.KIND], record.run_id, record.signature)
         for record in records
     )
     first = _plain(rule, [_name(record) for record in fine])
@@ -152,12 +153,12 @@ class _Found:
 
     def add(self, run: RunRecord) -> None:
         """Read the fusion of a run, and what is below it."""
-        raw = self.tracker.json_artifact(run.run_id, FUSION_FILE)
+        raw = self.tracker.json_artifact(run.run_id, Artifact.FUSION)
         if not raw:
             raise InputError(
-                f"{run.label!r} has no {FUSION_FILE}, an earlier version made it: delete the run and make it again"
+                f"{run.label!r} has no {Artifact.FUSION}, an earlier version made it: delete the run and make it again"
             )
-        file = FusionFile.from_dict(raw, f"{FUSION_FILE} of {run.label!r}")
+        file = FusionFile.from_dict(raw, f"{Artifact.FUSION} of {run.label!r}")
         require_built_in(file, run.label)
         self.fusions[run.run_id] = file
         for system in file.systems:
@@ -168,7 +169,7 @@ class _Found:
                 )
             if system.kind in NETWORKS:
                 self.networks[part.run_id] = part
-            elif system.kind in ("ensemble", "fusion"):
+            elif system.kind in (Kind.ENSEMBLE, Kind.FUSION):
                 self.add(part)
             else:
                 raise InputError(f"{run.label!r} holds {system.name!r}, of kind {system.kind}, which has no network")

@@ -5,16 +5,16 @@ import importlib.metadata
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pandas as pd
 import soundfile
 
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.deploy import bundle as bundles
 from asc_study.deploy.runtime.fusion import FusionTree
-from asc_study.deploy.runtime.stored import MANIFEST, StoredBundle, open_bundle
+from asc_study.deploy.runtime.stored import StoredBundle, open_bundle
 from asc_study.deploy.runtime.system import load_bundle
 from asc_study.evaluation.measure import LABELLED, measure
 from asc_study.evaluation.significance import Comparison, compare
@@ -23,9 +23,6 @@ from asc_study.store.queries import RunRecord
 from asc_study.store.registry import Version, champion, make_champion, register_system, version_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, log_derived
-
-#: The kind of run that a deployable system is.
-KIND: Final = "system"
 
 
 @dataclass(frozen=True)
@@ -78,18 +75,18 @@ def _log(tracker: Tracker, stored: StoredBundle) -> tuple[str, dict[str, pd.Data
             f"a bundle is registered with its validation predictions, the networks of {stored.folder} have none of the "
             "same clips: train them on one validation cut"
         )
-    manifest = (stored.folder / MANIFEST).read_bytes()
+    manifest = (stored.folder / Artifact.MANIFEST).read_bytes()
     first = next(iter(records.values()))
     derived = Derived(
-        identity=Identity(KIND, {"manifest": hashlib.sha256(manifest).hexdigest()}, list(records.values())),
-        study=first.tags["asc.study"],
+        identity=Identity(Kind.SYSTEM, {"manifest": hashlib.sha256(manifest).hexdigest()}, list(records.values())),
+        study=first.tags[Tag.STUDY],
         name=str(stored.manifest["name"]),
         task={10: "ten_class", 3: "three_class"}[len(stored.manifest["classes"])],
         system=str(stored.manifest["system"]),
         members=list(records.values()),
         tables=tables,
         metrics={"cost/file_kb": stored.manifest["sizes"]["file_bytes"] / 1024},
-        files={MANIFEST: manifest},
+        files={Artifact.MANIFEST: manifest},
     )
     return log_derived(tracker, derived).run_id, tables
 
@@ -109,7 +106,7 @@ def _records(tracker: Tracker, stored: StoredBundle) -> dict[str, RunRecord]:
 
 def _tables(tracker: Tracker, stored: StoredBundle, records: dict[str, RunRecord]) -> dict[str, pd.DataFrame]:
     """Predictions of the system for the splits that all its networks have predicted."""
-    tree = FusionTree.from_dict(stored.read_json("fusion.json"))
+    tree = FusionTree.from_dict(stored.read_json(Artifact.FUSION))
     by_key = {key: tracker.predictions(record.run_id) for key, record in records.items()}
     shared = [split for split in LABELLED if all(split in tables for tables in by_key.values())]
     return {split: bundles.fused(tree, {key: tables[split] for key, tables in by_key.items()}) for split in shared}

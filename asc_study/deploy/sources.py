@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
@@ -89,7 +90,7 @@ def find_source(tracker: Reader | None, reference: str, *, like: str | None = No
         raise InputError(f"--like is for files, got it with the run {reference!r}: leave it out")
     if tracker is None:
         raise InputError(f"there is no tracking store with {reference!r}: run a study here first, or name a file")
-    return source_of(tracker, one_run(tracker, reference, ("train",)))
+    return source_of(tracker, one_run(tracker, reference, (Kind.TRAIN,)))
 
 
 def one_run(tracker: Reader, reference: str, kinds: tuple[str, ...]) -> RunRecord:
@@ -105,9 +106,9 @@ def one_run(tracker: Reader, reference: str, kinds: tuple[str, ...]) -> RunRecor
         labels = ", ".join(record.label for record in records[:5])
         raise InputError(f"one run is deployed at a time, {reference!r} stands for {labels}: write {reference}@SEED")
     (record,) = records
-    if record.tags.get("asc.kind") not in kinds:
+    if record.tags.get(Tag.KIND) not in kinds:
         raise InputError(
-            f"{reference!r} must be of kind {' or '.join(kinds)}, got {record.tags.get('asc.kind')}: name the "
+            f"{reference!r} must be of kind {' or '.join(kinds)}, got {record.tags.get(Tag.KIND)}: name the "
             "runs that it is made of"
         )
     return record
@@ -121,7 +122,7 @@ def source_of(tracker: Reader, record: RunRecord) -> Source:
         start_keras(config.training.threads)
         return tracker.load_keras_model(record.run_id)
 
-    recorded, samples = record.tags.get("asc.channels", ""), record.tags.get("asc.clip_samples", "")
+    recorded, samples = record.tags.get(Tag.CHANNELS, ""), record.tags.get(Tag.CLIP_SAMPLES, "")
     channels = int(recorded) if recorded.isdecimal() else load().input_shape[-1] // 3
     return Source(
         name=record.label,

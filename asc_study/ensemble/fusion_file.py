@@ -38,15 +38,13 @@ from typing import Any, Final, Literal, Self
 
 import numpy as np
 
+from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError, shown
 from asc_study.base.plain import from_plain, to_plain
 from asc_study.ensemble.arrays import Probabilities
 from asc_study.ensemble.fuse import read_rule
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.two_stage import TWO_STAGE, FittedTwoStage
-
-#: The file's name among the artifacts of a run and in a bundle.
-FUSION_FILE: Final = "fusion.json"
 
 FORMAT: Final = "asc-study fusion"
 VERSION: Final = 1
@@ -91,13 +89,13 @@ class FusionFile:
         names = [name for stage in stages for name in stage.systems]
         if names != [system.name for system in self.systems]:
             raise InputError(
-                f"{FUSION_FILE} must list the systems that are fused, {', '.join(names)}, got "
+                f"{Artifact.FUSION} must list the systems that are fused, {', '.join(names)}, got "
                 f"{', '.join(system.name for system in self.systems)}: it is damaged"
             )
         tasks = [list(dict.fromkeys(system.task for system in self._of(stage))) for stage in stages]
         if any(len(found) > 1 or found[0] not in self.classes for found in tasks):
             raise InputError(
-                f"{FUSION_FILE} must have the systems of a stage of one task, whose classes it lists, got "
+                f"{Artifact.FUSION} must have the systems of a stage of one task, whose classes it lists, got "
                 f"{'; '.join(', '.join(found) for found in tasks)} and the classes of {', '.join(self.classes)}: it is "
                 "damaged"
             )
@@ -156,7 +154,7 @@ class FusionFile:
         }
 
     @classmethod
-    def from_dict(cls, raw: Any, where: str = FUSION_FILE) -> Self:
+    def from_dict(cls, raw: Any, where: str = Artifact.FUSION) -> Self:
         """What `to_dict` gave.
 
         Raises

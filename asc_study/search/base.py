@@ -11,10 +11,11 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from asc_study.base.contract import Kind, Tag, holdout_path, predictions_path
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE
 from asc_study.base.progress import Say
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     import optuna
 
 #: User attribute of an Optuna study: what the base reached, if it is no trial.
-_MEASURED: Final = "asc.base"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def enqueue_base(search: Search, study: "optuna.Study") -> None:
 
 def measure_base(job: Job, study: "optuna.Study", tracker: Tracker, say: Say) -> None:
     """Measure a base that is no point of the space, once; a failure is told and ends nothing."""
-    if base_point(job.search) is not None or _MEASURED in study.user_attrs or time.time() > job.deadline:
+    if base_point(job.search) is not None or Tag.BASE in study.user_attrs or time.time() > job.deadline:
         return
     worker = uuid.uuid4().hex
     setting = Setting(job.search, job.launch, tracker, job.train, masked(job.url), worker)
@@ -120,7 +120,7 @@ def measure_base(job: Job, study: "optuna.Study", tracker: Tracker, say: Say) ->
         say(f"base: failed: {scrubbed(failure_reason(error), tracker.uri)}")
         return
     named = {target.name: value for target, value in zip(job.search.targets, values, strict=True)}
-    study.set_user_attr(_MEASURED, {"values": named, "run_id": run.run_id})
+    study.set_user_attr(Tag.BASE, {"values": named, "run_id": run.run_id})
     say(f"base: {'  '.join(f'{name} {value:.4g}' for name, value in named.items())}")
 
 
@@ -148,7 +148,7 @@ def compare_base(search: Search, study: "optuna.Study", tracker: Reader, best: t
 
 def _find(search: Search, study: "optuna.Study", tracker: Reader) -> tuple[int | None, dict[str, float], str] | None:
     """The trial (None: none), the values and the MLflow run of the base."""
-    if measured := study.user_attrs.get(_MEASURED):
+    if measured := study.user_attrs.get(Tag.BASE):
         return None, measured["values"], measured["run_id"]
     point = base_point(search)
     for trial in study.get_trials(deepcopy=False):
@@ -161,8 +161,8 @@ def _find(search: Search, study: "optuna.Study", tracker: Reader) -> tuple[int |
 
 def _run_of(search: Search, tracker: Reader, number: int) -> str:
     """The MLflow run of a trial; empty if it was deleted."""
-    runs = tracker.runs(search.name, kind="trial")
-    return next((run.run_id for run in runs if run.tags.get("asc.trial") == str(number)), "")
+    runs = tracker.runs(search.name, kind=Kind.TRIAL)
+    return next((run.run_id for run in runs if run.tags.get(Tag.TRIAL) == str(number)), "")
 
 
 def _table(search: Search, target: Target, tracker: Reader, run_id: str) -> pd.DataFrame | None:
@@ -171,10 +171,10 @@ def _table(search: Search, target: Target, tracker: Reader, run_id: str) -> pd.D
         return None
     with suppress(InputError):
         if target.name != HOLDOUT:
-            return read_predictions(tracker.artifact(run_id, "predictions/validation.parquet"))
+            return read_predictions(tracker.artifact(run_id, predictions_path("validation")))
         parts = []
         for name in search.folds(search.config({})):
-            fold = read_predictions(tracker.artifact(run_id, f"holdout/{name}.parquet"))
+            fold = read_predictions(tracker.artifact(run_id, holdout_path(name)))
             parts.append(fold[fold["device"].isin(name.split("+"))])
         return pd.concat(parts)
     return None

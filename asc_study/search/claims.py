@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import filelock
 
+from asc_study.base.contract import Tag
 from asc_study.base.locks import file_lock, lock_domain
 from asc_study.store.claims import HEARTBEAT_LIMIT_SECONDS
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
-
-#: User attributes of a trial: the worker that works on it and the domain of its lock; set if Ctrl-C cut it off.
-WORKER: Final = "asc.worker"
-INTERRUPTED: Final = "asc.interrupted"
 
 #: Optuna's own name for the numbers of the trials that had the same point and died.
 _HISTORY: Final = "retry_history"
@@ -41,13 +38,13 @@ def worker_lock(worker: str) -> filelock.BaseFileLock:
 
 def claim_trial(trial: "Trial", worker: str) -> None:
     """Note which worker works on a trial."""
-    trial.set_user_attr(WORKER, [worker, lock_domain()])
+    trial.set_user_attr(Tag.WORKER, [worker, lock_domain()])
 
 
 def counted(trials: Sequence["FrozenTrial"]) -> list["FrozenTrial"]:
     """The trials that count to the total: those that ended or will end, without those whose point is tried again."""
     retried = {trial.system_attrs[_HISTORY][-1] for trial in trials if trial.system_attrs.get(_HISTORY)}
-    return [trial for trial in trials if trial.number not in retried and INTERRUPTED not in trial.user_attrs]
+    return [trial for trial in trials if trial.number not in retried and Tag.INTERRUPTED not in trial.user_attrs]
 
 
 def waiting(trials: Sequence["FrozenTrial"]) -> bool:
@@ -115,10 +112,10 @@ def try_again(study: "Study", trial: "FrozenTrial", marks: Mapping[str, Any] = M
 
 
 def _is_dead(trial: "FrozenTrial") -> bool:
-    if WORKER not in trial.user_attrs:  # killed before it could tell who it is
+    if Tag.WORKER not in trial.user_attrs:  # killed before it could tell who it is
         age = (datetime.now() - (trial.datetime_start or datetime.now())).total_seconds()
         return age > HEARTBEAT_LIMIT_SECONDS
-    worker, domain = trial.user_attrs[WORKER]
+    worker, domain = trial.user_attrs[Tag.WORKER]
     if domain != lock_domain():  # its heartbeat tells Optuna
         return False
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from asc_study.base.contract import Artifact
 from asc_study.base.files import write_file
 from asc_study.search.claims import counted
 from asc_study.search.file import Search, name_point
@@ -90,7 +91,7 @@ def best_study(search: Search, study: "optuna.Study") -> str:
     if canonical_json(search.config({}, full=True).model_dump()) not in seen:
         rows.append({"name": BASE})
     lead = [f"{BEST_STUDY_HEAD} {search.name}: " + "; ".join(_shown(one) for one in best)]
-    lead += ["# Command:  asc-study run best.yaml --data DIR"]
+    lead += [f"# Command:  asc-study run {Artifact.BEST} --data DIR"]
     content = {
         "study": f"{search.name[:94]}-final",
         "description": f"The best settings of the search {search.name} and its base, in full.",
@@ -128,16 +129,16 @@ def write_report(
 
     best = best_trials(search, study)
     with tracker.artifacts(run_id) as folder, quiet_optuna():
-        write_file(folder / "search.yaml", search.source)
-        write_file(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
+        write_file(folder / Artifact.SEARCH, search.source)
+        write_file(folder / Artifact.TRIALS, study.trials_dataframe().to_csv(index=False))
         if best:
-            write_file(folder / "best.yaml", best_study(search, study))
+            write_file(folder / Artifact.BEST, best_study(search, study))
             points = "; ".join(f"trial {one.number} ({name_point(one.point)})" for one in best[:10])
             lead = f"{search.description} Best: {points}".strip()
-            (folder / "figures").mkdir()
+            (folder / Artifact.FIGURES).mkdir()
             reached = [base[target.name] for target in search.targets] if base else ()
             drawn = search_figures(study, [target.metric for target in search.targets], base=reached, noise=noise)
-            write_file(folder / "figures" / "search.html", page(f"Search {search.name}", lead, drawn, search.figures))
+            write_file(folder / Artifact.SEARCH_FIGURES, page(f"Search {search.name}", lead, drawn, search.figures))
     if len(search.targets) == 1 and best:
         tracker.log_metrics(run_id, {search.targets[0].metric: best[0].values[search.targets[0].name]})
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.progress import Say, tell_nobody
 from asc_study.evaluation.metrics import places_of
@@ -120,11 +121,11 @@ def run_search(
                 tracker,
                 data,
                 study=search.name,
-                kind="search",
+                kind=Kind.SEARCH,
                 figures=search.figures,
                 jobs=jobs,
                 command=command,
-                tags={"asc.optuna_study": search.name},
+                tags={Tag.OPTUNA_STUDY: search.name},
             ) as shared:
                 if note := _publish(search, tracker, shared):
                     say(note)

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.base.locks import file_lock
 from asc_study.search.claims import try_once_more
@@ -23,7 +24,6 @@ _OPTUNA_TABLES: Final = frozenset({"studies", "trials", "version_info"})
 _HEARTBEAT_SECONDS: Final = 20
 _GRACE_SECONDS: Final = 120
 _CONNECT_SECONDS: Final = 10
-_RECORD: Final = "asc.search"
 
 #: Part of the record -> what to call it, if not by its name.
 _NAMES: Final = {"space": "parameters", "seed": "seeds", "holdout": "held-out devices"}
@@ -133,12 +133,12 @@ def open_study(url: str, name: str, directions: Mapping[str, "Direction"], ident
                     storage=storage, study_name=name, directions=list(directions.values()), load_if_exists=True
                 )
                 same = [direction.name.lower() for direction in study.directions] == list(directions.values())
-                if _RECORD not in study.user_attrs and same and not study.get_trials(deepcopy=False):
+                if Tag.SEARCH not in study.user_attrs and same and not study.get_trials(deepcopy=False):
                     study.set_metric_names(list(directions))
-                    study.set_user_attr(_RECORD, dict(identity))
+                    study.set_user_attr(Tag.SEARCH, dict(identity))
             except Exception as error:  # SQLAlchemy's, of every database
                 raise cannot_use(url, error) from None
-    recorded = study.user_attrs.get(_RECORD)
+    recorded = study.user_attrs.get(Tag.SEARCH)
     if not isinstance(recorded, dict):
         raise InputError(
             address_line(

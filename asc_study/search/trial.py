@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, holdout_path, predictions_path
 from asc_study.base.errors import TrainingFailure, failure_reason
 from asc_study.base.files import write_file
 from asc_study.base.progress import EpochProgress
@@ -38,12 +39,6 @@ CLIPS: Final = "clips"
 
 #: Epochs are logged together for so long: a request to MLflow may take longer than an epoch of a small trial.
 _LOG_SECONDS: Final = 5
-
-#: Kind of the run of a base that is no point of the space.
-_OF_BASE: Final = {"asc.kind": "base"}
-
-#: User attribute of a failed trial.
-FAILURE: Final = "asc.failure"
 
 
 @dataclass(frozen=True)
@@ -188,7 +183,7 @@ class TrialRun:
         except Exception as error:  # Keras', MLflow's or the disk's: no trial's failure may end the others
             reason = scrubbed(failure_reason(error), self._setting.tracker.uri)
             self._end("FAILED", "failed", reason)
-            self._trial.set_user_attr(FAILURE, reason)
+            self._trial.set_user_attr(Tag.FAILURE, reason)
             raise
         self._end("FINISHED", "complete")
         return values
@@ -200,7 +195,7 @@ class TrialRun:
 
     def disown(self, reason: str) -> None:
         """Mark the MLflow run as failed: Optuna has the trial so, whatever came of it here."""
-        self._setting.tracker.set_tags(self._run_id, {"asc.state": "failed"})
+        self._setting.tracker.set_tags(self._run_id, {Tag.STATE: "failed"})
         self._setting.tracker.finish(self._run_id, "FAILED", failure=reason)
 
     def _train(self, config: RunConfig) -> dict[str, Fold]:
@@ -282,33 +277,34 @@ class TrialRun:
 
         with self._setting.tracker.artifacts(self._run_id) as folder:
             for name, fold in self._folds.items():
-                path = f"holdout/{name}.parquet" if name else "predictions/validation.parquet"
+                path = holdout_path(name) if name else predictions_path("validation")
                 write_predictions(fold.predictions, folder / path)
             text = written_config(config, trial=self._trial.number, point=self.point)
-            write_file(folder / "config.yaml", text)
+            write_file(folder / Artifact.CONFIG, text)
 
     def _end(self, status: str, state: str, failure: str = "") -> None:
         if not self._run_id:  # the run itself could not be created
             return
         tracker = self._setting.tracker
         tracker.log_metrics(self._run_id, self._metrics())
-        tracker.set_tags(self._run_id, {"asc.state": state})
+        tracker.set_tags(self._run_id, {Tag.STATE: state})
         tracker.finish(self._run_id, status, failure=failure)
 
     def _tags(self, config: RunConfig) -> dict[str, str]:
         setting, launch = self._setting, self._setting.launch
+        point = {Tag.KIND: Kind.TRIAL, Tag.TRIAL: str(self._trial.number)}
         return {
-            "asc.study": setting.search.name,
-            "asc.row": self._name,
-            **({"asc.kind": "trial", "asc.trial": str(self._trial.number)} if self._name != "base" else _OF_BASE),
-            "asc.optuna_study": setting.search.name,
-            "asc.optuna_storage": setting.storage,
-            "asc.seed": str(setting.search.seed),
-            "asc.combination": signature(run_identity(config, launch.data.digest)),
-            "asc.task": config.task,
+            Tag.STUDY: setting.search.name,
+            Tag.ROW: self._name,
+            **(point if self._name != "base" else {Tag.KIND: Kind.BASE}),
+            Tag.OPTUNA_STUDY: setting.search.name,
+            Tag.OPTUNA_STORAGE: setting.storage,
+            Tag.SEED: str(setting.search.seed),
+            Tag.COMBINATION: signature(run_identity(config, launch.data.digest)),
+            Tag.TASK: config.task,
             **launch.tags(),
-            "asc.launch": setting.worker,
-            "mlflow.parentRunId": launch.summary_run_id,
+            Tag.LAUNCH: setting.worker,
+            MlflowTag.PARENT: launch.summary_run_id,
         }
 
     def _params(self, config: RunConfig) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from multiprocessing import connection, get_context
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.progress import Say
 from asc_study.search.claims import (
-    INTERRUPTED,
     one_more,
     settle_trials,
     trials_lock,
@@ -190,7 +190,7 @@ class _Objective:
         with self._lock:
             (frozen,) = (one for one in study.get_trials(deepcopy=False) if one.number == trial.number)
             if not frozen.state.is_finished():
-                trial.set_user_attr(INTERRUPTED, True)
+                trial.set_user_attr(Tag.INTERRUPTED, True)
                 try_again(study, frozen)
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import filelock
 
+from asc_study.base.contract import Tag
 from asc_study.base.locks import file_lock, lock_domain
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.tracking import Tracker
@@ -21,8 +22,6 @@ from asc_study.store.tracking import Tracker
 #: A run that does not share our locks counts as alive for this long after its last sign of life.
 HEARTBEAT_LIMIT_SECONDS: Final = 600
 _HEARTBEAT_SECONDS: Final = 60
-
-_LOCKS: Final = "asc.locks"
 
 
 def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileLock:
@@ -34,7 +33,7 @@ def is_alive(tracker: Reader, record: RunRecord) -> bool:
     """Whether a process still works on a run that is marked RUNNING."""
     if shares_locks(record):
         try:
-            with run_lock(tracker.uri, record.tags.get("asc.study", ""), record.identity):
+            with run_lock(tracker.uri, record.tags.get(Tag.STUDY, ""), record.identity):
                 return False
         except filelock.Timeout:
             return True
@@ -58,17 +57,17 @@ def settle_abandoned(tracker: Tracker, study: str) -> None:
 
 def whereabouts() -> dict[str, str]:
     """Tags that say where a run is worked on."""
-    return {"asc.host": socket.gethostname(), _LOCKS: lock_domain()}
+    return {Tag.HOST: socket.gethostname(), Tag.LOCKS: lock_domain()}
 
 
 def shares_locks(record: RunRecord) -> bool:
     """Whether the lock of a run tells if it is alive."""
-    return record.tags.get(_LOCKS) == lock_domain()
+    return record.tags.get(Tag.LOCKS) == lock_domain()
 
 
 def heard_of_lately(record: RunRecord) -> bool:
     """Whether the run gave a sign of life within the limit."""
-    last_sign = float(record.tags.get("asc.heartbeat", record.start_seconds))
+    last_sign = float(record.tags.get(Tag.HEARTBEAT, record.start_seconds))
     return time.time() - last_sign < HEARTBEAT_LIMIT_SECONDS
 
 
@@ -86,7 +85,7 @@ def signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iter
             if time.monotonic() - told > _HEARTBEAT_SECONDS:
                 told = time.monotonic()
                 try:
-                    tracker.set_tags(run_id, {"asc.heartbeat": f"{time.time():.0f}"})
+                    tracker.set_tags(run_id, {Tag.HEARTBEAT: f"{time.time():.0f}"})
                 except Exception:  # MLflow's, the database's or the network's: the next sign may get through
                     continue
 

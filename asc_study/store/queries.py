@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import today
 from asc_study.store.addresses import SQLITE, address_line, tracking_uri
@@ -41,28 +42,28 @@ class RunRecord:
     @property
     def signature(self) -> str:
         """The run's signature (64 hex digits), or an empty text for a parent run."""
-        return self.tags.get("asc.signature", "")
+        return self.tags.get(Tag.SIGNATURE, "")
 
     @property
     def identity(self) -> str:
         """What the process that works on the run locks: its signature, or the launch that a parent run stands for."""
-        return self.signature or self.tags.get("asc.launch", self.run_id)
+        return self.signature or self.tags.get(Tag.LAUNCH, self.run_id)
 
     @property
     def seed(self) -> str:
         """The run's seed as text; empty for what has none."""
-        return self.tags.get("asc.seed", "")
+        return self.tags.get(Tag.SEED, "")
 
     @property
     def label(self) -> str:
         """Row and seed, as shown to people."""
-        row = self.tags.get("asc.row", self.run_id)
+        row = self.tags.get(Tag.ROW, self.run_id)
         return f"{row} seed {self.seed}" if self.seed else row
 
     @property
     def failure(self) -> str:
         """Why the run failed, or an empty text."""
-        return self.tags.get("asc.failure", "")
+        return self.tags.get(Tag.FAILURE, "")
 
 
 class Reader:
@@ -106,7 +107,7 @@ class Reader:
     def studies(self) -> list[str]:
         """The names of the studies that have runs of systems, the newest experiment first; searches are none."""
         found = self.client.search_experiments(order_by=["last_update_time DESC"])
-        system = "tags.`asc.kind` != 'trial' AND tags.`asc.kind` != 'search'"
+        system = " AND ".join(f"tags.`{Tag.KIND}` != '{kind}'" for kind in (Kind.SEARCH, Kind.TRIAL, Kind.BASE))
         return [one.name for one in found if self.client.search_runs([one.experiment_id], system, max_results=1)]
 
     def runs(self, study: str, *, kind: str | None = None) -> list[RunRecord]:
@@ -118,7 +119,7 @@ class Reader:
         while True:
             page = self.client.search_runs(
                 [experiment.experiment_id],
-                filter_string=f"tags.`asc.kind` = '{kind}'" if kind else "",
+                filter_string=f"tags.`{Tag.KIND}` = '{kind}'" if kind else "",
                 max_results=_PAGE,
                 page_token=token,
             )
@@ -131,7 +132,7 @@ class Reader:
         """The newest finished trainings of an architecture, in all studies of the store."""
         found = self.client.search_runs(
             [experiment.experiment_id for experiment in self.client.search_experiments()],
-            filter_string=f"tags.`asc.kind` = 'train' and params.architecture = '{architecture}' "
+            filter_string=f"tags.`{Tag.KIND}` = '{Kind.TRAIN}' and params.architecture = '{architecture}' "
             "and attributes.status = 'FINISHED'",
             max_results=most,
         )
@@ -149,7 +150,7 @@ class Reader:
 
     def has_predictions(self, run_id: str) -> bool:
         """Whether a run has any predictions table."""
-        return bool(self.client.list_artifacts(run_id, "predictions"))
+        return bool(self.client.list_artifacts(run_id, Artifact.PREDICTIONS))
 
     def predictions(self, run_id: str) -> "dict[str, pd.DataFrame]":
         """The predictions tables of a run by split; empty if it has none.
@@ -164,11 +165,11 @@ class Reader:
         if not self.has_predictions(run_id):
             return {}
         tables = {}
-        for path in sorted(self.artifact(run_id, "predictions").glob("*.parquet")):
+        for path in sorted(self.artifact(run_id, Artifact.PREDICTIONS).glob("*.parquet")):
             try:
                 tables[path.stem] = read_predictions(path)
             except InputError as error:
-                raise InputError(f"predictions/{path.name} of run {run_id} cannot be used: {error}") from None
+                raise InputError(f"{predictions_path(path.stem)} of run {run_id} cannot be used: {error}") from None
         return tables
 
     def load_keras_model(self, run_id: str) -> "keras.Model":
@@ -184,7 +185,7 @@ class Reader:
 
         mlflow.set_tracking_uri(self.uri)  # it knows one store a process: the one that was opened last
         try:
-            return mlflow.keras.load_model(f"runs:/{run_id}/model")
+            return mlflow.keras.load_model(f"runs:/{run_id}/{Artifact.MODEL}")
         except (MlflowException, OSError) as error:
             raise InputError(f"run {run_id} has no model ({' '.join(str(error).split())}): was it deleted?") from None
 

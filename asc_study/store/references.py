@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from asc_study.base.contract import SYSTEM_KINDS, Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.progress import Say
 from asc_study.base.schema import did_you_mean
@@ -21,12 +22,6 @@ from asc_study.store.stale import members_of
 
 #: How runs can be named, for error lines.
 FORMS: Final = "write STUDY/ROW (all its seeds), STUDY/ROW@SEED, STUDY/* or an MLflow run id"
-
-#: Kind of the run of a study's statistics baseline: a system like the others, but no candidate for ensembles.
-BASELINE_KIND: Final = "baseline"
-
-#: Kinds of runs that hold predictions of a system.
-SYSTEM_KINDS: Final = ("train", "imported", "ensemble", "fusion", "quantised", BASELINE_KIND)
 
 #: Hex digits of a combination that people are shown, in every command.
 HASH_DIGITS: Final = 10
@@ -111,18 +106,18 @@ class _Membership:
     def named(self, record: RunRecord) -> RunRecord:
         """The run under its row's name of now: the row may have been renamed since it was made."""
         name = self._names.get(combination_of(record))
-        return replace(record, tags={**record.tags, "asc.row": name}) if name else record
+        return replace(record, tags={**record.tags, Tag.ROW: name}) if name else record
 
     def _judge(self, record: RunRecord) -> bool:
-        kind, combination = record.tags.get("asc.kind"), combination_of(record)
-        if kind == "imported":
+        kind, combination = record.tags.get(Tag.KIND), combination_of(record)
+        if kind == Kind.IMPORTED:
             return True
         seeds = self._definition.seeds
         if seeds is not None and record.seed and record.seed not in seeds:
             return False
-        if kind in ("train", BASELINE_KIND):
+        if kind in (Kind.TRAIN, Kind.BASELINE):
             return combination in self._names
-        if self._definition.rows.get(record.tags.get("asc.row", ""), combination) != combination:
+        if self._definition.rows.get(record.tags.get(Tag.ROW, ""), combination) != combination:
             return False
         return all(self._is_there(run_id) for run_id in members_of(record))
 
@@ -135,13 +130,13 @@ class _Membership:
 
 def combination_of(record: RunRecord) -> str:
     """The combination of a run (64 hex digits); empty if a person took the tag away."""
-    return record.tags.get("asc.combination", "")
+    return record.tags.get(Tag.COMBINATION, "")
 
 
 def newest_launch(tracker: Reader, records: Sequence[RunRecord]) -> tuple[str, dict[str, Any]]:
     """The run of kind ``study`` that says what the newest launch ran, and its ``rows.json``; empty if there is none."""
     for record in records:
-        if record.tags.get("asc.kind") == "study" and (rows := tracker.json_artifact(record.run_id, "rows.json")):
+        if record.tags.get(Tag.KIND) == Kind.STUDY and (rows := tracker.json_artifact(record.run_id, Artifact.ROWS)):
             return record.run_id, rows
     return "", {}
 
@@ -155,8 +150,8 @@ def _launched_definition(tracker: Reader, records: Sequence[RunRecord]) -> Defin
 def _newest_of_each_name(systems: Sequence[RunRecord]) -> Definition:
     rows: dict[str, str] = {}
     for record in sorted(systems, key=lambda record: record.start_seconds, reverse=True):
-        if record.tags.get("asc.kind") in ("train", BASELINE_KIND):
-            rows.setdefault(record.tags.get("asc.row", ""), combination_of(record))
+        if record.tags.get(Tag.KIND) in (Kind.TRAIN, Kind.BASELINE):
+            rows.setdefault(record.tags.get(Tag.ROW, ""), combination_of(record))
     return Definition(rows)
 
 
@@ -168,7 +163,7 @@ def finished_systems(tracker: Reader, study: str) -> list[RunRecord]:
 def _finished(records: Sequence[RunRecord]) -> list[RunRecord]:
     found: dict[str, RunRecord] = {}
     for record in records:
-        if record.status == "FINISHED" and record.tags.get("asc.kind") in SYSTEM_KINDS:
+        if record.status == "FINISHED" and record.tags.get(Tag.KIND) in SYSTEM_KINDS:
             found.setdefault(record.signature or record.run_id, record)
     return list(found.values())
 
@@ -207,7 +202,7 @@ def find_runs(tracker: Reader, reference: str, *, say: Say = to_stderr) -> list[
     if not runs.current and not runs.orphans:
         line = f"study {study!r} of {reference!r} has no finished runs in {{address}}: run it first"
         raise InputError(address_line(tracker.uri, line))
-    known = {record.tags.get("asc.row", "") for record in (*runs.current, *runs.orphans)}
+    known = {record.tags.get(Tag.ROW, "") for record in (*runs.current, *runs.orphans)}
     seed = None
     if row in known:
         records = _current_of(runs, study, row, say)
@@ -218,7 +213,7 @@ def find_runs(tracker: Reader, reference: str, *, say: Say = to_stderr) -> list[
         row, seed = match[1], match[2]
         records = _current_of(runs, study, row, say)
     else:
-        parts = {r.tags.get("asc.row", "") for r in runs.current if r.tags.get("asc.kind") in ("train", "imported")}
+        parts = {r.tags.get(Tag.ROW, "") for r in runs.current if r.tags.get(Tag.KIND) in (Kind.TRAIN, Kind.IMPORTED)}
         matching = fnmatch.filter(sorted(parts), row) if "*" in row else []
         return [record for name in matching for record in _of_all_seeds(_of(name, *runs.current))] or _refuse(
             study, row, known
@@ -236,8 +231,8 @@ def _by_id(tracker: Reader, run_id: str) -> RunRecord:
     record = tracker.run(run_id)
     if record is None:
         raise InputError(address_line(tracker.uri, f"there is no run {run_id} in {{address}}: {FORMS}"))
-    if record.status != "FINISHED" or record.tags.get("asc.kind") not in SYSTEM_KINDS:
-        kind = record.tags.get("asc.kind", "none")
+    if record.status != "FINISHED" or record.tags.get(Tag.KIND) not in SYSTEM_KINDS:
+        kind = record.tags.get(Tag.KIND, "none")
         raise InputError(
             f"a run must be a finished system, got {run_id} of kind {kind} with status {record.status}: name "
             f"one of the kinds {', '.join(SYSTEM_KINDS)}"
@@ -250,7 +245,7 @@ def _refuse(study: str, row: str, known: Collection[str]) -> list[RunRecord]:
 
 
 def _of(row: str, *records: RunRecord) -> list[RunRecord]:
-    return [record for record in records if record.tags.get("asc.row") == row]
+    return [record for record in records if record.tags.get(Tag.ROW) == row]
 
 
 def _current_of(runs: StudyRuns, study: str, row: str, say: Say) -> list[RunRecord]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError
 from asc_study.store.addresses import tracking_uri
 from asc_study.store.tracking import Tracker
@@ -128,7 +129,7 @@ def register_system(
     try:
         with redirect_stderr(io.StringIO()):  # MLflow tells of each step
             info = mlflow.pyfunc.log_model(
-                name="system",
+                name=Artifact.SYSTEM,
                 python_model=str(code),
                 artifacts={"bundle": str(bundle)},
                 signature=ModelSignature(inputs, outputs),

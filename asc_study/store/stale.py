@@ -3,13 +3,14 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 
+from asc_study.base.contract import Tag
 from asc_study.store.queries import Reader, RunRecord
 
 
 def members_of(record: RunRecord) -> list[str]:
     """The ids of the runs that a run is made of; none if its tag was changed by hand to what is no list of ids."""
     try:
-        members = json.loads(record.tags.get("asc.members", "[]"))
+        members = json.loads(record.tags.get(Tag.MEMBERS, "[]"))
     except ValueError:
         return []
     return [member for member in members if isinstance(member, str)] if isinstance(members, list) else []
@@ -64,11 +65,11 @@ def stale_reasons(
             return f"its member {run_id} was deleted"
         if reason(member):
             return f"its member {member.label} is stale: {reason(member)}"
-        now = (current or {}).get(member.tags.get("asc.row", ""))
+        now = (current or {}).get(member.tags.get(Tag.ROW, ""))
         if now is not None:
             return "" if run_id in now else f"its member {member.label} is not what the study has now"
         latest = newest.get(_place(member), member)
-        same = latest.tags.get("asc.combination") == member.tags.get("asc.combination")
+        same = latest.tags.get(Tag.COMBINATION) == member.tags.get(Tag.COMBINATION)
         return "" if same else f"its member {member.label} was replaced by a newer run of that name"
 
     return {record.run_id: reason(record) for record in records if reason(record)}
@@ -76,4 +77,4 @@ def stale_reasons(
 
 def _place(record: RunRecord) -> tuple[str, str, str]:
     """What people name a run by."""
-    return record.tags.get("asc.study", ""), record.tags.get("asc.row", ""), record.seed
+    return record.tags.get(Tag.STUDY, ""), record.tags.get(Tag.ROW, ""), record.seed

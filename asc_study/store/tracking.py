@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.base.contract import Artifact, MlflowTag, Tag
 from asc_study.store.addresses import cannot_write
 from asc_study.store.queries import Reader
 
@@ -29,9 +30,9 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 def source_tags(command: str, commit: str) -> dict[str, str]:
     """MLflow's own tags of where a run comes from: the command, and the commit if the code is one."""
-    tags = {"mlflow.source.name": command or "asc-study", "mlflow.source.type": "LOCAL"}
+    tags = {MlflowTag.SOURCE_NAME: command or "asc-study", MlflowTag.SOURCE_TYPE: "LOCAL"}
     if found := _COMMIT.match(commit):
-        tags["mlflow.source.git.commit"] = found[0]
+        tags[MlflowTag.SOURCE_COMMIT] = found[0]
     return tags
 
 
@@ -112,7 +113,7 @@ class Tracker(Reader):
                     source=json.dumps({"uri": source or name}),
                     profile=json.dumps({"num_clips": int(count)}),
                 ),
-                tags=[InputTag("mlflow.data.context", split)],
+                tags=[InputTag(MlflowTag.DATA_CONTEXT, split)],
             )
             for split, count in clips.items()
         ]
@@ -160,7 +161,9 @@ class Tracker(Reader):
         mlflow.set_tracking_uri(self.uri)  # it knows one store a process: the one that was opened last
         mlflow.start_run(run_id=run_id)
         try:
-            info = mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=requirements)
+            info = mlflow.keras.log_model(
+                model, name=Artifact.MODEL, signature=signature, pip_requirements=requirements
+            )
         finally:
             mlflow.end_run("RUNNING")  # the run is not over: `finish` ends it
         return str(info.model_id)
@@ -168,7 +171,7 @@ class Tracker(Reader):
     def finish(self, run_id: str, status: str = "FINISHED", *, failure: str = "") -> None:
         """End a run; a failure's reason becomes the tag ``asc.failure``."""
         if failure:
-            self.set_tags(run_id, {"asc.failure": failure[:5000]})
+            self.set_tags(run_id, {Tag.FAILURE: failure[:5000]})
         self.client.set_terminated(run_id, status)
 
     def reopen(self, run_id: str) -> None:

@@ -14,14 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS, full_name
 from asc_study.store.addresses import SQLITE, address_line
 from asc_study.store.queries import Reader
-
-#: MLflow's own: the experiment opens as training of models, not as work with language models.
-KIND_TAG: Final = "mlflow.experimentKind"
-NOTE_TAG: Final = "mlflow.note.content"
-_VIEW_TAG: Final = "mlflow.sharedViewState."
 
 #: Where `mlflow ui` serves if nothing else is said.
 _LOCAL_PAGE: Final = "http://127.0.0.1:5000"
@@ -32,7 +28,7 @@ _IN_A_CHART: Final = 30
 
 def _without(*kinds: str) -> str:
     """A filter in MLflow's language, which knows no list of values."""
-    return " AND ".join(f"tags.`asc.kind` != '{kind}'" for kind in kinds)
+    return " AND ".join(f"tags.`{Tag.KIND}` != '{kind}'" for kind in kinds)
 
 
 @dataclass(frozen=True)
@@ -72,11 +68,11 @@ class View:
     columns: tuple[str, ...]
     order_by: str
     ascending: bool = False
-    runs: str = _without("study", "search", "trial")
+    runs: str = _without(Kind.STUDY, Kind.SEARCH, Kind.TRIAL)
     charts: tuple[Chart, ...] = field(default=())
 
 
-_ROWS: Final = ("asc.row", "asc.seed")
+_ROWS: Final = (Tag.ROW, Tag.SEED)
 
 
 def _test(*names: str) -> tuple[str, ...]:
@@ -95,23 +91,23 @@ _COSTS: Final = ("cost/parameters", "cost/model_kb", "cost/macs", "cost/latency_
 DEVICES: Final = View(
     "devices",
     "Devices",
-    (*_SUBSET_METRICS, _AVERAGE, *_test("log_loss", "gap_A_to_unseen"), *_tags(*_ROWS, "asc.system")),
+    (*_SUBSET_METRICS, _AVERAGE, *_test("log_loss", "gap_A_to_unseen"), *_tags(*_ROWS, Tag.SYSTEM)),
     _AVERAGE,
 )
 SYSTEMS: Final = View(
     "systems",
     "Systems",
-    (_AVERAGE, _UNSEEN, *_COSTS, "params.architecture", *_tags(*_ROWS, "asc.system", "asc.kind")),
+    (_AVERAGE, _UNSEEN, *_COSTS, "params.architecture", *_tags(*_ROWS, Tag.SYSTEM, Tag.KIND)),
     "cost/parameters",
     ascending=True,
-    runs=_without("study", "search", "trial", "ensemble", "fusion"),
+    runs=_without(Kind.STUDY, Kind.SEARCH, Kind.TRIAL, Kind.ENSEMBLE, Kind.FUSION),
 )
 ENSEMBLES: Final = View(
     "ensembles",
     "Ensembles",
-    (*_SUBSET_METRICS, _AVERAGE, *_test("log_loss"), *_tags(*_ROWS, "asc.system", "asc.basis")),
+    (*_SUBSET_METRICS, _AVERAGE, *_test("log_loss"), *_tags(*_ROWS, Tag.SYSTEM, Tag.BASIS)),
     _AVERAGE,
-    runs="tags.`asc.members` IS NOT NULL",
+    runs=f"tags.`{Tag.MEMBERS}` IS NOT NULL",
 )
 CHARTS: Final = View(
     "charts",
@@ -143,7 +139,7 @@ def study_views(tasks: Iterable[str]) -> tuple[View, ...]:
             views.append(view)
             continue
         for number, task in enumerate(names):
-            runs = f"{view.runs} AND tags.`asc.task` = '{task}'"
+            runs = f"{view.runs} AND tags.`{Tag.TASK}` = '{task}'"
             key = view.key if number == 0 else f"{view.key}-{task}"
             name = view.name if number == 0 else f"{view.name} ({task.replace('_', '-')})"
             views.append(replace(view, key=key, name=name, runs=runs))
@@ -153,23 +149,23 @@ def study_views(tasks: Iterable[str]) -> tuple[View, ...]:
 def trials_view(metric: str, *, ascending: bool) -> View:
     """The view of a search's trials, the best first."""
     costs = ("cost/model_kb", "cost/trial_seconds", "cost/trained_epochs")
-    columns = dict.fromkeys((metric, "validation/acc_device_macro", *costs, *_tags("asc.trial", "asc.state")))
+    columns = dict.fromkeys((metric, "validation/acc_device_macro", *costs, *_tags(Tag.TRIAL, Tag.STATE)))
     return View(
         "trials",
         "Trials",
         tuple(columns),
         metric,
         ascending,
-        _without("study", "search") + " AND tags.`asc.optuna_study` IS NOT NULL",
+        f"{_without(Kind.STUDY, Kind.SEARCH)} AND tags.`{Tag.OPTUNA_STUDY}` IS NOT NULL",
     )
 
 
 def publish(tracker: Reader, experiment_id: str, views: Iterable[View], note: str) -> str:
     """Give an experiment its views and its description; returns one line if the store refuses, else an empty text."""
-    tags = {KIND_TAG: "custom_model_development", NOTE_TAG: note}
+    tags = {MlflowTag.EXPERIMENT_KIND: "custom_model_development", MlflowTag.NOTE: note}
     try:
         known = tracker.client.get_experiment(experiment_id).tags
-        tags |= {_VIEW_TAG + view.key: _written(view, known.get(_VIEW_TAG + view.key, "")) for view in views}
+        tags |= {MlflowTag.VIEW + view.key: _written(view, known.get(MlflowTag.VIEW + view.key, "")) for view in views}
         for name, text in tags.items():
             if known.get(name) != text:
                 tracker.client.set_experiment_tag(experiment_id, name, text)

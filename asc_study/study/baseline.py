@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import asc_study.features.store as feature_store
+from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.errors import failure_reason
 from asc_study.base.progress import Say
 from asc_study.base.source import source_digest
@@ -27,7 +28,6 @@ from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Row, Study
 from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader
-from asc_study.store.references import BASELINE_KIND
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import IdentifiedDataset
 from asc_study.systems.derived import Derived, Identity, find_derived, log_derived
@@ -120,12 +120,12 @@ def baseline_identity(config: RunConfig, dataset_digest: str) -> Identity:
         "code": source_digest(classify),
         "dataset": dataset_digest,
     }
-    return Identity(BASELINE_KIND, settings)
+    return Identity(Kind.BASELINE, settings)
 
 
 def plan_baselines(study: Study, dataset_digest: str, tracker: Reader | None) -> tuple[PlannedBaseline, ...]:
     """The baselines of a study with what the store (None: there is none) knows of them. Changes nothing."""
-    records = tracker.runs(study.name, kind=BASELINE_KIND) if tracker and study.baselines else []
+    records = tracker.runs(study.name, kind=Kind.BASELINE) if tracker and study.baselines else []
     there = {record.signature: record.run_id for record in records if record.status == "FINISHED"}
     signatures = {row.name: baseline_identity(row.config, dataset_digest).signature() for row in study.baselines}
     return tuple(PlannedBaseline(name, signature, there.get(signature, "")) for name, signature in signatures.items())
@@ -139,8 +139,8 @@ def make_baselines(
     for row in study.baselines:
         identity = baseline_identity(row.config, data.digest)
         if done := find_derived(tracker, study.name, identity):
-            if done.tags.get("asc.row") != row.name:  # the tasks of the study changed their order
-                tracker.set_tags(done.run_id, {"asc.row": row.name, "mlflow.runName": row.name})
+            if done.tags.get(Tag.ROW) != row.name:  # the tasks of the study changed their order
+                tracker.set_tags(done.run_id, {Tag.ROW: row.name, MlflowTag.RUN_NAME: row.name})
             continue
         outcome = _make(tracker, study.name, row, identity, data, jobs)
         say(_line(outcome))
@@ -163,7 +163,7 @@ def _make(
             system=SYSTEM,
             members=(),
             tables=classify(made.clips, made.store, row.config.task),
-            tags={"asc.dataset": data.dataset.root.name, "asc.dataset_digest": data.digest},
+            tags={Tag.DATASET: data.dataset.root.name, Tag.DATASET_DIGEST: data.digest},
         )
         logged = log_derived(tracker, run)
     except Exception as error:  # scikit-learn's, MLflow's or the disk's: the rows are trained all the same

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.settings.identity import run_identity, signature
@@ -50,10 +51,10 @@ def define_file(
         If the file is wrong.
     """
     study = load_study(path, overrides=overrides, profile=profile)
-    trained = tracker.runs(study.name, kind="train") if tracker else []
+    trained = tracker.runs(study.name, kind=Kind.TRAIN) if tracker else []
     combinations = {combination_of(record) for record in trained}
     best = DefinedStudy(study, define(study, ""))
-    for digest in dict.fromkeys(record.tags.get("asc.dataset_digest", "") for record in trained):
+    for digest in dict.fromkeys(record.tags.get(Tag.DATASET_DIGEST, "") for record in trained):
         most = 0
         for task in CLASSES:  # that of the data set: what a row is of that names none
             try:

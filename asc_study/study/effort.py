@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from asc_study.base.contract import Tag
 from asc_study.base.progress import about_seconds
 from asc_study.data.clips import Dataset
 from asc_study.evaluation.metrics import places_of
@@ -132,7 +133,7 @@ def describe_time(found: Sequence[Effort], runs: Mapping[str, int], tracker: Rea
         return []
     architectures = {effort.config.architecture for effort in wanted}
     records = [record for name in sorted(architectures) for record in tracker.trained_before(name)]
-    records = [record for record in records if record.tags.get("asc.dataset_digest") == digest]
+    records = [record for record in records if record.tags.get(Tag.DATASET_DIGEST) == digest]
     seconds = {effort.row: _seconds_of_epoch(effort.config, records) for effort in wanted}
     known = [effort for effort in wanted if seconds[effort.row] is not None]
     if not known:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from asc_study.base.contract import Tag
 from asc_study.base.locks import file_lock
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import Say
@@ -48,9 +49,9 @@ class Launch:
     def tags(self) -> dict[str, str]:
         """Tags of every run of the launch: its data, its code, and where it is worked on."""
         return {
-            "asc.dataset": self.data.dataset.root.name,
-            "asc.dataset_digest": self.data.digest,
-            "asc.git_commit": self.git_commit,
+            Tag.DATASET: self.data.dataset.root.name,
+            Tag.DATASET_DIGEST: self.data.digest,
+            Tag.GIT_COMMIT: self.git_commit,
             **source_tags(self.command, self.git_commit),
             **whereabouts(),
         }
@@ -93,7 +94,7 @@ def launch(
 ) -> Iterator[Launch]:
     """Work on a study or search; at the end no run of it stays RUNNING that nobody works on."""
     commit = git_commit()
-    about = {"asc.dataset": data.dataset.root.name, "asc.dataset_digest": data.digest, "asc.git_commit": commit}
+    about = {Tag.DATASET: data.dataset.root.name, Tag.DATASET_DIGEST: data.digest, Tag.GIT_COMMIT: commit}
     run_id = summary_run(tracker, study, kind, about | source_tags(command, commit) | dict(tags))
     try:
         yield Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid(), command)
@@ -108,11 +109,11 @@ def summary_run(tracker: Tracker, study: str, kind: str, tags: Mapping[str, str]
     """
     with file_lock(f"summary {tracker.uri} {study} {kind}"):
         # A run with a launch of its own is a parent run of an earlier version, which began one with each launch.
-        found = [run for run in tracker.runs(study, kind=kind) if "asc.launch" not in run.tags]
+        found = [run for run in tracker.runs(study, kind=kind) if Tag.LAUNCH not in run.tags]
         if found:
             tracker.set_tags(found[0].run_id, tags)
             return found[0].run_id
-        own = {"asc.study": study, "asc.kind": kind}
+        own = {Tag.STUDY: study, Tag.KIND: kind}
         run_id = tracker.create_run(study, f"{study} ({kind})", own | dict(tags), {})
         tracker.finish(run_id)
         return run_id

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS, METRICS, Metric
 from asc_study.base.schema import did_you_mean
@@ -21,7 +22,6 @@ from asc_study.store.queries import Reader, RunRecord, open_existing
 from asc_study.store.references import HASH_DIGITS, Definition, combination_of, current_rows, newest_launch
 from asc_study.study.definition import define_file
 from asc_study.study.standing import add_standings, predictions_of
-from asc_study.systems.marking import MARK
 
 #: Prefix of the columns of settings in which rows differ.
 SETTINGS: Final = "settings."
@@ -89,10 +89,10 @@ def _nothing(study: str, orphans: int) -> InputError:
 
 def launched_table(tracker: Reader, study: str, *, records: Sequence[RunRecord] | None = None) -> tuple[list[str], str]:
     """The rows of a study and its published figures (CSV text, maybe empty) as its newest launch had them."""
-    run_id, rows = newest_launch(tracker, tracker.runs(study, kind="study") if records is None else records)
+    run_id, rows = newest_launch(tracker, tracker.runs(study, kind=Kind.STUDY) if records is None else records)
     published = ""
     if rows.get("published"):
-        published = tracker.artifact(run_id, "published.csv").read_text(encoding="utf-8")
+        published = tracker.artifact(run_id, Artifact.PUBLISHED).read_text(encoding="utf-8")
     return list(rows.get("rows", [])), published
 
 
@@ -236,21 +236,21 @@ def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
     augmentation = sorted({key.split(".")[1] for key in newest.params if "_augmentation." in key})
     combination = combination_of(newest)
     summary: dict[str, Any] = {
-        "row": newest.tags.get("asc.row", newest.run_id),
-        "architecture": newest.tags.get("asc.system", newest.params.get("architecture", "")),
-        "augmentation": " + ".join(augmentation) or ("none" if newest.tags.get("asc.kind") == "train" else ""),
-        "task": newest.tags.get("asc.task", ""),
-        "dataset": newest.tags.get("asc.dataset", ""),
-        "dataset_digest": newest.tags.get("asc.dataset_digest", ""),
+        "row": newest.tags.get(Tag.ROW, newest.run_id),
+        "architecture": newest.tags.get(Tag.SYSTEM, newest.params.get("architecture", "")),
+        "augmentation": " + ".join(augmentation) or ("none" if newest.tags.get(Tag.KIND) == Kind.TRAIN else ""),
+        "task": newest.tags.get(Tag.TASK, ""),
+        "dataset": newest.tags.get(Tag.DATASET, ""),
+        "dataset_digest": newest.tags.get(Tag.DATASET_DIGEST, ""),
         "combination": combination,
         "hash": combination[:HASH_DIGITS],
         "state": state,
-        **marks([record.tags.get(MARK, "") for record in by_seed.values()]),
-        "basis": newest.tags.get("asc.basis", ""),
+        **marks([record.tags.get(Tag.MARK, "") for record in by_seed.values()]),
+        "basis": newest.tags.get(Tag.BASIS, ""),
         "seeds": len(by_seed),
         "seed_list": " ".join(seeds),
         "run_ids": " ".join(by_seed[seed].run_id for seed in seeds),
-        "fingerprints": len({record.tags.get("asc.fingerprint", "") for record in by_seed.values()}),
+        "fingerprints": len({record.tags.get(Tag.FINGERPRINT, "") for record in by_seed.values()}),
         "first_start": min(record.start_seconds for record in records),
         "records": [by_seed[seed] for seed in seeds],
     }
@@ -286,7 +286,7 @@ def _figures(
 
 def _settings(newest: Mapping[int, RunRecord]) -> pd.DataFrame:
     """The settings in which the trained rows differ, a column each."""
-    params = {place: r.params for place, r in newest.items() if r.tags.get("asc.kind") == "train"}
+    params = {place: r.params for place, r in newest.items() if r.tags.get(Tag.KIND) == Kind.TRAIN}
     keys: Iterable[str] = dict.fromkeys(key for one in params.values() for key in one if key != "seed")
     differing = [key for key in keys if len({one.get(key) for one in params.values()}) > 1]
     return pd.DataFrame(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.provenance import fingerprint, other_facts, short_digest
 from asc_study.base.text_table import text_table
 from asc_study.settings.identity import differences, run_identity, signature
@@ -99,8 +100,8 @@ class Plan:
         ]
         return rows + [
             {
-                "row": record.tags.get("asc.row", ""),
-                "seed": int(record.tags.get("asc.seed", 0)),
+                "row": record.tags.get(Tag.ROW, ""),
+                "seed": int(record.tags.get(Tag.SEED, 0)),
                 "status": status,
                 "signature": record.signature[:10],
                 "combination": combination_of(record)[:HASH_DIGITS],
@@ -140,12 +141,12 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
     """
     here = fingerprint()
     by_signature: dict[str, list[RunRecord]] = {}
-    for record in tracker.runs(study.name, kind="train") if tracker else ():
+    for record in tracker.runs(study.name, kind=Kind.TRAIN) if tracker else ():
         by_signature.setdefault(record.signature, []).append(record)
     runs = []
     for spec in specs(study, digest):
         records = by_signature.pop(spec.signature, [])
-        ours = [record for record in records if record.tags.get("asc.fingerprint") == short_digest(here)]
+        ours = [record for record in records if record.tags.get(Tag.FINGERPRINT) == short_digest(here)]
         # What was finished here comes first; without, what was finished elsewhere will do, unless it must be the same.
         status, found = _status(tracker, ours)
         if status != "done":
@@ -156,9 +157,9 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
             continue
         other = ""
         if status == "done" and found not in ours:
-            other = other_facts(found.tags.get("asc.fingerprint_facts", ""), here)
+            other = other_facts(found.tags.get(Tag.FINGERPRINT_FACTS, ""), here)
         runs.append(
-            PlannedRun(spec, status, found.run_id, found.failure, found.tags.get("asc.row", ""), fingerprint=other)
+            PlannedRun(spec, status, found.run_id, found.failure, found.tags.get(Tag.ROW, ""), fingerprint=other)
         )
     orphans = [record for records in by_signature.values() for record in records]
     stale: list[tuple[RunRecord, str]] = []
@@ -231,9 +232,9 @@ def why_orphaned(
     record: RunRecord, identities: Mapping[str, Mapping[str, Any]], seeds: Collection[int], tracker: Reader
 ) -> tuple[str, list[str]]:
     """The row that is nearest to an orphaned run, of those with these identities, and what differs: a line each."""
-    old = tracker.json_artifact(record.run_id, "identity.json") or _known_identity(record)
+    old = tracker.json_artifact(record.run_id, Artifact.IDENTITY) or _known_identity(record)
     found = {name: differences(old, identity) for name, identity in identities.items()}
-    row = record.tags.get("asc.row", "")
+    row = record.tags.get(Tag.ROW, "")
     nearest = row if row in found else min(found, key=lambda name: len(found[name]))
     why = list(found[nearest])
     if record.seed.isdecimal() and int(record.seed) not in seeds:
@@ -251,6 +252,6 @@ def _known_identity(record: RunRecord) -> dict[str, Any]:
             except (ValueError, SyntaxError):
                 config[key] = text
     known: dict[str, Any] = {"schema": 1, "config": config}
-    if digest := record.tags.get("asc.dataset_digest"):
+    if digest := record.tags.get(Tag.DATASET_DIGEST):
         known["dataset"] = digest
     return known

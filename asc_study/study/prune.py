@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
 from asc_study.base.taxonomy import CLASSES
@@ -39,8 +40,8 @@ class Orphan:
         """The run in the types of JSON; ``accuracy`` is that of all test clips, in per cent."""
         return {
             "run_id": self.record.run_id,
-            "kind": self.record.tags.get("asc.kind", ""),
-            "row": self.record.tags.get("asc.row", ""),
+            "kind": self.record.tags.get(Tag.KIND, ""),
+            "row": self.record.tags.get(Tag.ROW, ""),
             "seed": self.record.seed,
             "signature": self.record.signature[:10],
             "combination": combination_of(self.record)[:HASH_DIGITS],
@@ -98,19 +99,19 @@ def find_orphans(variants: Sequence[Study], tracker: Tracker, data: IdentifiedDa
     asked_for = _AskedFor(variants)
     orphans = [
         record
-        for record in tracker.runs(study.name, kind="train")
-        if not asked_for.has(record, data.digest if data else record.tags.get("asc.dataset_digest", ""))
+        for record in tracker.runs(study.name, kind=Kind.TRAIN)
+        if not asked_for.has(record, data.digest if data else record.tags.get(Tag.DATASET_DIGEST, ""))
     ]
     alive = {record.run_id for record in orphans if record.status == "RUNNING" and is_alive(tracker, record)}
     if not orphans:
         return []
     made = {r.run_id: r for r in all_runs(tracker) if members_of(r) and r.status in ("FINISHED", "RUNNING")}
     declared = {row.name for row in study.ensembles}
-    renewable = {i for i, r in made.items() if r.tags.get("asc.study") == study.name and _row(r) in declared}
+    renewable = {i for i, r in made.items() if r.tags.get(Tag.STUDY) == study.name and _row(r) in declared}
     going = removable({record.run_id for record in orphans} - alive, made, renewable)
     found = []
     for record in orphans:
-        digest = data.digest if data else record.tags.get("asc.dataset_digest", "")
+        digest = data.digest if data else record.tags.get(Tag.DATASET_DIGEST, "")
         _, why = why_orphaned(record, asked_for.identities(digest), study.seeds, tracker)
         found.append(Orphan(record, tuple(why), _why_kept(record, alive, going, made)))
     found += [Orphan(made[i], ("it is made of runs that go",)) for i in made if i in going]
@@ -190,7 +191,7 @@ def _shortened(why: Sequence[str]) -> str:
 
 
 def _row(record: RunRecord) -> str:
-    return record.tags.get("asc.row", "")
+    return record.tags.get(Tag.ROW, "")
 
 
 def _why_kept(record: RunRecord, alive: Collection[str], going: Collection[str], made: Mapping[str, RunRecord]) -> str:
@@ -199,5 +200,5 @@ def _why_kept(record: RunRecord, alive: Collection[str], going: Collection[str],
     if record.run_id in going:
         return ""
     kept = [r for r in made.values() if r.run_id not in going and record.run_id in members_of(r)]
-    names = sorted({f"{record.tags.get('asc.study', '')}/{_row(record)}" for record in kept})
+    names = sorted({f"{record.tags.get(Tag.STUDY, '')}/{_row(record)}" for record in kept})
     return f"member of {', '.join(names)}"

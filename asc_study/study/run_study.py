@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.progress import Say, tell_nobody, time_left
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.evaluation.accuracy_table import accuracies
@@ -77,7 +78,7 @@ def run_study(
         say(note)
     for run in plan.runs:
         if run.status == "done" and run.recorded_row != run.spec.row:  # the row was renamed in the study file
-            tracker.set_tags(run.run_id, {"asc.row": run.spec.row, "mlflow.runName": run.spec.label})
+            tracker.set_tags(run.run_id, {Tag.ROW: run.spec.row, MlflowTag.RUN_NAME: run.spec.label})
     wanted = {"new", "interrupted"} | ({"failed"} if retry_failed else set())
     chosen = {row.name for row in study.only(only).rows}
 
@@ -101,7 +102,7 @@ def run_study(
         tracker,
         data,
         study=study.name,
-        kind="study",
+        kind=Kind.STUDY,
         figures=study.figures,
         jobs=max(1, min(jobs, len(pending))),
         command=command,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from asc_study.base.contract import predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS
 from asc_study.base.schema import did_you_mean
@@ -32,9 +33,7 @@ def predictions_of(tracker: Reader, systems: Mapping[int, Sequence[RunRecord]]) 
     tables: dict[int, list[pd.DataFrame]] = {}
     for place, records in systems.items():
         try:
-            found = [
-                read_predictions(tracker.artifact(record.run_id, "predictions/test.parquet")) for record in records
-            ]
+            found = [read_predictions(tracker.artifact(record.run_id, predictions_path("test"))) for record in records]
         except InputError:  # trained on all data, deleted, or damaged: such a row has its logged figures alone
             continue
         tables[place] = found

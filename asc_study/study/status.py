@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.progress import about_seconds
 from asc_study.base.text_table import text_table
@@ -136,7 +137,7 @@ def study_state(study: str, tracker: Reader) -> StudyState:
     if study.endswith((".yaml", ".yml")):
         study = load_study(Path(study)).name
     records = tracker.runs(study)
-    trained = [record for record in records if record.tags.get("asc.kind") == "train"]
+    trained = [record for record in records if record.tags.get(Tag.KIND) == Kind.TRAIN]
     if not trained:
         raise InputError(
             address_line(
@@ -157,8 +158,8 @@ def study_state(study: str, tracker: Reader) -> StudyState:
 def _launched(records: Iterable[RunRecord], tracker: Reader) -> list[tuple[str, int, str]]:
     """Row, seed and signature of every run that the newest launch wanted in the end; empty if it did not say."""
     for record in records:
-        if record.tags.get("asc.kind") == "study" and (
-            runs := tracker.json_artifact(record.run_id, "rows.json").get("runs")
+        if record.tags.get(Tag.KIND) == Kind.STUDY and (
+            runs := tracker.json_artifact(record.run_id, Artifact.ROWS).get("runs")
         ):
             return [(str(row), int(seed), str(signature)) for row, seed, signature in runs]
     return []
@@ -166,7 +167,7 @@ def _launched(records: Iterable[RunRecord], tracker: Reader) -> list[tuple[str, 
 
 def _begun(trained: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
     """The same of the newest run of each row and seed, in the order in which they began."""
-    newest = {(r.tags.get("asc.row", ""), r.seed): r.signature for r in reversed(trained)}
+    newest = {(r.tags.get(Tag.ROW, ""), r.seed): r.signature for r in reversed(trained)}
     return [(row, seed, signature) for (row, seed), signature in newest.items()]
 
 
@@ -187,7 +188,7 @@ def _run_state(row: str, seed: str, records: Sequence[RunRecord], tracker: Reade
     if len(stamps) > 1:  # the median: a run that was cut off has a gap
         seconds = statistics.median(after - before for before, after in itertools.pairwise(stamps))
     alive = record.status == "RUNNING" and is_alive(tracker, record)
-    last_sign = max(float(record.tags.get("asc.heartbeat", 0)), record.start_seconds, *stamps)
+    last_sign = max(float(record.tags.get(Tag.HEARTBEAT, 0)), record.start_seconds, *stamps)
     return RunState(
         row,
         seed,

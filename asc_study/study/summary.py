@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from asc_study.base.contract import Artifact, MlflowTag
 from asc_study.base.files import write_file
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
 from asc_study.store.tracking import Tracker
-from asc_study.store.views import CHARTS, DEVICES, ENSEMBLES, NOTE_TAG, View, publish, study_views, view_link
+from asc_study.store.views import CHARTS, DEVICES, ENSEMBLES, View, publish, study_views, view_link
 from asc_study.study.definition import define
 from asc_study.study.launch import Launch
 from asc_study.study.leaderboard import leaderboard
@@ -23,16 +24,16 @@ _LONGEST_NOTE: Final = 7900
 def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
     """Log what the study is and publish its views; returns a line if the store does not take them."""
     with tracker.artifacts(launch.summary_run_id) as folder:
-        write_file(folder / "study.yaml", study.source)
+        write_file(folder / Artifact.STUDY, study.source)
         table = {
             "rows": study.names,
             "combinations": define(study, launch.data.digest).rows,
             "runs": [[spec.row, spec.seed, spec.signature] for spec in specs(study, launch.data.digest)],
             "published": bool(study.published),
         }
-        write_file(folder / "rows.json", json.dumps(table))
+        write_file(folder / Artifact.ROWS, json.dumps(table))
         if study.published:
-            write_file(folder / "published.csv", study.published)
+            write_file(folder / Artifact.PUBLISHED, study.published)
     experiment_id = tracker.experiment_id(study.name)
     # The task of most rows comes first: its views have the plain names.
     views = study_views(task for task, _ in Counter(row.config.task for row in study.rows).most_common())
@@ -83,15 +84,15 @@ def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool
     if not board["seeds"].any():
         return
     with tracker.artifacts(run_id) as folder:
-        write_file(folder / "leaderboard.csv", render(board, study.name, "csv") + "\n")
+        write_file(folder / Artifact.LEADERBOARD, render(board, study.name, "csv") + "\n")
         text = render(board, study.name)
-        write_file(folder / "leaderboard.txt", text + "\n")
+        write_file(folder / Artifact.LEADERBOARD_TEXT, text + "\n")
         baselines = board["row"].isin([row.name for row in study.baselines])
         figures = study_figures(board.assign(row=unique_names(board), baseline=baselines))
         html = page(f"Study {study.name}", study.description, figures, study.figures)
-        (folder / "figures").mkdir()
-        write_file(folder / "figures" / "summary.html", html)
+        (folder / Artifact.FIGURES).mkdir()
+        write_file(folder / Artifact.SUMMARY, html)
     looks = links(tracker.experiment_id(study.name), (DEVICES, CHARTS))
-    lead = f"All rows of *{study.name}* beside each other: {looks}, and `figures/summary.html` among the artifacts."
+    lead = f"All rows of *{study.name}* beside each other: {looks}, and `{Artifact.SUMMARY}` among the artifacts."
     note = f"{lead}\n\n```\n{text}\n```"
-    tracker.set_tags(run_id, {NOTE_TAG: note[:_LONGEST_NOTE]})
+    tracker.set_tags(run_id, {MlflowTag.NOTE: note[:_LONGEST_NOTE]})

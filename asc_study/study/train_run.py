@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import filelock
 
+from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, predictions_path
 from asc_study.base.errors import failure_reason
 from asc_study.base.files import write_file
 from asc_study.base.paths import cache_dir
@@ -21,9 +22,8 @@ from asc_study.settings.run_config import RunConfig, flatten, in_words
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life
 from asc_study.store.queries import RunRecord
-from asc_study.store.references import BASELINE_KIND
 from asc_study.store.tracking import Tracker
-from asc_study.store.views import NOTE_TAG, markdown_table
+from asc_study.store.views import markdown_table
 from asc_study.study.launch import Launch
 from asc_study.systems.marking import find_baseline
 from asc_study.systems.rows import outcome_dict
@@ -86,7 +86,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
     run_id, tracker = None, None
     try:
         tracker = Tracker(launch.tracking_uri)
-        earlier = [record for record in tracker.runs(spec.study, kind="train") if record.signature == spec.signature]
+        earlier = [record for record in tracker.runs(spec.study, kind=Kind.TRAIN) if record.signature == spec.signature]
         if any(_counts_as_done(record, spec) for record in earlier):  # finished elsewhere since the plan was made
             return Outcome(spec, "elsewhere")
         cut = next((record for record in earlier if record.status in ("RUNNING", "KILLED")), None)
@@ -95,7 +95,7 @@ def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
         if cut:
             run_id = cut.run_id
             tracker.reopen(run_id)
-            tracker.set_tags(run_id, {key: tag for key, tag in _tags(spec, launch).items() if key != "asc.git_commit"})
+            tracker.set_tags(run_id, {key: tag for key, tag in _tags(spec, launch).items() if key != Tag.GIT_COMMIT})
         else:
             run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
         checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
@@ -130,7 +130,7 @@ def _end_failed(tracker: Tracker, run_id: str, reason: str) -> str:
 
 
 def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:
-    same = not spec.fingerprint or record.tags.get("asc.fingerprint") == spec.fingerprint
+    same = not spec.fingerprint or record.tags.get(Tag.FINGERPRINT) == spec.fingerprint
     return record.status == "FINISHED" and same
 
 
@@ -185,11 +185,11 @@ def _log_result(
     from asc_study.figures.run import summary_page
 
     metrics = metrics_of(result)
-    baselines = tracker.runs(spec.study, kind=BASELINE_KIND)
+    baselines = tracker.runs(spec.study, kind=Kind.BASELINE)
     rival = find_baseline(baselines, spec.config.task, launch.data.digest)
     with tracker.artifacts(run_id) as folder:
         for split, predictions in result.predictions.items():
-            write_predictions(predictions, folder / "predictions" / f"{split}.parquet")
+            write_predictions(predictions, folder / predictions_path(split))
         page = summary_page(
             spec.label,
             result.predictions,
@@ -199,20 +199,20 @@ def _log_result(
             chosen_epochs=[epoch + 1 for epoch in result.chosen_epochs],
             plotlyjs=launch.figures,
         )
-        (folder / "figures").mkdir()
-        write_file(folder / "figures" / "summary.html", page)
-        write_file(folder / "config.yaml", written_config(spec.config, row=spec.row, seed=spec.seed))
-        write_file(folder / "identity.json", json.dumps(spec.identity, indent=2))
+        (folder / Artifact.FIGURES).mkdir()
+        write_file(folder / Artifact.SUMMARY, page)
+        write_file(folder / Artifact.CONFIG, written_config(spec.config, row=spec.row, seed=spec.seed))
+        write_file(folder / Artifact.IDENTITY, json.dumps(spec.identity, indent=2))
         facts: dict[str, Any] = {
             "clips": data.clips["split"].value_counts().to_dict(),
             "augmented_copies_left_out": data.left_out,
             "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
         }
-        write_file(folder / "training.json", json.dumps(facts, indent=2))
+        write_file(folder / Artifact.TRAINING, json.dumps(facts, indent=2))
     tracker.log_datasets(
         run_id, launch.data.dataset.root.name, launch.data.digest, facts["clips"], source=str(launch.data.dataset.root)
     )
-    tracker.set_tags(run_id, {NOTE_TAG: _note(spec, metrics)})
+    tracker.set_tags(run_id, {MlflowTag.NOTE: _note(spec, metrics)})
     model_id = tracker.log_keras_model(run_id, result.model)
     tracker.log_metrics(run_id, metrics, model_id=model_id)
     tracker.finish(run_id)
@@ -250,32 +250,32 @@ def log_environment(tracker: Tracker, run_id: str, first_epoch: int = 1) -> None
     A run that goes on under another fingerprint than it began with has the fingerprint ``mixed``; its tags and its
     commit stay those of the beginning.
     """
-    stretches = tracker.json_artifact(run_id, "environment.json").get("stretches", [])
+    stretches = tracker.json_artifact(run_id, Artifact.ENVIRONMENT).get("stretches", [])
     here = {"first_epoch": first_epoch, "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **environment()}
     tags = fact_tags(here["fingerprint"]) if not stretches else {}
     if any(stretch.get("fingerprint") != here["fingerprint"] for stretch in stretches):
-        tags["asc.fingerprint"] = MIXED
+        tags[Tag.FINGERPRINT] = MIXED
     stretches.append(here)
     with tracker.artifacts(run_id) as folder:
-        write_file(folder / "environment.json", json.dumps({"stretches": stretches}, indent=2))
+        write_file(folder / Artifact.ENVIRONMENT, json.dumps({"stretches": stretches}, indent=2))
     short = [{"epoch": one["first_epoch"], "commit": one["commit"]} for one in stretches]
-    tracker.set_tags(run_id, tags | {"asc.stretches": json.dumps(short)[:5000]})
+    tracker.set_tags(run_id, tags | {Tag.STRETCHES: json.dumps(short)[:5000]})
 
 
 def _tags(spec: RunSpec, launch: Launch) -> dict[str, str]:
     return {
-        "asc.study": spec.study,
-        "asc.row": spec.row,
-        "asc.kind": "train",
-        "asc.seed": str(spec.seed),
-        "asc.signature": spec.signature,
-        "asc.signature_short": spec.signature[:10],
-        "asc.combination": spec.combination,
-        "asc.combination_short": spec.combination[:10],
-        "asc.task": spec.config.task,
-        "asc.sample_rate": str(launch.data.dataset.sample_rate),
-        "asc.channels": str(launch.data.dataset.channels),
-        "asc.clip_samples": str(sound_info(Path(launch.data.dataset.clips["path"].iloc[0])).frames),
+        Tag.STUDY: spec.study,
+        Tag.ROW: spec.row,
+        Tag.KIND: Kind.TRAIN,
+        Tag.SEED: str(spec.seed),
+        Tag.SIGNATURE: spec.signature,
+        Tag.SIGNATURE_SHORT: spec.signature[:10],
+        Tag.COMBINATION: spec.combination,
+        Tag.COMBINATION_SHORT: spec.combination[:10],
+        Tag.TASK: spec.config.task,
+        Tag.SAMPLE_RATE: str(launch.data.dataset.sample_rate),
+        Tag.CHANNELS: str(launch.data.dataset.channels),
+        Tag.CLIP_SAMPLES: str(sound_info(Path(launch.data.dataset.clips["path"].iloc[0])).frames),
         **launch.tags(),
     }
 

@@ -10,6 +10,7 @@ import filelock
 import pandas as pd
 import yaml
 
+from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import write_file
 from asc_study.base.provenance import environment, fact_tags, fingerprint, git_commit
@@ -22,7 +23,7 @@ from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.stale import lost_member
 from asc_study.store.tracking import Tracker, source_tags
-from asc_study.store.views import KIND_TAG, NOTE_TAG, OF_STUDIES, markdown_table, publish, run_link
+from asc_study.store.views import OF_STUDIES, markdown_table, publish, run_link
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -32,7 +33,7 @@ _VERSION: Final = 2
 
 
 #: Kind of a derived run -> the command that makes it.
-_COMMANDS: Final = {"imported": "import", "ensemble": "ensemble", "fusion": "fuse"}
+_COMMANDS: Final = {Kind.IMPORTED: "import", Kind.ENSEMBLE: "ensemble", Kind.FUSION: "fuse"}
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ class Identity:
     @property
     def evaluated(self) -> str:
         """What unlabelled clips all sources have predicted; empty if there are none."""
-        digests = {record.tags.get("asc.evaluation_digest", "") for record in self.sources}
+        digests = {record.tags.get(Tag.EVALUATION_DIGEST, "") for record in self.sources}
         return digests.pop() if len(digests) == 1 else ""
 
     def signature(self, *, with_seeds: bool = True) -> str:
         """SHA-256 (64 hex digits) of it all; without seeds, what repeats are grouped by."""
-        sources = [_source(record) if with_seeds else record.tags.get("asc.combination", "") for record in self.sources]
+        sources = [_source(record) if with_seeds else record.tags.get(Tag.COMBINATION, "") for record in self.sources]
         identity = {
             "version": _VERSION,
             "kind": self.kind,
@@ -84,7 +85,7 @@ class Identity:
 
 def _source(record: RunRecord) -> str:
     """What a source is: its signature, and what computed it, for the same signature may give other predictions."""
-    return " ".join(filter(None, (record.signature, record.tags.get("asc.fingerprint", ""))))
+    return " ".join(filter(None, (record.signature, record.tags.get(Tag.FINGERPRINT, ""))))
 
 
 def find_derived(tracker: Reader, study: str, identity: Identity) -> RunRecord | None:
@@ -184,7 +185,7 @@ def log_derived(tracker: Tracker, run: Derived) -> Logged:
 
 def existing(record: RunRecord) -> Logged:
     """A run that was there before."""
-    return Logged(record.run_id, record.tags.get("asc.row", ""), record.metrics, existed=True)
+    return Logged(record.run_id, record.tags.get(Tag.ROW, ""), record.metrics, existed=True)
 
 
 def _log(tracker: Tracker, run: Derived) -> Logged:
@@ -196,15 +197,15 @@ def _log(tracker: Tracker, run: Derived) -> Logged:
     try:
         with tracker.artifacts(run_id) as folder:
             for split, table in run.tables.items():
-                write_predictions(table, folder / "predictions" / f"{split}.parquet")
+                write_predictions(table, folder / predictions_path(split))
             about = {"stretches": [environment()]}
-            write_file(folder / "environment.json", json.dumps(about, indent=2))
-            write_file(folder / "config.yaml", yaml.safe_dump(dict(run.identity.settings), sort_keys=False))
+            write_file(folder / Artifact.ENVIRONMENT, json.dumps(about, indent=2))
+            write_file(folder / Artifact.CONFIG, yaml.safe_dump(dict(run.identity.settings), sort_keys=False))
             for name, content in run.files.items():
                 write_file(folder / name, content)
-            (folder / "figures").mkdir()
+            (folder / Artifact.FIGURES).mkdir()
             page = summary_page(run.name, run.tables, metrics, more=run.figures)
-            write_file(folder / "figures" / "summary.html", page)
+            write_file(folder / Artifact.SUMMARY, page)
         tracker.log_path(run_id, run.path)
         _log_page(tracker, run, run_id, metrics)
         tracker.log_metrics(run_id, metrics)
@@ -218,30 +219,30 @@ def _tags(run: Derived) -> dict[str, str]:
     identity = run.identity
     signature, combination = identity.signature(), identity.signature(with_seeds=False)
     tags = {
-        "asc.study": run.study,
-        "asc.row": run.name,
-        "asc.kind": identity.kind,
-        "asc.system": run.system,
-        "asc.signature": signature,
-        "asc.signature_short": signature[:10],
-        "asc.combination": combination,
-        "asc.combination_short": combination[:10],
-        "asc.task": run.task,
-        "asc.git_commit": git_commit(),
+        Tag.STUDY: run.study,
+        Tag.ROW: run.name,
+        Tag.KIND: identity.kind,
+        Tag.SYSTEM: run.system,
+        Tag.SIGNATURE: signature,
+        Tag.SIGNATURE_SHORT: signature[:10],
+        Tag.COMBINATION: combination,
+        Tag.COMBINATION_SHORT: combination[:10],
+        Tag.TASK: run.task,
+        Tag.GIT_COMMIT: git_commit(),
         **source_tags(f"asc-study {_COMMANDS.get(identity.kind, '')}".strip(), git_commit()),
         **fact_tags(fingerprint()),
         **whereabouts(),
     }
     if identity.seed:
-        tags["asc.seed"] = identity.seed
+        tags[Tag.SEED] = identity.seed
     if "evaluation" in run.tables and identity.evaluated:
-        tags["asc.evaluation_digest"] = identity.evaluated
-    for shared in ("asc.dataset", "asc.dataset_digest"):
+        tags[Tag.EVALUATION_DIGEST] = identity.evaluated
+    for shared in (Tag.DATASET, Tag.DATASET_DIGEST):
         values = {record.tags.get(shared, "") for record in run.members}
         if len(values) == 1:
             tags[shared] = values.pop()
     if run.members:
-        tags["asc.members"] = json.dumps([record.run_id for record in run.members])
+        tags[Tag.MEMBERS] = json.dumps([record.run_id for record in run.members])
     return tags | dict(run.tags)
 
 
@@ -252,10 +253,11 @@ def _log_page(tracker: Tracker, run: Derived, run_id: str, metrics: Mapping[str,
         lines += ["", "Made of:", ""]
         lines += [f"- [{one.label}]({run_link(one.experiment_id, one.run_id)})" for one in run.members]
     tags = _tags(run)
-    tracker.set_tags(run_id, {NOTE_TAG: "\n".join(lines)})
-    if digest := tags.get("asc.dataset_digest"):
+    tracker.set_tags(run_id, {MlflowTag.NOTE: "\n".join(lines)})
+    if digest := tags.get(Tag.DATASET_DIGEST):
         clips = {split: len(table) for split, table in run.tables.items()}
-        tracker.log_datasets(run_id, tags.get("asc.dataset", ""), digest, clips)
+        tracker.log_datasets(run_id, tags.get(Tag.DATASET, ""), digest, clips)
     experiment_id = tracker.experiment_id(run.study)
-    if KIND_TAG not in tracker.client.get_experiment(experiment_id).tags:  # no study of this name has made its page
+    known = tracker.client.get_experiment(experiment_id).tags
+    if MlflowTag.EXPERIMENT_KIND not in known:  # no study of this name has made its page
         publish(tracker, experiment_id, OF_STUDIES, f"**{run.study}**: systems that were imported or combined.")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from asc_study.base.contract import Artifact, Tag
 from asc_study.base.metric_table import BY_NAME, COLUMNS, Metric, require_objective
 from asc_study.base.text_table import text_table
 from asc_study.ensemble.candidates import Step
@@ -27,7 +28,7 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
     path, cross_fitted = path_frame(ensemble), ensemble.basis == "cross-fitted"
     candidates = pd.DataFrame([asdict(candidate) for candidate in selection.candidates])
     split = "validation" if ensemble.basis == "validation" else "test"
-    shown = {"asc.test_shown": "true"} if ensemble.prefixes else {}
+    shown = {Tag.TEST_SHOWN: "true"} if ensemble.prefixes else {}
     steps = [
         {f"path/{key}": value for key, value in measured.items() if not np.isnan(value)}
         | {f"path/{metric.replace('/', '_')}": value for metric, value in metrics.items() if metric.startswith("test/")}
@@ -43,15 +44,15 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
         system=f"{options.fusion} of {len(ensemble.members)}" + (", cross-fitted" if cross_fitted else ""),
         members=[member.record for member in ensemble.members],
         tables=ensemble.tables,
-        tags={"asc.basis": ensemble.basis, **shown},
+        tags={Tag.BASIS: ensemble.basis, **shown},
         metrics={"ensemble/members": len(ensemble.members), "ensemble/candidates": len(names)},
         path=steps,
         files={
-            "path.csv": path.to_csv(index=False),
-            "candidates.csv": candidates.to_csv(index=False),
-            "overlap.csv": ensemble.overlap.to_frame(names).to_csv(index=False),
-            "fusion.json": fusion_json(ensemble.fusion, ensemble.basis, ensemble.members),
-            "members.json": pd.Series(selection.weights()).to_json(indent=2),
+            Artifact.PATH: path.to_csv(index=False),
+            Artifact.CANDIDATES: candidates.to_csv(index=False),
+            Artifact.OVERLAP: ensemble.overlap.to_frame(names).to_csv(index=False),
+            Artifact.FUSION: fusion_json(ensemble.fusion, ensemble.basis, ensemble.members),
+            Artifact.MEMBERS: pd.Series(selection.weights()).to_json(indent=2),
         },
         figures=[
             path_figure(path, candidates, _metric(options), f"{split}: {_where(ensemble)}", explanation(ensemble)),

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, DEFAULT_OBJECTIVE
 from asc_study.ensemble.candidates import Selection, Step
@@ -127,11 +128,11 @@ def gather_candidates(
     else:
         runs = current_rows(tracker, study)
         records, orphans = _candidates(runs.current), len(_candidates(runs.orphans))
-    tasks = {record.tags["asc.task"] for record in records}
+    tasks = {record.tags[Tag.TASK] for record in records}
     task = task or ("ten_class" if "ten_class" in tasks or not tasks else "three_class")
-    of_task = [record for record in records if record.tags["asc.task"] == task]
+    of_task = [record for record in records if record.tags[Tag.TASK] == task]
     if references and len(of_task) < len(records):
-        others = [record.label for record in records if record.tags["asc.task"] != task]
+        others = [record.label for record in records if record.tags[Tag.TASK] != task]
         raise InputError(
             f"members are of one task, {task}, got {', '.join(others)} with --run: leave them out or set --task"
         )
@@ -155,7 +156,7 @@ def gather_candidates(
 
 
 def _candidates(records: Sequence[RunRecord]) -> list[RunRecord]:
-    return [r for r in records if r.tags["asc.kind"] in ("train", "imported") and has_test(r)]
+    return [r for r in records if r.tags[Tag.KIND] in (Kind.TRAIN, Kind.IMPORTED) and has_test(r)]
 
 
 def has_test(record: RunRecord) -> bool:
@@ -236,7 +237,7 @@ def ensemble_identity(options: EnsembleOptions, candidates: Sequence[RunRecord])
     settings = asdict(options)
     if options.method != "overlap" and options.max_overlap is None:
         settings["max_overlap"] = _NO_MAX_OVERLAP
-    return Identity("ensemble", settings | fusion_settings(options.fusion), candidates, ordered=False)
+    return Identity(Kind.ENSEMBLE, settings | fusion_settings(options.fusion), candidates, ordered=False)
 
 
 def steps_of(ensemble: Ensemble) -> list[tuple[Step, Mapping[str, float]]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.schema import require_row_name
 from asc_study.evaluation.scores_in import Imported, read_scores
@@ -62,15 +63,14 @@ def import_system(
         tables["validation"] = more.predictions
         notes += [f"validation: {note}" for note in more.notes]
     derived = Derived(
-        identity=Identity("imported", {"task": test.task, "digest": _digest(tables)}),
+        identity=Identity(Kind.IMPORTED, {"task": test.task, "digest": _digest(tables)}),
         study=study,
         name=name,
         task=test.task,
         system="imported",
         members=[],
         tables=tables,
-        tags=_dataset_tags(tracker, study, tables["test"], labels)
-        | {"asc.scores": scores.name, "asc.labels": labels.name},
+        tags=_dataset_tags(tracker, study, tables["test"], labels) | {Tag.SCORES: scores.name, Tag.LABELS: labels.name},
     )
     return Imported(test.predictions, test.task, tuple(notes)), log_derived(tracker, derived)
 
@@ -100,7 +100,7 @@ def export_predictions(
     """
     records = find_runs(tracker, reference)
     if len(records) > 1:
-        rows = sorted({record.tags.get("asc.row", "") for record in records})
+        rows = sorted({record.tags.get(Tag.ROW, "") for record in records})
         if len(rows) > 1:
             raise InputError(f"one run is exported at a time, {reference!r} has the rows {', '.join(rows)}: name one")
         seeds = ", ".join(record.seed for record in records)
@@ -117,9 +117,9 @@ def export_predictions(
 
 def _require_current(tracker: Tracker, record: RunRecord) -> None:
     """Refuse what was made of runs that have predicted other unlabelled clips since."""
-    members = [tracker.run(run_id) for run_id in json.loads(record.tags.get("asc.members", "[]"))]
-    digests = {member.tags.get("asc.evaluation_digest", "") for member in members if member}
-    if len(digests) == 1 and digests != {record.tags.get("asc.evaluation_digest", "")}:
+    members = [tracker.run(run_id) for run_id in json.loads(record.tags.get(Tag.MEMBERS, "[]"))]
+    digests = {member.tags.get(Tag.EVALUATION_DIGEST, "") for member in members if member}
+    if len(digests) == 1 and digests != {record.tags.get(Tag.EVALUATION_DIGEST, "")}:
         raise InputError(
             f"the members of {record.label!r} have predicted other clips since it was made: make it again (run its "
             "study, or fuse), or name --split"
@@ -138,15 +138,15 @@ def _dataset_tags(tracker: Tracker, study: str, test: pd.DataFrame, labels: Path
     known = test[["clip_id", "scene"]].astype(str)
     seen = set()
     for record in finished_systems(tracker, study):
-        digest = record.tags.get("asc.dataset_digest", "")
-        if digest in seen or record.tags.get("asc.task") is None:
+        digest = record.tags.get(Tag.DATASET_DIGEST, "")
+        if digest in seen or record.tags.get(Tag.TASK) is None:
             continue
         with suppress(InputError):
             own = tracker.predictions(record.run_id).get("test")
             if own is None:
                 continue
             if set(own["clip_id"].astype(str)) == set(known["clip_id"]):
-                return {tag: record.tags[tag] for tag in ("asc.dataset", "asc.dataset_digest") if tag in record.tags}
+                return {tag: record.tags[tag] for tag in (Tag.DATASET, Tag.DATASET_DIGEST) if tag in record.tags}
         seen.add(digest)
     listed = hashlib.sha256(known.sort_values("clip_id").to_csv(index=False).encode()).hexdigest()
-    return {"asc.dataset": labels.name, "asc.dataset_digest": listed}
+    return {Tag.DATASET: labels.name, Tag.DATASET_DIGEST: listed}

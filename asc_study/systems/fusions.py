@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, full_name
 from asc_study.ensemble.crossfit import Basis, Fused, describe, fuse_splits
@@ -277,12 +278,12 @@ def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logge
         system=fusion.system,
         members=[*fine, *coarse],
         tables=fusion.tables,
-        tags={"asc.basis": fusion.basis, "asc.change_against": fusion.against},
+        tags={Tag.BASIS: fusion.basis, Tag.CHANGE_AGAINST: fusion.against},
         metrics=changes,
         files={
-            "parts.csv": pd.DataFrame(shown).T.rename_axis("system").to_csv(),
-            "parts.txt": render(fusion, name),
-            "fusion.json": fusion_json(fusion.fitted, fusion.basis, [*fusion.fine, *fusion.coarse]),
+            Artifact.PARTS: pd.DataFrame(shown).T.rename_axis("system").to_csv(),
+            Artifact.PARTS_TEXT: render(fusion, name),
+            Artifact.FUSION: fusion_json(fusion.fitted, fusion.basis, [*fusion.fine, *fusion.coarse]),
         },
         figures=[change_figure(shown)] if "test" in fusion.tables else [],
     )
@@ -296,7 +297,7 @@ def fusion_identity(options: FusionOptions, fine: Sequence[RunRecord], coarse: S
         settings |= {"coarse": len(coarse), "join": options.join}
         if options.join == "product":
             settings["exponent"] = "fit" if options.exponent is None else options.exponent
-    return Identity("fusion", settings, [*fine, *coarse])
+    return Identity(Kind.FUSION, settings, [*fine, *coarse])
 
 
 def _with_result(fusion: Fusion, name: str) -> dict[str, Mapping[str, float]]:

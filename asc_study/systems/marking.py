@@ -3,28 +3,23 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Final
 
 import pandas as pd
 
+from asc_study.base.contract import Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.evaluation.marks import UNMARKED, Mark, find_mark
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.store.queries import RunRecord
-from asc_study.store.references import BASELINE_KIND, finished_systems
+from asc_study.store.references import finished_systems
 from asc_study.store.tracking import Tracker
-
-#: What a system is marked as, by which figures, and the baseline run that it was compared with (empty: none).
-MARK: Final = "asc.mark"
-_REASON: Final = "asc.mark_reason"
-_BASELINE: Final = "asc.baseline"
 
 
 def find_baseline(baselines: Sequence[RunRecord], task: str, dataset_digest: str | None) -> RunRecord | None:
     """The newest finished baseline of a task and of a data set (None: of any); ``baselines`` are the newest first."""
     for baseline in baselines:
-        same = dataset_digest in (None, baseline.tags.get("asc.dataset_digest"))
-        if baseline.status == "FINISHED" and same and baseline.tags.get("asc.task") == task:
+        same = dataset_digest in (None, baseline.tags.get(Tag.DATASET_DIGEST))
+        if baseline.status == "FINISHED" and same and baseline.tags.get(Tag.TASK) == task:
             return baseline
     return None
 
@@ -34,7 +29,7 @@ class Marker:
 
     def __init__(self, tracker: Tracker, study: str) -> None:
         self._tracker, self._study = tracker, study
-        self._baselines = tracker.runs(study, kind=BASELINE_KIND)
+        self._baselines = tracker.runs(study, kind=Kind.BASELINE)
         self._test_table = lru_cache(self._read)
 
     def mark(self, record: RunRecord) -> Mark | None:
@@ -44,24 +39,24 @@ class Marker:
             return None
         rival = self._baseline_of(record)
         found = find_mark(table, self._test_table(rival.run_id) if rival else None)
-        tags = {MARK: found.name if found else UNMARKED, _BASELINE: rival.run_id if rival else ""}
-        self._tracker.set_tags(record.run_id, tags | {_REASON: found.reason if found else ""})
+        tags = {Tag.MARK: found.name if found else UNMARKED, Tag.BASELINE: rival.run_id if rival else ""}
+        self._tracker.set_tags(record.run_id, tags | {Tag.MARK_REASON: found.reason if found else ""})
         return found
 
     def mark_all(self) -> None:
         """Mark every finished system of the study that was not yet, or against another baseline."""
         for record in finished_systems(self._tracker, self._study):
             rival = self._baseline_of(record)
-            if MARK not in record.tags or record.tags.get(_BASELINE, "") != (rival.run_id if rival else ""):
+            if Tag.MARK not in record.tags or record.tags.get(Tag.BASELINE, "") != (rival.run_id if rival else ""):
                 self.mark(record)
 
     def _baseline_of(self, record: RunRecord) -> RunRecord | None:
         """The newest finished baseline of the task and the data of a system; a baseline has none."""
-        if record.tags.get("asc.kind") == BASELINE_KIND:
+        if record.tags.get(Tag.KIND) == Kind.BASELINE:
             return None
-        return find_baseline(self._baselines, record.tags.get("asc.task", ""), record.tags.get("asc.dataset_digest"))
+        return find_baseline(self._baselines, record.tags.get(Tag.TASK, ""), record.tags.get(Tag.DATASET_DIGEST))
 
     def _read(self, run_id: str) -> pd.DataFrame | None:
         with suppress(InputError):  # trained on all development data, or deleted
-            return read_predictions(self._tracker.artifact(run_id, "predictions/test.parquet"))
+            return read_predictions(self._tracker.artifact(run_id, predictions_path("test")))
         return None

@@ -7,6 +7,7 @@ from typing import Final
 
 import pandas as pd
 
+from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.progress import progress_bar
 from asc_study.base.taxonomy import CLASSES
@@ -33,7 +34,7 @@ class Member:
     @property
     def task(self) -> str:
         """``ten_class`` or ``three_class``."""
-        return self.record.tags["asc.task"]
+        return self.record.tags[Tag.TASK]
 
 
 def load_members(
@@ -118,12 +119,12 @@ def stacks(members: Sequence[Member]) -> tuple[dict[str, Stack], list[str]]:
 
 def basis_of(member: Member) -> str:
     """What the run's predictions depend on besides training: ``fixed``, ``validation`` or ``cross-fitted``."""
-    return member.record.tags.get("asc.basis", "fixed")
+    return member.record.tags.get(Tag.BASIS, "fixed")
 
 
 def fusion_json(fusion: FusionRule | FittedTwoStage, basis: Basis, members: Sequence[Member]) -> str:
     """The artifact ``fusion.json`` of a run that is made of these members, those of the first stage first."""
-    systems = [System(m.name, m.task, m.record.tags["asc.kind"], m.record.run_id, m.record.signature) for m in members]
+    systems = [System(m.name, m.task, m.record.tags[Tag.KIND], m.record.run_id, m.record.signature) for m in members]
     classes = {system.task: CLASSES[system.task] for system in systems}
     content = FusionFile(basis, classes, tuple(systems), fusion).to_dict()
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
@@ -156,12 +157,12 @@ def with_same_test_clips(members: Sequence[Member]) -> tuple[list[Member], int]:
     if not groups:
         return [], len(members)
     largest = max(groups.values(), key=len)
-    trained = [member.record for member in largest if member.record.tags.get("asc.kind") == "train"]
+    trained = [member.record for member in largest if member.record.tags.get(Tag.KIND) == Kind.TRAIN]
     if trained:
-        newest = max(trained, key=lambda record: record.start_seconds).tags.get("asc.dataset_digest")
+        newest = max(trained, key=lambda record: record.start_seconds).tags.get(Tag.DATASET_DIGEST)
         largest = [
             member
             for member in largest
-            if member.record not in trained or member.record.tags.get("asc.dataset_digest") == newest
+            if member.record not in trained or member.record.tags.get(Tag.DATASET_DIGEST) == newest
         ]
     return largest, len(members) - len(largest)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.progress import Say
 from asc_study.evaluation.accuracy_table import accuracies
@@ -103,12 +104,12 @@ def stale_ensembles(
     by_id = {record.run_id: record for record in records}
     reasons = stale_reasons(reader, records, finished)
     newest = {
-        (record.tags.get("asc.row", ""), record.seed): record
+        (record.tags.get(Tag.ROW, ""), record.seed): record
         for record in sorted(records, key=lambda record: record.start_seconds)
-        if record.status == "FINISHED" and record.tags.get("asc.kind") in ("ensemble", "fusion")
+        if record.status == "FINISHED" and record.tags.get(Tag.KIND) in (Kind.ENSEMBLE, Kind.FUSION)
     }
     parts_done = [by_id[run_id] for ids in finished.values() for run_id in ids if run_id in by_id]
-    of_seed = {(record.tags.get("asc.row", ""), record.seed): record for record in parts_done}
+    of_seed = {(record.tags.get(Tag.ROW, ""), record.seed): record for record in parts_done}
     stale = []
     for seed in seeds:
         for row in ensembles:
@@ -157,7 +158,7 @@ def _make(
         return EnsembleOutcome(row.name, seed, "failed", reason=reason), ""
     if logged.name != row.name:  # the row was renamed in the study file
         name = f"{row.name} seed {seed}"
-        tracker.set_tags(logged.run_id, {"asc.row": row.name, "mlflow.runName": name})
+        tracker.set_tags(logged.run_id, {Tag.ROW: row.name, MlflowTag.RUN_NAME: name})
     outcome = None if logged.existed else EnsembleOutcome(row.name, seed, "done", logged.metrics)
     return outcome, logged.run_id
 
@@ -193,7 +194,7 @@ def row_combinations(ensembles: Sequence[EnsembleRow], trained: Mapping[str, str
 
 def _stand_in(combination: str) -> RunRecord:
     """A run of a combination, any seed, whether there is one or not."""
-    return RunRecord("", "", "", {"asc.combination": combination}, {}, {}, 0.0)
+    return RunRecord("", "", "", {Tag.COMBINATION: combination}, {}, {}, 0.0)
 
 
 def _options(row: EnsembleRow) -> EnsembleOptions | FusionOptions:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.base.paths import cache_dir
@@ -46,7 +47,7 @@ class Scored:
 
     def top(self) -> list[dict[str, Any]]:
         """For each clip its likeliest class and its probability, in the types of JSON."""
-        probabilities = self.predictions[list(CLASSES[self.record.tags["asc.task"]])]
+        probabilities = self.predictions[list(CLASSES[self.record.tags[Tag.TASK]])]
         best = zip(self.predictions["clip_id"], probabilities.idxmax(axis=1), probabilities.max(axis=1), strict=True)
         return [{"clip_id": str(clip), "scene": str(scene), "probability": float(p)} for clip, scene, p in best]
 
@@ -88,10 +89,10 @@ def score_runs(
     found = [record for reference in references for record in find_runs(tracker, reference)]
     records = list({record.run_id: record for record in found}.values())
     for record in records:
-        if record.tags["asc.kind"] != "train":
+        if record.tags[Tag.KIND] != Kind.TRAIN:
             raise InputError(
                 f"only trained runs have a model to score with, {record.label!r} is of kind "
-                f"{record.tags['asc.kind']}: score with the runs that it is made of, then fuse them again"
+                f"{record.tags[Tag.KIND]}: score with the runs that it is made of, then fuse them again"
             )
     clips = _clips(paths)
     files = [Path(path) for path in clips["path"]]
@@ -101,7 +102,7 @@ def score_runs(
     stores: dict[str, FeatureStore] = {}
     scored = []
     for record in records:
-        before = record.tags.get("asc.evaluation_digest")
+        before = record.tags.get(Tag.EVALUATION_DIGEST)
         if before == digest:
             say(f"{record.label}: has scored these {len(clips)} clips before")
             scored.append(Scored(record, tracker.predictions(record.run_id)["evaluation"]))
@@ -117,8 +118,8 @@ def score_runs(
             stores[key] = extract(recordings, settings, cache_dir() / "features", jobs=jobs, progress=True)
         scored.append(Scored(record, _predict(tracker, record, config, model, clips, stores[key])))
         names = ", ".join(path.absolute().name for path in paths)
-        tracker.set_tags(record.run_id, {"asc.evaluation_digest": digest, "asc.evaluation": names[:500]})
-        instead = f", in place of those of {record.tags.get('asc.evaluation', '')}" if before else ""
+        tracker.set_tags(record.run_id, {Tag.EVALUATION_DIGEST: digest, Tag.EVALUATION: names[:500]})
+        instead = f", in place of those of {record.tags.get(Tag.EVALUATION, '')}" if before else ""
         say(f"{record.label}: {len(clips)} clips scored{instead}")
     return scored
 
@@ -151,13 +152,13 @@ def _of_folder(folder: Path) -> list[Path]:
 
 def config_of(tracker: Reader, record: RunRecord) -> RunConfig:
     """The settings that a run was trained with."""
-    text = tracker.artifact(record.run_id, "config.yaml").read_text("utf-8", errors="replace")
+    text = tracker.artifact(record.run_id, Artifact.CONFIG).read_text("utf-8", errors="replace")
     return read_config(text, where=record.label)
 
 
 def sample_rate_of(record: RunRecord, channels: int) -> int:
     """In Hz, as recorded with the run; runs of schema 1 did not, and knew the formats of the two TAU data sets only."""
-    recorded = record.tags.get("asc.sample_rate", "")
+    recorded = record.tags.get(Tag.SAMPLE_RATE, "")
     if recorded.isdecimal():
         return int(recorded)
     for known in DATA_FORMATS.values():
@@ -186,5 +187,5 @@ def _predict(
         )
     table = predictions_table(clips, model.predict(batches, verbose=0), config.task)
     with tracker.artifacts(record.run_id) as folder:
-        write_predictions(table, folder / "predictions" / "evaluation.parquet")
+        write_predictions(table, folder / predictions_path("evaluation"))
     return table

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import pandas as pd
 
+from asc_study.base.contract import Kind, Tag
 from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
 from asc_study.figures.theme import UNSEEN, looks
-from asc_study.store.references import BASELINE_KIND
 from dashboards.registry import Control
 from dashboards.source import Board, Source
 from dashboards.state import State
@@ -76,6 +76,6 @@ def board_looks(board: Board, reference: str) -> dict[str, tuple[str, str]]:
 def baseline_row(board: Board, name: str) -> "pd.Series[Any] | None":
     """The statistics baseline of the same task and clips as a row; None if it was not measured."""
     for known in comparable_rows(board, name):
-        if board.records[known][0].tags.get("asc.kind") == BASELINE_KIND:
+        if board.records[known][0].tags.get(Tag.KIND) == Kind.BASELINE:
             return board.row(known)
     return None

@@ -8,8 +8,6 @@ from optuna.trial import TrialState
 
 from asc_study.base.errors import InputError
 from asc_study.search.claims import (
-    INTERRUPTED,
-    WORKER,
     claim_trial,
     counted,
     one_more,
@@ -154,7 +152,7 @@ def test_a_trial_of_a_dead_worker_is_tried_once_more(study: optuna.Study):
     assert states(study) == ["FAIL", "RUNNING", "WAITING"]
     retried = study.get_trials()[2]
     assert retried.params == first.params
-    assert WORKER not in retried.user_attrs  # else it would be taken for dead when it begins
+    assert "asc.worker" not in retried.user_attrs  # else it would be taken for dead when it begins
     assert [trial.number for trial in counted(study.get_trials())] == [1, 2]
     assert one_more(study, 2)  # it waits
     again = begin(study, "gone too")
@@ -196,7 +194,7 @@ def test_a_trial_that_is_tried_again_has_not_passed_the_rungs_of_its_pruner(stud
 
 def test_what_ctrl_c_cut_off_does_not_count_but_its_point_does(study: optuna.Study):
     trial = begin(study, "here")
-    trial.set_user_attr(INTERRUPTED, True)
+    trial.set_user_attr("asc.interrupted", True)
     try_again(study, study.get_trials()[0])
     study.tell(trial, state=TrialState.FAIL)
     assert states(study) == ["FAIL", "WAITING"]

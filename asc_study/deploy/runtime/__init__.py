@@ -9,6 +9,7 @@ from typing import Final
 #: The modules that a bundle carries, relative to the package.
 CARRIED: Final = (
     "base/__init__.py",
+    "base/contract.py",
     "base/errors.py",
     "base/files.py",
     "base/plain.py",

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError, shown
 from asc_study.base.files import read_input, shown_path
 
 #: Raised when what a bundle's files mean changes.
 SCHEMA: Final = 1
-
-MANIFEST: Final = "manifest.json"
 
 #: A file of a bundle: plain names in folders below it.
 _NAME: Final = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*")
@@ -56,7 +55,7 @@ class StoredBundle:
         """Read every file, and return those in the folder that the manifest does not know; raises as `read`."""
         for name in self.files:
             self.read(name)
-        known = {*self.files, MANIFEST}
+        known = {*self.files, Artifact.MANIFEST}
         found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not path.is_dir())
         return tuple(sorted(name for name in found if name not in known and "__pycache__" not in name))
 
@@ -69,7 +68,7 @@ def open_bundle(folder: Path) -> StoredBundle:
     InputError
         If there is none, it is not one of this version or an earlier one, or it names a file outside of the bundle.
     """
-    path = folder / MANIFEST
+    path = folder / Artifact.MANIFEST
     manifest = _json_object(read_input(path, "manifest", within=folder), path)
     schema = manifest.get("schema")
     if type(schema) is not int or not 1 <= schema <= SCHEMA:

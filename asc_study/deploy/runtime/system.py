@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError
 from asc_study.base.files import shown_path
 from asc_study.deploy.runtime.fusion import FusionTree
@@ -179,7 +180,7 @@ def load_bundle(folder: str | Path, *, threads: int = 1) -> System:
 
 
 def _system(stored: StoredBundle, threads: int) -> System:
-    fusion = FusionTree.from_dict(stored.read_json("fusion.json"))
+    fusion = FusionTree.from_dict(stored.read_json(Artifact.FUSION))
     classes = {task: names for file in fusion.fusions.values() for task, names in file.classes.items()}
     front_ends = [_front_end(stored, entry) for entry in stored.read_json("front_end.json")["front_ends"]]
     entries = {entry["key"]: entry for entry in stored.manifest["members"]}
