@@ -35,6 +35,8 @@ from dashboards.state import decode, encode, state_of
 
 #: How often a page is drawn again while runs are being made.
 TICK_MS: Final = 15_000
+#: The same while predictions are being read.
+PENDING_MS: Final = 2_000
 
 _HEAD: Final = """<!doctype html>
 <html lang="en"><head>{%metas%}<meta name="viewport" content="width=device-width, initial-scale=1">
@@ -239,6 +241,7 @@ def _add_callbacks(app: Dash, source: Source) -> None:
         Output("head", "children"),
         Output("nav", "children"),
         Output("tick", "disabled"),
+        Output("tick", "interval"),
         Input("url", "pathname"),
         Input("url", "search"),
         Input("theme", "data"),
@@ -249,24 +252,22 @@ def _add_callbacks(app: Dash, source: Source) -> None:
             raise PreventUpdate
         page, state = _asked(path, search)
         if page is None:
-            there = Note(f"There is no page {path!r}.", kind="error")
-            return [show.note(there)], [html.H1("asc-study")], _navigation(PAGES[0], PageState()), True
+            return _said(Note(f"There is no page {path!r}.", kind="error"), PAGES[0], PageState())
         try:
-            head, running = _head(source, state)
+            head, running, pending = _head(source, state)
             blocks = show.shown(page.blocks(source, state), page, state, theme)
         except InputError as error:
-            return (
-                [show.note(Note(_line(error, source), kind="empty"))],
-                [html.H1("asc-study")],
-                _navigation(page, state),
-                True,
-            )
+            return _said(Note(_line(error, source), kind="empty"), page, state)
         except Exception as error:  # a server that is down, a file that is gone: the page says so and stays
             app.logger.error(_line(traceback.format_exc(), source))
             when = time.strftime("%H:%M:%S")
             line = f"The store cannot be read since {when} ({_line(error, source)}): start its server, then reload."
-            return [show.note(Note(line, kind="error"))], [html.H1("asc-study")], _navigation(page, state), False
-        return blocks, head, _navigation(page, state), not running
+            return _said(Note(line, kind="error"), page, state)
+        if pending:
+            line = f"Intervals and differences follow: the predictions of {pending[0]} of {pending[1]} runs are read."
+            blocks.insert(0, show.note(Note(line)))
+        still = running or pending is not None
+        return blocks, head, _navigation(page, state), not still, PENDING_MS if pending else TICK_MS
 
     @app.callback(Output("grid", "dashGridOptions"), Input("grid-search", "value"), State("grid", "dashGridOptions"))
     def found(text: str | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -280,6 +281,11 @@ def _add_callbacks(app: Dash, source: Source) -> None:
     )
     def columns(shown: list[str], options: list[dict[str, str]]) -> list[dict[str, Any]]:
         return [{"colId": one["value"], "hide": one["value"] not in shown} for one in options]
+
+
+def _said(note: Note, page: Page[Any], state: PageState) -> Any:
+    """A page that can say no more than this; after an error it asks again."""
+    return [show.note(note)], [html.H1("asc-study")], _navigation(page, state), note.kind != "error", TICK_MS
 
 
 def _asked(path: str, search: str | None) -> tuple[Page[Any] | None, PageState]:
@@ -303,7 +309,7 @@ def _navigation(page: Page[Any], state: PageState) -> list[Component]:
     ]
 
 
-def _head(source: Source, state: PageState) -> tuple[list[Component], bool]:
+def _head(source: Source, state: PageState) -> tuple[list[Component], bool, tuple[int, int] | None]:
     """What is looked at: studies, how many runs and combinations, the data, how old it is."""
     board = source.board(state.study, state.reference)
     there = board.frame[board.frame["seeds"] > 0]
@@ -316,7 +322,11 @@ def _head(source: Source, state: PageState) -> tuple[list[Component], bool]:
     said += f" · {board.running} running" if board.running else ""
     title = ", ".join(source.chosen(state.study))
     read = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(board.read_at))
-    return [html.H1(title), html.P([said, " · read ", html.Time(read, dateTime=read)])], board.running > 0
+    return (
+        [html.H1(title), html.P([said, " · read ", html.Time(read, dateTime=read)])],
+        board.running > 0,
+        board.pending,
+    )
 
 
 def source_of(uri: str | None, studies: Sequence[str], data: Path | None) -> Source:

@@ -95,6 +95,7 @@ class Panel:
         self.masks = accuracies | {LOG_LOSS: accuracies[ALL_CLIPS.metric]} | dict(more)
         self._seed = seed
         self._draws = LocationDraws.resampled(places_of(context), resamples, seed)
+        self._often: dict[tuple[int, int], Values] = {}  # (side, seeds) -> how often each draw takes each seed
         self._count = {name: self._sum(np.ones((1, len(context))), mask)[0] for name, mask in self.masks.items()}
 
     def locations(self, name: str) -> int:
@@ -112,11 +113,15 @@ class Panel:
         decided = right.astype(np.float64)
         return {name: self._sum(loss if name == LOG_LOSS else decided, mask) for name, mask in self.masks.items()}
 
+    def value(self, system: Sums, name: str) -> float:
+        """The mean of a metric over clips and seeds."""
+        sums = system[name]
+        return float(sums.sum() / (len(sums) * self._count[name].sum()))
+
     def mean(self, system: Sums, name: str) -> tuple[float, float | None, float | None]:
         """The mean of a metric over clips and seeds, and its interval."""
         sums = system[name]
-        value = sums.sum() / (len(sums) * self._count[name].sum())
-        return (float(value), *self._ends(name, self._drawn(sums, 0), len(sums)))
+        return (self.value(system, name), *self._ends(name, self._drawn(sums, 0), len(sums)))
 
     def difference(self, first: Sums, second: Sums, name: str) -> Difference:
         """The difference of two systems in a metric."""
@@ -139,9 +144,11 @@ class Panel:
         if seeds == 1:
             alone: Values = self._draws.counts @ sums[0]
             return alone
-        rng = np.random.default_rng([self._seed, side, seeds])
-        often = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(np.float64)
-        total: Values = ((often @ sums) * self._draws.counts).sum(axis=1)
+        if (side, seeds) not in self._often:
+            rng = np.random.default_rng([self._seed, side, seeds])
+            often = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
+            self._often[side, seeds] = often.astype(np.float64)
+        total: Values = np.einsum("dl,dl->d", self._often[side, seeds] @ sums, self._draws.counts)
         return total
 
     def _ends(self, name: str, drawn: Values, scale: int) -> tuple[float | None, float | None]:
@@ -167,10 +174,11 @@ def permutation_test(lead: Values, seed: int = 0) -> float:
     float
         The share of all signs of the locations' differences whose sum is as far from 0 as the one found, or farther.
     """
-    lead = lead[lead != 0]
-    if not lead.size:
+    differ = lead != 0
+    if not differ.any():
         return 1.0
-    exact = lead.size <= _EXACT_LOCATIONS
+    exact = int(differ.sum()) <= _EXACT_LOCATIONS
+    lead = lead[differ] if exact else lead  # whole: of all comparisons on the same clips the random signs are the same
     sums = np.abs(_signs(lead.size, None if exact else seed) @ lead)
     as_far = int((sums >= abs(lead.sum()) * (1 - 1e-12)).sum())
     return as_far / len(sums) if exact else (as_far + 1) / (len(sums) + 1)
@@ -210,6 +218,11 @@ def clips_key(table: pd.DataFrame) -> tuple[object, ...]:
     return classes_of(table), pd.util.hash_pandas_object(context, index=False).to_numpy().tobytes()
 
 
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """A predictions table in the order of its clips, whatever order it came in, by clip."""
+    return table.set_index(table["clip_id"].astype(str)).sort_index()
+
+
 def aligned(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """The tables, checked, with their clips in one order, whatever order they came in.
 
@@ -228,7 +241,7 @@ def aligned(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     splits = sorted({str(split) for table in tables for split in table["split"].unique()})
     if len(splits) != 1:
         raise InputError(f"a comparison takes the clips of one split, got {splits or 'no clips'}: filter the tables")
-    indexed = [table.set_index(table["clip_id"].astype(str)).sort_index() for table in tables]
+    indexed = [in_order(table) for table in tables]
     known = indexed[0].index
     for table in indexed[1:]:
         missing, extra = known.difference(table.index), table.index.difference(known)

@@ -38,6 +38,7 @@ class RunRecord:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     start_seconds: float
+    artifact_uri: str = ""
 
     @property
     def signature(self) -> str:
@@ -172,6 +173,25 @@ class Reader:
                 raise InputError(f"{predictions_path(path.stem)} of run {run_id} cannot be used: {error}") from None
         return tables
 
+    def predictions_of(self, record: RunRecord, split: str) -> "pd.DataFrame":
+        """The predictions table of a run and split; where its artifacts are files of this machine no server is asked.
+
+        Raises
+        ------
+        InputError
+            If the run has none, or it cannot be read.
+        """
+        from mlflow.utils.file_utils import local_file_uri_to_path
+
+        from asc_study.evaluation.predictions import read_predictions
+
+        folder = record.artifact_uri
+        if folder.startswith("/") or folder.startswith("file:"):
+            here = Path(local_file_uri_to_path(folder)) / predictions_path(split)
+            if here.is_file():
+                return read_predictions(here)
+        return read_predictions(self.artifact(record.run_id, predictions_path(split)))
+
     def load_keras_model(self, run_id: str) -> "keras.Model":
         """The Keras model that a run logged.
 
@@ -228,6 +248,7 @@ def _record(run: "Run") -> RunRecord:
         params=dict(run.data.params),
         metrics={today(name): value for name, value in run.data.metrics.items()},
         start_seconds=run.info.start_time / 1000,
+        artifact_uri=run.info.artifact_uri or "",
     )
 
 

@@ -1,23 +1,42 @@
 """How the rows of a leaderboard stand to the best row and to a reference: paired, on predictions of the same clips."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
-from asc_study.base.contract import predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS
 from asc_study.base.schema import did_you_mean
-from asc_study.evaluation.paired import Panel, Sums, aligned, clips_key, decisions
-from asc_study.evaluation.predictions import read_predictions
+from asc_study.evaluation.paired import Panel, Sums, clips_key, decisions, in_order
 from asc_study.store.queries import Reader, RunRecord
 
 #: The row that others are compared with if there is one of this name and nothing else is said.
 BASELINE: Final = "baseline"
 
 Tables = Mapping[int, Sequence[pd.DataFrame]]
+
+#: What `clips_key` gives of the clips that a system was tested on, and its sums over their locations.
+Measured = tuple[object, Sums]
+
+
+class Panels:
+    """The clips that systems were tested on: systems of the same clips share the draws of their locations."""
+
+    def __init__(self) -> None:
+        self._panels: dict[object, Panel] = {}
+
+    def __getitem__(self, key: object) -> Panel:
+        return self._panels[key]
+
+    def measured(self, table: pd.DataFrame) -> Measured:
+        """What a comparison needs of a predictions table; a thousandth of its size."""
+        key, table = clips_key(table), in_order(table)
+        if key not in self._panels:
+            self._panels[key] = Panel(table)
+        return key, self._panels[key].sums(*decisions([table]))
 
 
 @dataclass
@@ -33,7 +52,7 @@ def predictions_of(tracker: Reader, systems: Mapping[int, Sequence[RunRecord]]) 
     tables: dict[int, list[pd.DataFrame]] = {}
     for place, records in systems.items():
         try:
-            found = [read_predictions(tracker.artifact(record.run_id, predictions_path("test"))) for record in records]
+            found = [tracker.predictions_of(record, "test") for record in records]
         except InputError:  # trained on all data, deleted, or damaged: such a row has its logged figures alone
             continue
         tables[place] = found
@@ -65,14 +84,59 @@ def add_standings(board: pd.DataFrame, tables: Tables, reference: str | None) ->
     InputError
         If there is no row of the name ``reference``.
     """
-    if reference is not None and reference not in set(board["row"]):
-        hint = did_you_mean(reference, list(dict.fromkeys(board["row"])))
-        raise InputError(f"the reference must be a row of the table, got {reference!r}: {hint}")
+    panels = Panels()
+    measured = {place: [panels.measured(table) for table in found] for place, found in tables.items()}
+    return Standings(panels, measured).added(board, reference)
+
+
+class Standings:
+    """What predictions tell of the rows of a board, to be asked for one reference after the other.
+
+    Parameters
+    ----------
+    panels
+        That measured the rows.
+    measured
+        Place in the board -> what `Panels.measured` gives, one a seed.
+    """
+
+    def __init__(self, panels: Panels, measured: Mapping[int, Sequence[Measured]]) -> None:
+        self._groups: dict[object, _Group] = {}
+        for place, found in measured.items():
+            keys = {key for key, _ in found}
+            if len(keys) != 1:  # seeds of other clips cannot be averaged clip by clip
+                continue
+            key = keys.pop()
+            group = self._groups.setdefault(key, _Group(panels[key]))
+            names = found[0][1]
+            group.systems[place] = {name: np.concatenate([sums[name] for _, sums in found]) for name in names}
+        self._own: dict[str, dict[int, Any]] | None = None
+
+    def added(self, board: pd.DataFrame, reference: str | None) -> pd.DataFrame:
+        """The board (always the same one) with what `add_standings` says.
+
+        Raises
+        ------
+        InputError
+            If there is no row of the name ``reference``.
+        """
+        if reference is not None and reference not in set(board["row"]):
+            hint = did_you_mean(reference, list(dict.fromkeys(board["row"])))
+            raise InputError(f"the reference must be a row of the table, got {reference!r}: {hint}")
+        if self._own is None:
+            self._own = _cells(cell for group in self._groups.values() for cell in _own_standings(board, group))
+        compared = _cells(
+            cell for group in self._groups.values() for cell in _compared_standings(board, group, reference)
+        )
+        return _filled(board, self._own | compared)
+
+
+def _cells(found: Iterable[tuple[int, str, Any]]) -> dict[str, dict[int, Any]]:
+    """Column -> place -> value."""
     cells: dict[str, dict[int, Any]] = {}
-    for group in _groups(tables):
-        for place, name, value in _standings(board, group, reference):
-            cells.setdefault(name, {})[place] = value
-    return _filled(board, cells)
+    for place, name, value in found:
+        cells.setdefault(name, {})[place] = value
+    return cells
 
 
 def _filled(board: pd.DataFrame, cells: Mapping[str, Mapping[int, Any]]) -> pd.DataFrame:
@@ -84,29 +148,9 @@ def _filled(board: pd.DataFrame, cells: Mapping[str, Mapping[int, Any]]) -> pd.D
     return pd.concat([kept, pd.DataFrame(added, index=board.index)], axis=1)
 
 
-def _groups(tables: Tables) -> Iterator[_Group]:
-    """The rows by the clips that they were tested on and what is said of these clips."""
-    by_clips: dict[object, list[int]] = {}
-    for place, found in tables.items():
-        keys = {clips_key(table) for table in found}
-        if len(keys) == 1:  # seeds of other clips cannot be averaged clip by clip
-            by_clips.setdefault(keys.pop(), []).append(place)
-    for places in by_clips.values():
-        ordered = aligned([table for place in places for table in tables[place]])
-        right, loss = decisions(ordered)
-        group, start = _Group(Panel(ordered[0])), 0
-        for place in places:
-            seeds = slice(start, start + len(tables[place]))
-            group.systems[place] = group.panel.sums(right[seeds], loss[seeds])
-            start += len(tables[place])
-        yield group
-
-
-def _standings(board: pd.DataFrame, group: _Group, reference: str | None) -> Iterator[tuple[int, str, Any]]:
-    """Place, column and value of each cell that a group of rows gets."""
+def _own_standings(board: pd.DataFrame, group: _Group) -> Iterator[tuple[int, str, Any]]:
+    """Place, column and value of each cell that does not depend on a reference: intervals, and who is best."""
     current = [place for place in group.systems if board["state"][place] == "current"]
-    named = [place for place in current if board["row"][place] == (reference or BASELINE)]
-    chosen = (named or current)[:1] if reference is None else named[:1]
     for column in COLUMNS:
         name = column.name
         if name not in group.panel.masks:
@@ -116,15 +160,23 @@ def _standings(board: pd.DataFrame, group: _Group, reference: str | None) -> Ite
                 _, low, high = group.panel.mean(system, name)
                 yield place, f"{name}_lo", _shown(low, column.factor)
                 yield place, f"{name}_hi", _shown(high, column.factor)
-        for place in chosen:
-            yield from _changes(board, group, place, name, column.factor)
         if len(current) > 1:
-            means = {place: group.panel.mean(group.systems[place], name)[0] for place in current}
+            means = {place: group.panel.value(group.systems[place], name) for place in current}
             best = (max if column.direction == "maximize" else min)(means, key=lambda place: means[place])
             for place in current:
                 against = group.panel.difference(group.systems[best], group.systems[place], name)
                 even = not against.significant
                 yield place, f"{name}_rank", "best" if place == best else "even" if even else ""
+
+
+def _compared_standings(board: pd.DataFrame, group: _Group, reference: str | None) -> Iterator[tuple[int, str, Any]]:
+    """Place, column and value of each cell of the differences to a reference."""
+    current = [place for place in group.systems if board["state"][place] == "current"]
+    named = [place for place in current if board["row"][place] == (reference or BASELINE)]
+    for place in (named or current)[:1] if reference is None else named[:1]:
+        for column in COLUMNS:
+            if column.name in group.panel.masks:
+                yield from _changes(board, group, place, column.name, column.factor)
 
 
 def _changes(board: pd.DataFrame, group: _Group, chosen: int, name: str, factor: int) -> Iterator[tuple[int, str, Any]]:

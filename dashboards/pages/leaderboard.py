@@ -46,7 +46,7 @@ def blocks(source: Source, state: Leaderboard) -> Sequence[Block]:
     board = source.board(state.study, state.reference)
     shown = board.frame[board.frame["seeds"] > 0]
     found: list[Block] = [_grid(source, board, state)]
-    figures = study_figures(board.among(board.names))
+    figures = source.kept(("study figures", board.key), lambda: study_figures(board.among(board.names)))
     found += [Figure(one, f"{'-'.join(state.study) or 'study'}-{number}") for number, one in enumerate(figures, 1)]
     if shown["fingerprints"].gt(1).any():
         found.append(Note("other fingerprint: seeds of a row were computed by different back ends or versions."))

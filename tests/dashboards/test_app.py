@@ -2,12 +2,14 @@
 
 import json
 import socket
+import time
 
 import pandas as pd
 import pytest
 from dash.development.base_component import Component
 
 from asc_study.base.errors import InputError
+from asc_study.store.queries import Reader
 from asc_study.study.leaderboard import study_leaderboard
 from asc_study.study.leaderboard_forms import render
 from dashboards import show
@@ -121,7 +123,7 @@ def ask(client, output: str, **values):
     return client.post("/_dash-update-component", json=body)
 
 
-CONTENT = "..content.children...head.children...nav.children...tick.disabled.."
+CONTENT = "..content.children...head.children...nav.children...tick.disabled...tick.interval.."
 
 
 def test_names_with_markup_are_text(client):
@@ -151,15 +153,14 @@ def test_a_store_that_cannot_be_read_leaves_a_message(client, source, monkeypatc
 def test_a_run_that_lost_its_predictions_is_left_out(source, monkeypatch):
     board = source.board(())
     lost = board.records["mixup"][0].run_id
-    artifact = source.reader.artifact
-    source._tables.clear()
+    predictions_of = source.reader.predictions_of
 
-    def gone(run_id, path):
-        if run_id == lost:
+    def gone(record, split):
+        if record.run_id == lost:
             raise InputError("gone")
-        return artifact(run_id, path)
+        return predictions_of(record, split)
 
-    monkeypatch.setattr(source.reader, "artifact", gone)
+    monkeypatch.setattr(source.reader, "predictions_of", gone)
     page = next(one for one in PAGES if one.path == "/devices")
     text = str(page.blocks(source, decode(page.state, "rows=plain&rows=mixup")))
     assert "mixup has no predictions of the test split" in text
@@ -168,6 +169,8 @@ def test_a_run_that_lost_its_predictions_is_left_out(source, monkeypatch):
 def test_predictions_in_memory_are_bounded(source, monkeypatch):
     monkeypatch.setattr("dashboards.source.KEPT_BYTES", 1)
     board = source.board(())
+    assert not source._tables  # the board keeps sums alone
+    assert len(source.tables(board, "mixup")) == 2
     assert len(source._tables) == 1
     assert all(isinstance(table, pd.DataFrame) for table in source.tables(board, "plain"))
 
@@ -188,3 +191,38 @@ def test_only_this_machine_is_local():
 def test_an_unknown_study_is_refused_with_a_hint(dashboard_store):
     with pytest.raises(InputError, match="other"):
         source_of(dashboard_store, ("othr",), None)
+
+
+def test_a_board_whose_predictions_are_being_read_is_shown_without_them(dashboard_store, monkeypatch):
+    import threading
+
+    source, go_on = Source(Reader(dashboard_store), ("s",), patience=0.0), threading.Event()
+    predictions_of = source.reader.predictions_of
+
+    def slow(record, split):
+        go_on.wait()
+        return predictions_of(record, split)
+
+    monkeypatch.setattr(source.reader, "predictions_of", slow)
+    board = source.board(())
+    assert board.pending == (0, 7)
+    assert "acc_avg_change" not in board.frame
+    assert board.frame["acc_avg"].notna().all()
+    go_on.set()
+    source.patience = 60.0
+    board = source.board(())
+    assert board.pending is None
+    assert board.frame["acc_avg_change"].notna().any()
+
+
+def test_a_run_that_is_new_appears_without_waiting_for_it(dashboard_store, monkeypatch):
+    monkeypatch.setattr("dashboards.source.FRESH_SECONDS", -1.0)
+    source = Source(Reader(dashboard_store), ("s",))
+    runs = source.reader.runs
+    before = len(source.board(()).names)
+    monkeypatch.setattr(source.reader, "runs", lambda study, **options: runs(study, **options)[1:])
+    for _ in range(200):
+        if len(source.board(()).names) == before - 1:
+            break
+        time.sleep(0.02)
+    assert len(source.board(()).names) == before - 1
