@@ -60,8 +60,8 @@ details:not([open]){display:none}
 #: Pixels between the margins of a printed page, which figures are drawn as wide as.
 _PAPER: Final = 680
 
-#: Draws every figure, with buttons that save it and its numbers; drawn again when the system turns dark or light, and for
-#: paper: on white, as wide as it, or made smaller as a whole if it may not be that narrow.
+#: Draws every figure, with buttons that save it and its numbers; drawn again when the system turns dark or light,
+#: and for paper: on white, as wide as it, or made smaller as a whole if it may not be that narrow.
 _SCRIPT: Final = """
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function fail(why) {
