@@ -92,7 +92,9 @@ class Grid:
     title
         Its heading, the question that it answers.
     sentence
-        The answer.
+        The answer, and what its marks mean.
+    hint
+        What a mouse finds in it, said where there may be one.
     columns, rows
         A row is field -> text or `Cell`; ``colour`` and ``symbol`` are its swatch, ``link`` leads to its runs.
     exports
@@ -104,6 +106,7 @@ class Grid:
     columns: Sequence[Column]
     rows: Sequence[Mapping[str, Any]]
     exports: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""
 
 
 @dataclass(frozen=True)

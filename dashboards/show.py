@@ -177,7 +177,7 @@ def _grid(block: Grid) -> Component:
             html.H2(block.title),
             html.Div([search, picker], className="grid-tools"),
             grid,
-            html.P(block.sentence, className="answer"),
+            html.P(f"{block.sentence} {block.hint}", className="answer"),
             saves,
         ],
         className="figure",

@@ -36,12 +36,18 @@ a{color:var(--link)}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;overflow-wrap:anywhere}
 th{color:var(--soft)}
+th[scope=col]{overflow-wrap:normal}
+th[scope=row]{min-width:8rem;color:var(--ink);font-weight:normal}
 .number{text-align:right;white-space:nowrap}
-small{display:block;color:var(--soft);white-space:normal}
+small{display:block;color:var(--soft)}
+.passage h3{margin-top:2rem}
+nav>ul{columns:20rem;column-gap:2rem}
+nav li{break-inside:avoid}
+nav>ul>li{margin-bottom:.5rem}
 summary{cursor:pointer;color:var(--soft)}
 code{font-size:.875em}
 .note{border-left:4px solid var(--line);padding-left:.8rem;max-width:80ch}
-@page{size:A4;margin:14mm}
+@page{size:A4;margin:14mm;@bottom-right{content:counter(page) " / " counter(pages);font:8pt sans-serif;color:#555b62}}
 @media print{
 :root{color-scheme:light;--ink:#222;--soft:#555b62;--ground:#fff;--line:#d0d4d8;--link:#222}
 body{font-size:10pt;padding:0;max-width:none}
@@ -52,8 +58,9 @@ h2,h3{break-after:avoid}
 figure{margin:1rem 0;padding-top:.75rem}
 table{font-size:8pt}
 th,td{padding:.15rem .35rem}
+section:last-of-type{break-before:auto}
 .plot,.scroll{overflow:visible}
-details:not([open]){display:none}
+details:not([open]),.modebar{display:none!important}
 }
 """
 

@@ -105,8 +105,13 @@ def _grid(board: Board, state: Leaderboard) -> Grid:
         }
         rows.append(cells)
     exports = {form: export_link("leaderboard", ending, state) for form, ending in FORMS.items()}
-    return Grid("Which combination survives the change of device?", _sentence(board, state), columns, rows, exports)
+    return Grid("Which combination survives the change of device?", _sentence(board), columns, rows, exports, _HINT)
 
+
+_HINT: Final = (
+    "Where the mouse or the focus is: the 95 % interval over locations, which a difference draws too. A figure opens "
+    "the page of devices, a name that of its runs."
+)
 
 _COST_HEADINGS: Final = {"cost/model_kb": "kB", "cost/parameters": "parameters"}
 
@@ -151,13 +156,12 @@ def _has(frame: pd.DataFrame, column: str) -> bool:
     return column in frame and bool(frame[column].notna().any())
 
 
-def _sentence(board: Board, state: Leaderboard) -> str:
+def _sentence(board: Board) -> str:
     seeds = int(board.frame["seeds"].max())
     spread = "mean ± standard deviation over seeds" if seeds > 1 else "one seed a system"
     return (
-        f"Test split; {spread}; the 95 % interval over locations shows where the mouse or the focus is. Bold: best of "
-        "its column; ~: not to be told apart from it. A difference is paired on the same clips, filled where it is "
-        "more than noise. A figure opens the page of devices, a name that of its runs."
+        f"Test split; {spread}. Bold: best of its column; ~: not to be told apart from it. A difference is paired "
+        "on the same clips, bold where it is more than noise."
     )
 
 

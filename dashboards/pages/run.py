@@ -90,7 +90,8 @@ def blocks(source: Source, state: Run) -> Sequence[Block]:
     links = {"This run in MLflow": record_link(source, record)}
     if len(board.records[name]) > 1:
         links["all its seeds in MLflow"] = runs_link(source, board, name)
-    found.append(Note(f"{record.label}. {lead}", links=links))
+    first = "" if state.row else "Until one is chosen, the best on devices never heard: "
+    found.append(Note(f"{first}{record.label}. {lead}", links=links))
     if "test" in tables:
         found += _decided(board, name, tables, accuracies)
     if history := source.kept(("history", record.run_id), lambda: source.reader.history(record)):
@@ -177,7 +178,7 @@ def _origin(source: Source, record: RunRecord) -> Table:
     """Where it comes from: code, versions, data, identity."""
     rows = {"kind": record.tags.get(Tag.KIND, ""), "status": record.status}
     rows |= {"began": pd.Timestamp(record.start_seconds, unit="s").strftime("%Y-%m-%d %H:%M UTC")}
-    rows |= {said: _told(tag, record.tags[tag]) for tag, said in _ORIGIN.items() if record.tags.get(tag)}
+    rows |= {said: told for tag, said in _ORIGIN.items() if (told := _told(tag, record.tags.get(tag, "")))}
     links = dict.fromkeys(rows, "")
     artifacts = f"{record_link(source, record)}/artifacts"
     if record.tags.get(Tag.KIND) != Kind.IMPORTED:
@@ -188,7 +189,7 @@ def _origin(source: Source, record: RunRecord) -> Table:
 
 
 def _told(tag: str, text: str) -> str:
-    """A tag for people: what it holds as JSON in words."""
+    """A tag for people: what it holds as JSON in words; the only stretch of a training is no news."""
     try:
         told: Any = json.loads(text) if tag in (Tag.FINGERPRINT_FACTS, Tag.STRETCHES) else None
     except ValueError:
@@ -196,6 +197,7 @@ def _told(tag: str, text: str) -> str:
     if isinstance(told, dict):
         return ", ".join(f"{name} {version}" for name, version in told.items())
     if isinstance(told, list):
+        told = told if len(told) > 1 else []
         return ", ".join(
             f"from epoch {one.get('epoch')}: {str(one.get('commit'))[:_DIGITS]}"
             for one in told
