@@ -321,15 +321,15 @@ def _head(source: Source, state: PageState) -> tuple[list[Component], bool, tupl
     return [html.H1(", ".join(studies)), html.P(parts)], board.running > 0, board.pending
 
 
-def source_of(uri: str | None, studies: Sequence[str], data: Path | None) -> Source:
-    """What the dashboards of a store read.
+def source_of(uri: str | None, studies: Sequence[str], data: Path | None, *, patience: float = 1.0) -> Source:
+    """What the dashboards of a store read; see `Source`.
 
     Raises
     ------
     InputError
         If the store cannot be opened, or lacks a study that is named.
     """
-    source = Source(Reader(uri), studies, data)
+    source = Source(Reader(uri), studies, data, patience=patience)
     known = source.reader.studies()
     for name in studies:
         if name not in known:

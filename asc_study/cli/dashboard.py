@@ -1,5 +1,6 @@
 """The commands that open the dashboards and write their pages to a file."""
 
+import threading
 from pathlib import Path
 
 import click
@@ -65,7 +66,7 @@ def report(study: str, out: Path, reference: str, tracking_uri: str | None, forc
     if out.exists() and not force:
         raise InputError(f"{out} exists: name another file or overwrite it with --force")
     require_writable(out)
-    source = source_of(tracking_uri, (study,), None)
+    source = source_of(tracking_uri, (study,), None, patience=threading.TIMEOUT_MAX)  # a file is not drawn again
     page = written(source, study, reference)
     write_file(out, page)
     click.echo(f"written: {out} ({len(page.encode()) / 1e6:.1f} MB)")

@@ -77,7 +77,7 @@ def blocks(source: Source, state: Run) -> Sequence[Block]:
     tables = {
         split: table
         for split in ("test", "validation")
-        if (table := source.predictions(record.run_id, split)) is not None and len(table)
+        if (table := source.predictions(record, split)) is not None and len(table)
     }
     accuracies = source.kept(
         ("by device", record.run_id, *tables), lambda: {split: accuracy_by_device(one) for split, one in tables.items()}

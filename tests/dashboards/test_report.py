@@ -58,7 +58,7 @@ def page(dashboard_store):
     from asc_study.store.queries import Reader
     from dashboards.source import Source
 
-    return report(Source(Reader(dashboard_store), ("s",)), "s", "mixup")
+    return report(Source(Reader(dashboard_store), ("s",), patience=120), "s", "mixup")
 
 
 def test_the_leaderboard_has_the_numbers_of_the_command(page, dashboard_store, monkeypatch):
