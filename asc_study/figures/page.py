@@ -30,15 +30,17 @@ figcaption{color:var(--soft);max-width:75ch}
 h1,p,figcaption{overflow-wrap:anywhere}
 .plot,.scroll{overflow-x:auto}
 section{margin-top:3rem;border-top:3px solid var(--line);padding-top:1rem}
+section>h2{font-size:1.4rem}
 h3{font-size:1.05rem;line-height:1.3;margin:0 0 .5rem}
 nav ul{padding-left:1.2rem;margin:.2rem 0}
 a{color:var(--link)}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;overflow-wrap:anywhere}
 th{color:var(--soft)}
-th[scope=col]{overflow-wrap:normal}
+th[scope=col]{overflow-wrap:normal;white-space:normal}
 th[scope=row]{min-width:8rem;color:var(--ink);font-weight:normal}
-.number{text-align:right;white-space:nowrap}
+.number{text-align:right}
+td.number{white-space:nowrap}
 small{display:block;color:var(--soft)}
 .passage h3{margin-top:2rem}
 nav>ul{columns:20rem;column-gap:2rem}
@@ -56,8 +58,7 @@ figure,.passage,tr,.note{break-inside:avoid}
 .passage.long{break-inside:auto}
 h2,h3{break-after:avoid}
 figure{margin:1rem 0;padding-top:.75rem}
-table{font-size:8pt}
-th,td{padding:.15rem .35rem}
+table{zoom:.76}
 section:last-of-type{break-before:auto}
 .plot,.scroll{overflow:visible}
 details:not([open]),.modebar{display:none!important}
@@ -68,13 +69,18 @@ details:not([open]),.modebar{display:none!important}
 _PAPER: Final = 680
 
 #: Draws every figure, with buttons that save it and its numbers; drawn again when the system turns dark or light,
-#: and for paper: on white, as wide as it, or made smaller as a whole if it may not be that narrow.
+#: and for paper: on white, as wide as it, or made smaller as a whole if it may not be that narrow, as tables are.
 _SCRIPT: Final = """
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function fail(why) {
   document.getElementById("failed").textContent = "The figures cannot be drawn here: " + why;
 }
 function draw(paper = 0) {
+  for (const table of document.querySelectorAll(".scroll > table")) {
+    table.style = paper ? "zoom: 1; width: min-content" : "";
+    const fits = paper / table.offsetWidth;
+    table.style = fits > 0 && fits < .76 ? `zoom: ${fits}` : "";
+  }
   for (const plot of document.querySelectorAll(".plot > div")) {
     const figure = JSON.parse(plot.parentNode.nextElementSibling.textContent);
     const least = parseInt(plot.style.minWidth) || 0;
