@@ -14,7 +14,8 @@
     event.preventDefault();
     const [path, query] = href.split("?");
     history.pushState({}, "", href);
-    dash_clientside.set_props("url", {pathname: path, search: query ? "?" + query : ""});
+    // Without the whole address the component would push the one that it remembers.
+    dash_clientside.set_props("url", {href: location.href, pathname: path, search: query ? "?" + query : ""});
     window.scrollTo(0, 0);
   }
   cells.SystemName = function ({data}) {
