@@ -26,7 +26,7 @@ from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader
 from dashboards import export, show
 from dashboards.blocks import Note
-from dashboards.links import link
+from dashboards.links import link, study_link
 from dashboards.pages import PAGES
 from dashboards.registry import Control, Page
 from dashboards.source import Source
@@ -310,34 +310,26 @@ def _navigation(page: Page[Any], state: PageState) -> list[Component]:
 
 
 def _head(source: Source, state: PageState) -> tuple[list[Component], bool, tuple[int, int] | None]:
-    """What is looked at: studies, how many runs and combinations, the data, how old it is."""
+    """What is looked at, how old it is, and the way to it in MLflow; whether it changes, what is still being read."""
     board = source.board(state.study, state.reference)
-    there = board.frame[board.frame["seeds"] > 0]
-    runs = int(there["seeds"].sum())
-    sets = there[["dataset", "dataset_digest"]].dropna().drop_duplicates().to_numpy(str)
-    data = ", ".join(f"{name} {digest[:7]}" for name, digest in sets[:3]) + (", ..." if len(sets) > 3 else "")
-    seeds = int(there["seeds"].max())
-    said = f"{runs} runs, {len(there)} combinations, up to {seeds} seed{'s' if seeds > 1 else ''}"
-    said += f" · data: {data}" if data else ""
-    said += f" · {board.running} running" if board.running else ""
-    title = ", ".join(source.chosen(state.study))
+    studies = source.chosen(state.study)
     read = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(board.read_at))
-    return (
-        [html.H1(title), html.P([said, " · read ", html.Time(read, dateTime=read)])],
-        board.running > 0,
-        board.pending,
-    )
+    parts = [board.about, " · read ", html.Time(read, dateTime=read)]
+    for name in studies:
+        if address := study_link(source, board, name):
+            parts += [" · ", html.A(f"{name} in MLflow", href=address, target="_blank", rel="noreferrer")]
+    return [html.H1(", ".join(studies)), html.P(parts)], board.running > 0, board.pending
 
 
-def source_of(uri: str | None, studies: Sequence[str], data: Path | None) -> Source:
-    """What the dashboards of a store read.
+def source_of(uri: str | None, studies: Sequence[str], data: Path | None, *, patience: float = 1.0) -> Source:
+    """What the dashboards of a store read; see `Source`.
 
     Raises
     ------
     InputError
         If the store cannot be opened, or lacks a study that is named.
     """
-    source = Source(Reader(uri), studies, data)
+    source = Source(Reader(uri), studies, data, patience=patience)
     known = source.reader.studies()
     for name in studies:
         if name not in known:

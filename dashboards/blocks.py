@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -92,7 +92,9 @@ class Grid:
     title
         Its heading, the question that it answers.
     sentence
-        The answer.
+        The answer, and what its marks mean.
+    hint
+        What a mouse finds in it, said where there may be one.
     columns, rows
         A row is field -> text or `Cell`; ``colour`` and ``symbol`` are its swatch, ``link`` leads to its runs.
     exports
@@ -104,15 +106,20 @@ class Grid:
     columns: Sequence[Column]
     rows: Sequence[Mapping[str, Any]]
     exports: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""
 
 
 @dataclass(frozen=True)
 class Note:
-    """A line to the reader: what is shown, what is missing and the command that makes it, or what failed."""
+    """A line to the reader: what is shown, what is missing and the command that makes it, or what failed.
+
+    ``links``: what they are called -> addresses outside of this site.
+    """
 
     text: str
     command: str = ""
     kind: Literal["note", "empty", "error"] = "note"
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,3 +130,15 @@ class Live:
 
 
 Block = Figure | Table | Grid | Note | Live
+
+#: Rows of a table behind a figure that are shown; all are in what is saved.
+MOST_ROWS: Final = 200
+
+
+def text_of(value: Any, digits: int) -> str:
+    """A value of a table as it is shown."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:.{digits}f}".replace(".000", "")
+    return "" if value is None else str(value)

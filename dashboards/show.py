@@ -10,13 +10,10 @@ from dash_ag_grid import AgGrid
 
 from asc_study.figures.page import drawn, file_name
 from asc_study.figures.theme import DARK, LIGHT
-from dashboards.blocks import Block, Cell, Column, Figure, Grid, Live, Note, Table
+from dashboards.blocks import MOST_ROWS, Block, Cell, Column, Figure, Grid, Live, Note, Table, text_of
 from dashboards.links import export_link
 from dashboards.registry import Control, Page
 from dashboards.state import State
-
-#: Rows of a table behind a figure that are shown; all are in what is saved.
-_MOST_ROWS: Final = 200
 
 _FORMS: Final = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex"}
 
@@ -47,6 +44,8 @@ def note(one: Note) -> Component:
     parts: list[Any] = [one.text]
     if one.command:
         parts += [" ", html.Code(one.command)]
+    for name, address in one.links.items():
+        parts += [" ", html.A(name, href=address, target="_blank", rel="noreferrer")]
     return html.P(parts, className=f"note {one.kind}", role="alert" if one.kind == "error" else None)
 
 
@@ -80,8 +79,8 @@ def _figure(block: Figure, page: Page[Any], state: State, theme: str) -> Compone
 
 
 def _folded(frame: pd.DataFrame, name: str, page: Page[Any], state: State) -> Component:
-    note = f" (the first {_MOST_ROWS} of {len(frame)} rows)" if len(frame) > _MOST_ROWS else ""
-    body = _html_table(frame.head(_MOST_ROWS), digits=3)
+    note = f" (the first {MOST_ROWS} of {len(frame)} rows)" if len(frame) > MOST_ROWS else ""
+    body = _html_table(frame.head(MOST_ROWS), digits=3)
     return html.Details([html.Summary(f"The numbers{note}"), _exports(name, page, state), body])
 
 
@@ -111,21 +110,13 @@ def _html_table(
     for place, row in enumerate(frame.to_dict("records")):
         cells = []
         for column, value in row.items():
-            text = _text(value, numbered.get(str(column), digits))
+            text = text_of(value, numbered.get(str(column), digits))
             address = links[str(column)][place] if str(column) in links else ""
             content = (dcc.Link if address.startswith("/") else html.A)(text, href=address) if address else text
             cells.append(html.Td(content, className="number" * numbers[column]))
         rows.append(html.Tr(cells))
     table = html.Table([html.Thead(head), html.Tbody(rows)])
     return html.Div(table, className="scroll", tabIndex=0, role="region", **{"aria-label": "table"})
-
-
-def _text(value: Any, digits: int) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return "" if pd.isna(value) else f"{value:.{digits}f}".replace(".000", "")
-    return "" if value is None else str(value)
 
 
 def _grid(block: Grid) -> Component:
@@ -186,7 +177,7 @@ def _grid(block: Grid) -> Component:
             html.H2(block.title),
             html.Div([search, picker], className="grid-tools"),
             grid,
-            html.P(block.sentence, className="answer"),
+            html.P(f"{block.sentence} {block.hint}", className="answer"),
             saves,
         ],
         className="figure",

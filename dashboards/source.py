@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -73,6 +74,16 @@ class Board:
     def names(self) -> list[str]:
         """The rows that have finished runs, in the studies' order."""
         return list(self.frame["name"][self.frame["seeds"] > 0]) if len(self.frame) else []
+
+    @property
+    def about(self) -> str:
+        """What it is a board of: how many runs and combinations, of which data, how many are being made."""
+        there = self.frame[self.frame["seeds"] > 0]
+        seeds = int(there["seeds"].max())
+        said = f"{int(there['seeds'].sum())} runs, {len(there)} combinations, up to {seeds} seed{'s' * (seeds > 1)}"
+        sets = there[["dataset", "dataset_digest"]].dropna().drop_duplicates().to_numpy(str)
+        data = ", ".join(f"{name} {digest[:7]}" for name, digest in sets[:3]) + (", ..." if len(sets) > 3 else "")
+        return said + (f" · data: {data}" if data else "") + (f" · {self.running} running" if self.running else "")
 
     def row(self, name: str) -> "pd.Series[Any]":
         """The row of a name."""
@@ -265,6 +276,12 @@ class Source:
         """The predictions of a row, one table a seed; empty if one of its runs has none."""
         with self._lock:
             return self._tables_of(board.records.get(name, ()), split)
+
+    def predictions(self, record: RunRecord, split: str) -> pd.DataFrame | None:
+        """The predictions of one run; None if it has none."""
+        with self._lock, suppress(InputError):  # trained on all data, deleted, or damaged
+            return self._table(record, split)
+        return None
 
     def _tables_of(self, records: Sequence[RunRecord], split: str) -> list[pd.DataFrame]:
         try:

@@ -135,6 +135,7 @@ class Artifact:
     PUBLISHED: Final = "published.csv"
     LEADERBOARD: Final = "leaderboard.csv"
     LEADERBOARD_TEXT: Final = "leaderboard.txt"
+    REPORT: Final = "report.html"
 
     PATH: Final = "path.csv"
     CANDIDATES: Final = "candidates.csv"

@@ -8,7 +8,7 @@ import click
 
 from asc_study import __version__
 from asc_study.base.errors import InputError
-from asc_study.cli.dashboard import dashboard
+from asc_study.cli.dashboard import dashboard, report
 from asc_study.cli.data import data
 from asc_study.cli.demo import demo
 from asc_study.cli.deploy import bundle, classify, quantize
@@ -89,6 +89,7 @@ _COMMANDS = (
     export,
     demo,
     dashboard,
+    report,
 )
 for command in _COMMANDS:
     cli.add_command(command)

@@ -1,10 +1,13 @@
-"""The command that opens the dashboards."""
+"""The commands that open the dashboards and write their pages to a file."""
 
+import threading
 from pathlib import Path
 
 import click
 
-from asc_study.cli.options import FOLDER
+from asc_study.base.errors import InputError
+from asc_study.base.files import require_writable, write_file
+from asc_study.cli.options import FILE, FOLDER
 
 
 @click.command()
@@ -37,3 +40,35 @@ def dashboard(studies: tuple[str, ...], tracking_uri: str | None, host: str, por
         click.echo("dashboards closed")
     finally:
         server.server_close()
+
+
+@click.command()
+@click.argument("study", metavar="STUDY")
+@click.option("--out", required=True, type=FILE, metavar="FILE", help="The page to write, .html.")
+@click.option("--reference", default="", metavar="ROW", help="Compare with this row; default: the study's own.")
+@click.option("--tracking-uri", metavar="URI", help="The MLflow store; default: the store in use.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--no-log", is_flag=True, help="Do not keep the page with the study in the store.")
+def report(study: str, out: Path, reference: str, tracking_uri: str | None, force: bool, no_log: bool) -> None:
+    """Write the dashboards of a STUDY as one page that opens without a network and prints.
+
+    It holds figures, tables and texts of all pages that need no server, and is an artifact of the study's own run.
+
+    \b
+    Example:
+      asc-study report demo --out report.html
+    """
+    from asc_study.store.tracking import Tracker
+    from asc_study.study.summary import log_report
+    from dashboards.app import source_of
+    from dashboards.report import report as written
+
+    if out.exists() and not force:
+        raise InputError(f"{out} exists: name another file or overwrite it with --force")
+    require_writable(out)
+    source = source_of(tracking_uri, (study,), None, patience=threading.TIMEOUT_MAX)  # a file is not drawn again
+    page = written(source, study, reference)
+    write_file(out, page)
+    click.echo(f"written: {out} ({len(page.encode()) / 1e6:.1f} MB)")
+    if not no_log and (note := log_report(Tracker(source.reader.uri), study, page)):
+        click.echo(note, err=True)

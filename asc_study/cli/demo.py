@@ -1,6 +1,7 @@
 """The command `demo`: a small simulated data set, and the study and the search that go with it."""
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def demo(data_dir: Path, jobs: int, as_json: bool) -> int:
     else:
         page = page_of(study.name, DEVICES_VIEW)
         click.echo("\n" + leaderboard_text(str(study_file)))
-        click.echo("\n" + found.render() + "\n\n" + _next_steps(study, study_file, page))
+        click.echo("\n" + found.render() + "\n\n" + _next_steps(study, study_file, page, data_dir))
     return exit_status(outcomes)
 
 
@@ -92,7 +93,7 @@ def _simulate_demo_data(folder: Path, jobs: int) -> None:
     simulate(folder, clips_per_scene=CLIPS_PER_SCENE, seconds=SECONDS, seed=SEED, jobs=jobs)
 
 
-def _next_steps(study: "Study", study_file: Path, page: str) -> str:
+def _next_steps(study: "Study", study_file: Path, page: str, data_dir: Path) -> str:
     """What to open and to try after the demo, as lines that can be typed as they stand."""
     scripts = Path(sys.executable).parent
     shown = scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts
@@ -104,6 +105,8 @@ def _next_steps(study: "Study", study_file: Path, page: str) -> str:
   {prefix}mlflow ui
       then open {page}
       accuracy per device subset of every run, best first; charts under "Views"; figures among a run's artifacts
+  {own} dashboard {study.name} --data {shlex.quote(str(data_dir))}
+      which combination holds on which device, and how sure that is
   {own} compare {study.name}/{study.rows[0].name} {study.name}/{study.names[-1]}
       whether the last row differs from the first by more than noise
   {own} ensemble {study.name} --max-members 2

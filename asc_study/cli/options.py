@@ -37,12 +37,13 @@ def page_of(name: str, view: str) -> str:
 
 
 def where_to_look(name: str, view: str) -> str:
-    """What to open to see the runs of a study or search, as a line for people."""
+    """What to open to see the runs of a study or search, as lines for people; of a study the dashboards too."""
     from asc_study.store.addresses import tracking_uri
     from asc_study.store.views import needs_server
 
     server = needs_server(tracking_uri())
-    return f"look: {page_of(name, view)}" + (f"  (served by `{server}`)" if server else "")
+    line = f"look: {page_of(name, view)}" + (f"  (served by `{server}`)" if server else "")
+    return f"{line}\ndashboards: {shlex.join(['asc-study', 'dashboard', name])}" if view == DEVICES_VIEW else line
 
 
 #: Keys of the views that commands point to (`asc_study.store.views`, which is not imported for ``--help``).

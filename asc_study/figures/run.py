@@ -63,11 +63,11 @@ def summary_page(
         reliability_figure(tables),
         *trained,
     ]
-    return page(title, _lead(accuracies, metrics), figures, plotlyjs)
+    return page(title, lead_of(accuracies, metrics), figures, plotlyjs)
 
 
-def _lead(accuracies: Mapping[str, pd.DataFrame], metrics: Mapping[str, float]) -> str:
-    """The numbers that a reader looks for first."""
+def lead_of(accuracies: Mapping[str, pd.DataFrame], metrics: Mapping[str, float]) -> str:
+    """The numbers of a run that a reader looks for first, of `accuracy_by_device` by split and of what it logged."""
     test = accuracies["test"]
     log_loss, every = BY_NAME["log_loss"], test.accuracy["avg"]
     parts = [f"{subset.title} {percent(test.accuracy[subset.name])}" for subset in SUBSETS if subset.name in test.index]

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Runs asked for in one request.
 _PAGE: Final = 1000
 
+#: Of metrics that a training logs after each epoch.
+_EPOCH: Final = "epoch/"
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -208,6 +211,19 @@ class Reader:
             return mlflow.keras.load_model(f"runs:/{run_id}/{Artifact.MODEL}")
         except (MlflowException, OSError) as error:
             raise InputError(f"run {run_id} has no model ({' '.join(str(error).split())}): was it deleted?") from None
+
+    def history(self, record: RunRecord) -> list[dict[str, float]]:
+        """What a training measured after each epoch, the first one first; empty for what was not trained here.
+
+        Of an epoch that was trained again, because the run was cut off in it, the last measurement counts.
+        """
+        epochs: dict[int, dict[str, float]] = {}
+        for name in sorted(name for name in record.metrics if name.startswith(_EPOCH)):
+            measured = self.client.get_metric_history(record.run_id, name)
+            for one in sorted(measured, key=lambda one: one.timestamp):
+                if one.step > 0:  # what is true of the whole training has step 0
+                    epochs.setdefault(one.step, {})[name.removeprefix(_EPOCH)] = one.value
+        return [epochs[step] for step in sorted(epochs)]
 
     def status(self, run_id: str) -> str:
         """The MLflow status of a run as it is now."""

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS, full_name
@@ -21,6 +21,9 @@ from asc_study.store.queries import Reader
 
 #: Where `mlflow ui` serves if nothing else is said.
 _LOCAL_PAGE: Final = "http://127.0.0.1:5000"
+
+#: Where `asc-study dashboard` serves if nothing else is said.
+_DASHBOARDS: Final = "http://127.0.0.1:8050"
 
 #: Runs that one chart compares.
 _IN_A_CHART: Final = 30
@@ -181,6 +184,11 @@ def page_address(uri: str) -> str:
         host = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
     return _LOCAL_PAGE
+
+
+def dashboard_link(study: str) -> str:
+    """The leaderboard of a study in the dashboards, where they are served if nothing else is said."""
+    return f"{_DASHBOARDS}/?{urlencode({'study': study})}"
 
 
 def needs_server(uri: str) -> str:

@@ -5,12 +5,23 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from asc_study.base.contract import Artifact, MlflowTag
+from asc_study.base.contract import Artifact, Kind, MlflowTag
 from asc_study.base.files import write_file
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
+from asc_study.store.addresses import address_line
 from asc_study.store.tracking import Tracker
-from asc_study.store.views import CHARTS, DEVICES, ENSEMBLES, View, publish, study_views, view_link
+from asc_study.store.views import (
+    CHARTS,
+    DEVICES,
+    ENSEMBLES,
+    View,
+    dashboard_link,
+    publish,
+    run_link,
+    study_views,
+    view_link,
+)
 from asc_study.study.definition import define
 from asc_study.study.launch import Launch
 from asc_study.study.leaderboard import leaderboard
@@ -19,6 +30,9 @@ from asc_study.study.plan import specs
 
 #: MLflow keeps 8,000 characters of a tag.
 _LONGEST_NOTE: Final = 7900
+
+#: Begins the line of a study's description that leads to its report.
+_REPORT: Final = "Report: "
 
 
 def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
@@ -56,6 +70,8 @@ def experiment_note(name: str, description: str, size: str, launch: Launch, view
         "",
         f"Views: {views}",
         "",
+        f"Dashboards: [leaderboard, devices, runs]({dashboard_link(name)}), served by `asc-study dashboard {name}`.",
+        "",
         f"{size} on `{data.root.name}` ({len(data.clips)} clips, digest `{launch.data.digest[:10]}`), "
         "each run with accuracy per device subset (A, B&C, seen s1-s3, unseen s4-s6), intervals over locations, "
         f"figures and predictions. The run `{name} (study)` compares them.",
@@ -64,6 +80,31 @@ def experiment_note(name: str, description: str, size: str, launch: Launch, view
         f"`asc-study compare {name}/ROW {name}/OTHER`.",
     ]
     return "\n".join(lines)
+
+
+def log_report(tracker: Tracker, study: str, page: str) -> str:
+    """Keep a report as an artifact of the run that stands for the study, and name it in the study's description.
+
+    The next launch writes the description anew, for then the report is old. Returns a line if there is no such run, or
+    the store does not take it.
+    """
+    found = tracker.runs(study, kind=Kind.STUDY)
+    if not found:
+        return (
+            f"note: study {study!r} has no run of its own to keep the report (nothing was launched): it is not logged"
+        )
+    run = found[0]
+    try:
+        with tracker.artifacts(run.run_id) as folder:
+            write_file(folder / Artifact.REPORT, page)
+        known = tracker.client.get_experiment(run.experiment_id).tags.get(MlflowTag.NOTE, "")
+        lines = [line for line in known.splitlines() if not line.startswith(_REPORT)]
+        address = f"{run_link(run.experiment_id, run.run_id)}/artifacts/{Artifact.REPORT}"
+        note = "\n".join([*lines, f"{_REPORT}[{Artifact.REPORT}]({address})"])
+        tracker.client.set_experiment_tag(run.experiment_id, MlflowTag.NOTE, note)
+    except Exception as error:  # MLflow's, or whatever a server of another version says: the report itself is written
+        return address_line(tracker.uri, "note: {address} does not take the report: {reason}", error)
+    return ""
 
 
 def links(experiment_id: str, views: Sequence[View]) -> str:

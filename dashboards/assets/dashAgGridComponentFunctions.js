@@ -14,13 +14,14 @@
     event.preventDefault();
     const [path, query] = href.split("?");
     history.pushState({}, "", href);
-    dash_clientside.set_props("url", {pathname: path, search: query ? "?" + query : ""});
+    // Without the whole address the component would push the one that it remembers.
+    dash_clientside.set_props("url", {href: location.href, pathname: path, search: query ? "?" + query : ""});
     window.scrollTo(0, 0);
   }
   cells.SystemName = function ({data}) {
     const swatch = make("svg", {width: 12, height: 12, "aria-hidden": true, key: "s"},
       make("path", {d: shapes[data.symbol] || shapes.circle, fill: data.colour}));
-    const name = data.link ? make("a", {href: data.link, target: "_blank", rel: "noreferrer", key: "n"}, data.name)
+    const name = data.link ? make("a", {href: data.link, onClick: event => go(event, data.link), key: "n"}, data.name)
       : make("span", {key: "n"}, data.name);
     const about = data.about && data.about !== data.name ? make("span", {className: "about", key: "a"}, data.about) : null;
     return make("div", {className: "system"}, swatch, make("div", {}, name, about));

@@ -10,7 +10,7 @@ from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, METRICS, SU
 from asc_study.base.taxonomy import DEVICES
 from asc_study.figures.study import study_figures
 from dashboards.blocks import Block, Cell, Column, Figure, Grid, Note
-from dashboards.links import export_link, link, runs_link
+from dashboards.links import export_link, link
 from dashboards.pages.choices import board_looks, reference_control, reference_of, study_control
 from dashboards.registry import Control, Page
 from dashboards.source import Board, Source
@@ -45,7 +45,7 @@ def blocks(source: Source, state: Leaderboard) -> Sequence[Block]:
     """The table, and what it says as figures."""
     board = source.board(state.study, state.reference)
     shown = board.frame[board.frame["seeds"] > 0]
-    found: list[Block] = [_grid(source, board, state)]
+    found: list[Block] = [_grid(board, state)]
     figures = source.kept(("study figures", board.key), lambda: study_figures(board.among(board.names)))
     found += [Figure(one, f"{'-'.join(state.study) or 'study'}-{number}") for number, one in enumerate(figures, 1)]
     if shown["fingerprints"].gt(1).any():
@@ -58,7 +58,7 @@ def _compared(state: Leaderboard) -> Metric:
     return known.get(state.difference, known[ALL_CLIPS.metric])
 
 
-def _grid(source: Source, board: Board, state: Leaderboard) -> Grid:
+def _grid(board: Board, state: Leaderboard) -> Grid:
     frame = board.frame
     reference, compared = reference_of(board, state), _compared(state)
     if state.columns == "devices":
@@ -94,7 +94,7 @@ def _grid(source: Source, board: Board, state: Leaderboard) -> Grid:
             "about": _about(row),
             "colour": colours[name][0],
             "symbol": colours[name][1],
-            "link": runs_link(source, board, name) if there else "",
+            "link": link("/run", study=state.study, reference=state.reference, row=name) if there else "",
             "mark": row["mark"] if isinstance(row["mark"], str) else "",
             "seeds": str(row["seeds"]) if there else "-",
             "difference": _difference(row, compared, reference == name),
@@ -105,8 +105,13 @@ def _grid(source: Source, board: Board, state: Leaderboard) -> Grid:
         }
         rows.append(cells)
     exports = {form: export_link("leaderboard", ending, state) for form, ending in FORMS.items()}
-    return Grid("Which combination survives the change of device?", _sentence(board, state), columns, rows, exports)
+    return Grid("Which combination survives the change of device?", _sentence(board), columns, rows, exports, _HINT)
 
+
+_HINT: Final = (
+    "Where the mouse or the focus is: the 95 % interval over locations, which a difference draws too. A figure opens "
+    "the page of devices, a name that of its runs."
+)
 
 _COST_HEADINGS: Final = {"cost/model_kb": "kB", "cost/parameters": "parameters"}
 
@@ -151,13 +156,12 @@ def _has(frame: pd.DataFrame, column: str) -> bool:
     return column in frame and bool(frame[column].notna().any())
 
 
-def _sentence(board: Board, state: Leaderboard) -> str:
+def _sentence(board: Board) -> str:
     seeds = int(board.frame["seeds"].max())
     spread = "mean ± standard deviation over seeds" if seeds > 1 else "one seed a system"
     return (
-        f"Test split; {spread}; the 95 % interval over locations shows where the mouse or the focus is. Bold: best of "
-        "its column; ~: not to be told apart from it. A difference is paired on the same clips, filled where it is "
-        "more than noise. A figure opens the page of devices, a name the runs in MLflow."
+        f"Test split; {spread}. Bold: best of its column; ~: not to be told apart from it. A difference is paired "
+        "on the same clips, bold where it is more than noise."
     )
 
 

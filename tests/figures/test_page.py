@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
 
-from asc_study.figures.page import page
+from asc_study.figures.page import Passage, Section, document, page
 from asc_study.figures.theme import DARK, LIGHT, finish
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -81,3 +81,12 @@ def test_a_browser_draws_every_figure(tmp_path: Path):
     dom = run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     assert dom.count('class="cartesianlayer"') == 2
     assert re.search(r'id="failed"[^>]*></p>', dom) or "<p id='failed' role='alert'></p>" in dom
+
+
+def test_a_document_holds_sections_of_figures_and_passages_under_a_table_of_contents():
+    table = Passage("<table><tr><td>1</td></tr></table>", "Numbers & <more>", long=True)
+    text = document("t", "l", [Section("One <s>", [figure(), table]), Section("Two", [figure("Other?")])])
+    assert '<li><a href="#s1">One &lt;s&gt;</a><ul><li><a href="#s1-1">Which &lt;one&gt;?</a></li>' in text
+    assert '<div class="passage long" id="s1-2"><h3>Numbers &amp; &lt;more&gt;</h3><table>' in text
+    assert re.findall(r'data-name="([^"]*)"', text) == ["t-figure-1", "t-figure-2"]
+    assert text.count('id="plotly"') == 1

@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,15 @@ def test_two_processes_create_one_fresh_store():
     errors = [process.communicate(timeout=120)[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     assert len(Tracker().runs("s")) == 2
+
+
+def test_the_history_of_a_training_is_read_back_epoch_by_epoch(tracker: Tracker):
+    run_id = tracker.create_run("s", "r", {"asc.kind": "train"}, {})
+    for epoch, loss in ((1, 3.0), (2, 9.0), (2, 2.0)):  # cut off in the second epoch, which was trained again
+        tracker.log_metrics(run_id, {"epoch/train_loss": loss, "epoch/validation_acc": 0.1 * epoch}, epoch)
+        time.sleep(0.002)
+    tracker.log_metrics(run_id, {"epoch/chosen": 2, "test/acc_avg": 0.5})
+    history = tracker.history(tracker.run(run_id))
+    assert history == [{"train_loss": 3.0, "validation_acc": 0.1}, {"train_loss": 2.0, "validation_acc": 0.2}]
+    untrained = tracker.create_run("s", "other", {"asc.kind": "imported"}, {})
+    assert tracker.history(tracker.run(untrained)) == []
