@@ -154,7 +154,7 @@ def size_figure(
     figure.update_yaxes(title=f"accuracy, {accuracy} (%)", range=[bottom, top])
     title = f"What does accuracy cost? ({cost.label})"
     sentence = _sentence(systems, best, cost, accuracy)
-    finish(figure, title, sentence, height=560, least_width=560)
+    finish(figure, title, sentence, height=560, least_width=640)
     return figure.update_layout(showlegend=published is not None and len(published) > 0)
 
 
@@ -188,7 +188,8 @@ def _sides(systems: pd.DataFrame, ends: tuple[float, float]) -> list[str]:
         near = (np.abs(at - at[place]) < _NEAR) & (np.abs(height - height[place]) < _ROOM)
         after = near & ((at > at[place]) | ((at == at[place]) & (np.arange(len(at)) > place)))
         alone_at_the_end = at[place] > 1 - _NEAR and near.sum() == 1
-        sides.append("top left" if after.any() or alone_at_the_end else "top right")
+        left = "top left" if at[place] > 2 * _NEAR else "bottom right"  # at the start it would lie on the axis
+        sides.append(left if after.any() or alone_at_the_end else "top right")
     return sides
 
 
@@ -272,7 +273,6 @@ def _quantised(systems: pd.DataFrame, cost: Cost) -> list[str]:
     sure = "more than noise" if bool(row["significant"]) else "not to be told from noise"
     lead = "" if len(made) == 1 else f"Of {len(made)} quantised networks "
     most = f"{row['row']} changes" if len(made) == 1 else f"{row['row']} changes most"
-    return [
-        f"{lead}{most}: from {cost.shown(float(before['cost']))} to {cost.shown(float(row['cost']))} and by {effect} "
-        f"({sure})"
-    ]
+    costs = [cost.shown(float(one["cost"])) for one in (before, row)]
+    cheaper = f" from {costs[0]} to {costs[1]} and" if costs[0] != costs[1] else ""
+    return [f"{lead}{most}{cheaper} by {effect} ({sure})"]

@@ -28,7 +28,7 @@ from dashboards.source import Board, Source
 from dashboards.state import State
 
 #: Accuracy -> what it is of, in words.
-ACCURACIES: Final = {ALL_CLIPS.metric: ALL_CLIPS.heading, UNSEEN_ACCURACY: f"{UNSEEN}, never heard"}
+ACCURACIES: Final = {ALL_CLIPS.metric: ALL_CLIPS.heading, UNSEEN_ACCURACY: f"{UNSEEN} (never heard)"}
 
 #: Published figures of a deployed system: its accuracy on all clips and its size.
 _PUBLISHED: Final = ("published_acc_quantised", "published_quantised_kb")

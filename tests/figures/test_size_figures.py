@@ -76,9 +76,15 @@ def test_the_sentence_says_what_fits_and_whether_quantisation_costs_more_than_no
     ) in said
     assert "small with 78.0 % on all clips at 400 kB, which cannot be told apart from the best of all." in said
     assert said.endswith(
-        "small-int8 changes: from 400 kB to 100 kB and by -1.0 points, 95 % interval -1.8 to -0.2 (more than noise)."
+        "small-int8 changes from 400 kB to 100 kB and by -1.0 points, 95 % interval -1.8 to -0.2 (more than noise)."
     )
     assert "Nothing stays within 128 kB" in sentence(drawn(systems(cost=[800.0, 400.0, 300.0, 900.0])))
+
+
+def test_names_leave_the_axis_free():
+    frame = systems(cost=[105.0, 400.0, 104.0, 90000.0], accuracy=[77.5, 78.0, 77.0, 60.0])
+    sides = {trace.name: trace.textposition for trace in drawn(frame).data if trace.mode == "markers+text"}
+    assert sides == {"large": "top right", "small": "top right", "small-int8": "bottom right", "bad": "top left"}
 
 
 def test_published_figures_are_grey_and_named():
