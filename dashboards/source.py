@@ -266,6 +266,11 @@ class Source:
         with self._lock:
             return self._tables_of(board.records.get(name, ()), split)
 
+    def table(self, record: RunRecord, split: str = "test") -> pd.DataFrame | None:
+        """The predictions of one run; None if it has none."""
+        with self._lock:
+            return next(iter(self._tables_of([record], split)), None)
+
     def _tables_of(self, records: Sequence[RunRecord], split: str) -> list[pd.DataFrame]:
         try:
             return [self._table(record, split) for record in records]

@@ -150,7 +150,7 @@ def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOption
     """
     rule = find_fusion(options.fusion)
     if coarse:
-        shared, notes = _two_stage_stacks(fine, coarse)
+        shared, notes = two_stage_stacks(fine, coarse)
         pairs = {split: pair(*both) for split, both in shared.items()}
         first, second = ({s: p.fine for s, p in pairs.items()}, {s: p.coarse for s, p in pairs.items()})
         two_stage = TwoStage(rule, rule, options.join, options.exponent)
@@ -172,7 +172,7 @@ def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOption
     return _measured(fine, coarse, options, fused, stages, notes)
 
 
-def _two_stage_stacks(
+def two_stage_stacks(
     fine: Sequence[Member], coarse: Sequence[Member]
 ) -> tuple[dict[str, tuple[Stack, Stack]], list[str]]:
     """Fine and coarse systems by split; validation clips are those common to all."""
@@ -220,7 +220,7 @@ def _measured(
     metrics = measure(tables)
     single = {member.name: member.tables for member in fine}
     of_stages = {name: stage.tables for name, stage in stages.items() if name.startswith("fine: ")}
-    best, split = _best_part({name: known for name, known in (single | of_stages).items() if name in parts})
+    best, split = best_part({name: known for name, known in (single | of_stages).items() if name in parts})
     change = _change((single | of_stages)[best], tables, metrics, parts[best])
     against = f"{best}, the best part on {split}"
     bases = {fused.basis, *(basis_of(member) for member in (*fine, *coarse))}
@@ -232,7 +232,7 @@ def _measured(
     return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, against, learns, fused.fitted, notes)
 
 
-def _best_part(parts: Mapping[str, Mapping[str, pd.DataFrame]]) -> tuple[str, str]:
+def best_part(parts: Mapping[str, Mapping[str, pd.DataFrame]]) -> tuple[str, str]:
     """The part that is best by the default objective, and the split that says so; clips common to all parts count."""
     for split in ("validation", "test"):
         tables = {name: known[split] for name, known in parts.items() if split in known}
