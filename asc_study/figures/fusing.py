@@ -63,7 +63,8 @@ def fused_figure(
     for number, (name, look) in enumerate(looks.items()):
         own = measured[measured["system"] == name].set_index("metric").reindex(metrics)
         at = [place + (number - len(made) / 2) * _STEP for place in range(len(columns))]
-        figure.add_trace(_dots(own, at, name if name != best else f"{best}, the best member", look, name == made[-1]), 1, 1)
+        called = f"{best}, the best member" if name == best else name
+        figure.add_trace(_dots(own, at, called, look, name == made[-1]), 1, 1)
         if name != best:
             figure.add_trace(_changes(own, at, name, best, look), 2, 1)
     for place, one in enumerate(columns):
@@ -182,7 +183,10 @@ def diversity_figure(candidates: pd.DataFrame, looks: Looks, metric: Metric, spl
                 f"wrong %{{x:.1f}} %<br>equal decisions {100 * row['overlap']:.1f} %<extra></extra>",
             )
     axis = f"{metric.name} (%)" if metric.unit == "share" else f"{metric.name} ({metric.unit})"
-    figure.update_xaxes(title="wrong together with the other members (% of the clips)")
+    wrong = 100 * known["both_wrong"].to_numpy(float)
+    room = max(1.0, 0.15 * float(np.ptp(wrong))) if len(wrong) else 1.0  # names stand beside their dots
+    ends = [wrong.min() - room, wrong.max() + room] if len(wrong) else None
+    figure.update_xaxes(title="wrong together with the other members (% of the clips)", range=ends)
     figure.update_yaxes(title=f"alone: {axis}")
     title = f"Who is good and errs elsewhere? ({split})"
     return finish(figure, title, _diversity_sentence(known, metric, split), height=480, least_width=480)
