@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from dashboards.pages import devices, ensemble, leaderboard, size
+from dashboards.pages import devices, ensemble, leaderboard, search, size
 from dashboards.registry import Page
 
-PAGES: Final[tuple[Page[Any], ...]] = (leaderboard.PAGE, devices.PAGE, ensemble.PAGE, size.PAGE)
+PAGES: Final[tuple[Page[Any], ...]] = (leaderboard.PAGE, devices.PAGE, ensemble.PAGE, search.PAGE, size.PAGE)

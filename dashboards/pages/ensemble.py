@@ -91,9 +91,9 @@ def controls(source: Source, state: Ensemble) -> Sequence[Control]:
         chosen.append(Control("two_stage", "In two stages", state.two_stage, kind="switch"))
     if found.coarse and state.two_stage:
         options = {member.name: member.name for member in found.coarse}
-        high = {"low": 0.0, "high": _HIGHEST_EXPONENT, "step": 0.1}
         chosen.append(Control("coarse", "Three-class system", _coarse(found, state).name, options))
-        chosen.append(Control("exponent", "Exponent", _exponent(state), kind="slider", **high))
+        exponent = _exponent(state)
+        chosen.append(Control("exponent", "Exponent", exponent, kind="slider", high=_HIGHEST_EXPONENT))
     paths = _ensembles(board)
     if paths:
         chosen.append(Control("path", "Path of", _path_of(state, paths), {name: name for name in paths}))
@@ -147,7 +147,7 @@ def _candidates(source: Source, board: Board, state: Ensemble) -> _Candidates:
 
 
 def _gathered(source: Source, board: Board, kept: Sequence[str]) -> _Candidates:
-    """The trained and imported runs of a board, as `asc-study ensemble` gathers them, of many the best on validation."""
+    """The trained and imported runs of a board as `asc-study ensemble` gathers them; of many the best on validation."""
     rows: dict[str, str] = {}
     records: dict[str, dict[str, RunRecord]] = {"ten_class": {}, "three_class": {}}
     for name in board.names:
