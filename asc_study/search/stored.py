@@ -20,7 +20,7 @@ from asc_study.base.metric_table import direction
 from asc_study.search.base import BaseResult, compare_base
 from asc_study.search.file import Search, load_search
 from asc_study.search.report import best_trials
-from asc_study.search.space import IntParameter, suggest
+from asc_study.search.space import CategoricalParameter, IntParameter, suggest
 from asc_study.search.storage import quiet_optuna
 from asc_study.store.addresses import SQLITE
 from asc_study.store.queries import Reader, RunRecord
@@ -165,7 +165,8 @@ def _declared(
     known: dict[str, Any] = {}
     for name, value in point.items():
         parameter = search.space.get(name)
-        labels = {str(label): label for label in parameter.labelled()} if hasattr(parameter, "labelled") else {}
+        choices = parameter.labelled() if isinstance(parameter, CategoricalParameter) else ()
+        labels = {str(label): label for label in choices}
         known[name] = int(value) if isinstance(parameter, IntParameter) else labels.get(str(value), value)
     trial = FixedTrial(known)
     with suppress(ValueError):

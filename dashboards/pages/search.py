@@ -31,7 +31,8 @@ class SearchState(State):
 def controls(source: Source, state: SearchState) -> Sequence[Control]:
     """What can be chosen."""
     names = _searches(source)
-    return [Control("search", "Search", _chosen(names, state), {name: name for name in names})] if names else []
+    options = {name: name for name in names} or {"": "none yet"}
+    return [Control("search", "Search", _chosen(names, state) if names else "", options)]
 
 
 def blocks(source: Source, state: SearchState) -> Sequence[Block]:
