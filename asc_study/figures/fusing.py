@@ -197,7 +197,7 @@ def _diversity_sentence(known: pd.DataFrame, metric: Metric, split: str) -> str:
     left = known[~known["taken"].astype(bool)]
     if left.empty:
         return f"{lead}. All candidates are members."
-    first = left.iloc[int(left["both_wrong"].argmin())]
+    first = left.sort_values(["both_wrong", "score"], ascending=[True, metric.direction == "minimize"]).iloc[0]
     taken = [str(name) for name in known.loc[known["taken"].astype(bool), "name"]]
     who = listed(taken) if 0 < len(taken) <= 3 else f"the {len(taken)} members"
     reached = f"{metric.factor * first['score']:.1f}\N{NO-BREAK SPACE}{'%' if metric.unit == 'share' else metric.unit}"

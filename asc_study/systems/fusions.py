@@ -220,7 +220,7 @@ def _measured(
     metrics = measure(tables)
     single = {member.name: member.tables for member in fine}
     of_stages = {name: stage.tables for name, stage in stages.items() if name.startswith("fine: ")}
-    best, split = best_part({name: known for name, known in (single | of_stages).items() if name in parts})
+    best, split = _best_part({name: known for name, known in (single | of_stages).items() if name in parts})
     change = _change((single | of_stages)[best], tables, metrics, parts[best])
     against = f"{best}, the best part on {split}"
     bases = {fused.basis, *(basis_of(member) for member in (*fine, *coarse))}
@@ -232,7 +232,7 @@ def _measured(
     return Fusion(options, fine, coarse, basis, parts, tables, metrics, change, against, learns, fused.fitted, notes)
 
 
-def best_part(parts: Mapping[str, Mapping[str, pd.DataFrame]]) -> tuple[str, str]:
+def _best_part(parts: Mapping[str, Mapping[str, pd.DataFrame]]) -> tuple[str, str]:
     """The part that is best by the default objective, and the split that says so; clips common to all parts count."""
     for split in ("validation", "test"):
         tables = {name: known[split] for name, known in parts.items() if split in known}

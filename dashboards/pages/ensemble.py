@@ -1,6 +1,6 @@
 """Putting systems together: what members gain, who would add something, who decides alike, how a study chose."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import yaml
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, SUBSETS, full_name, require_objective
-from asc_study.ensemble.candidates import Search
+from asc_study.ensemble.candidates import Search, rank
 from asc_study.ensemble.crossfit import fuse_splits
 from asc_study.ensemble.fuse import FUSIONS
 from asc_study.ensemble.stack import Stack, pair
@@ -25,7 +25,7 @@ from asc_study.figures.fusing import diversity_figure, fused_figure
 from asc_study.store.queries import RunRecord
 from asc_study.store.stale import members_of
 from asc_study.systems.ensembles import with_validation
-from asc_study.systems.fusions import best_part, two_stage_stacks
+from asc_study.systems.fusions import two_stage_stacks
 from asc_study.systems.members import Member, stacks, with_same_test_clips
 from dashboards.blocks import Block, Figure, Note
 from dashboards.pages.choices import board_looks, reference_of, study_control
@@ -63,12 +63,13 @@ class _Candidates:
     every: Sequence[Member]
     members: Sequence[Member]
     coarse: Sequence[Member]
-    rows: dict[str, str]
+    rows: Mapping[str, str]
     notes: Sequence[str]
 
     @property
     def key(self) -> tuple[str, ...]:
-        return tuple(member.record.run_id for member in self.every)
+        """What is told of all candidates depends on these."""
+        return tuple(part for member in self.every for part in (member.record.run_id, member.name))
 
     def split(self, state: Ensemble) -> str:
         """The clips that are shown: validation, unless test was asked for or nothing else is there."""
@@ -227,18 +228,18 @@ def _fused(source: Source, found: _Candidates, state: Ensemble, split: str) -> l
     ids = tuple(member.record.run_id for member in (*found.members, *coarse))
     key = ("fused", ids, fusion, _exponent(state) if coarse else None, split)
     try:
-        figure, table = source.kept(key, lambda: _put_together(found.members, coarse, state, split))
+        figure, table = source.kept(key, lambda: _put_together(source, found, coarse, state, split))
     except InputError as error:
         return [Note(f"They cannot be put together so: {error}.", kind="empty")]
     return [Figure(figure, "together", table)]
 
 
 def _put_together(
-    members: Sequence[Member], coarse: Sequence[Member], state: Ensemble, split: str
+    source: Source, found: _Candidates, coarse: Sequence[Member], state: Ensemble, split: str
 ) -> tuple[Any, pd.DataFrame]:
-    fusion, made = _fusion(state), {}
+    members, fusion, made = found.members, _fusion(state), {}
     rule = FUSIONS[fusion]
-    samples, notes = _samples(members, coarse)
+    samples, notes = _samples(source, found, coarse)
     if split not in samples:
         raise InputError(f"they share no {split} clips ({'; '.join(notes) or 'other clips'})")
     if len(members) > 1:
@@ -250,26 +251,64 @@ def _put_together(
         made[f"two stages, exponent {_exponent(state):.1f}"] = fuse_splits(staged, pairs).tables
     if any(split not in tables for tables in made.values()):
         raise InputError(f"{fusion} learns, and the {split} clips are of too few locations for that: use average")
-    clips = set(samples[split][0].context["clip_id"])
-    tables = {member.name: _among(member.tables[split], clips) for member in members}
-    best, _ = best_part({member.name: member.tables for member in members})
-    measured = side_by_side({best: [tables[best]], **{name: [known[split]] for name, known in made.items()}}, best)
-    task = members[0].task
-    alone = {name: _accuracies(table, split) for name, table in tables.items()}
-    figure = fused_figure(measured, best, alone, split, task=task)
-    return figure, _behind(measured, alone)
+    best = _best_member(source, found)
+    clips = samples[split][0].context["clip_id"]
+    measured = side_by_side(
+        {best.name: [_among(best, split, clips)], **{name: [known[split]] for name, known in made.items()}}, best.name
+    )
+    alone = {member.name: _alone(source, found, member, split, clips) for member in members}
+    return fused_figure(measured, best.name, alone, split, task=best.task), _behind(measured, alone)
 
 
-def _samples(members: Sequence[Member], coarse: Sequence[Member]) -> tuple[dict[str, tuple[Stack, Stack | None]], Any]:
+def _samples(
+    source: Source, found: _Candidates, coarse: Sequence[Member]
+) -> tuple[dict[str, tuple[Stack, Stack | None]], Sequence[str]]:
+    """The outputs of the members side by side, and of the three-class system, by split.
+
+    All candidates are put side by side once; the members are some of them, unless they share more clips than all do.
+    """
+    ids = tuple(member.record.run_id for member in coarse)
+    every, notes = source.kept(("stacks", found.key, ids), lambda: _stacked(found.every, coarse))
+    whole = all(
+        len(one.tables[split]) == len(fine.context) for split, (fine, _) in every.items() for one in found.members
+    )
+    if not whole:
+        return _stacked(found.members, coarse)
+    names = [member.name for member in found.members]
+    return {split: (fine.only(names), three) for split, (fine, three) in every.items()}, notes
+
+
+def _stacked(
+    members: Sequence[Member], coarse: Sequence[Member]
+) -> tuple[dict[str, tuple[Stack, Stack | None]], Sequence[str]]:
     if coarse:
         both, notes = two_stage_stacks(members, coarse)
         return {split: (fine, three) for split, (fine, three) in both.items()}, notes
-    fine, notes = stacks(members)
-    return {split: (one, None) for split, one in fine.items()}, notes
+    fine_alone, notes = stacks(members)
+    return {split: (fine, None) for split, fine in fine_alone.items()}, notes
 
 
-def _among(table: pd.DataFrame, clips: set[str]) -> pd.DataFrame:
-    return table if len(table) == len(clips) else table[table["clip_id"].isin(clips)]
+def _best_member(source: Source, found: _Candidates) -> Member:
+    """The member that is best by the default objective on validation, or on test where that is all there is."""
+    search = _search(source, found, found.split(Ensemble()))
+    names = [member.name for member in found.every]
+    return max(found.members, key=lambda member: rank(float(search.single[names.index(member.name)])))
+
+
+def _alone(source: Source, found: _Candidates, member: Member, split: str, clips: "pd.Series[str]") -> dict[str, float]:
+    """What a member reaches alone on these clips."""
+    if len(member.tables[split]) != len(clips):
+        return _accuracies(_among(member, split, clips), split)
+
+    def every() -> dict[str, dict[str, float]]:
+        return {one.name: _accuracies(one.tables[split], split) for one in found.every}
+
+    return source.kept(("alone", found.key, split), every)[member.name]
+
+
+def _among(member: Member, split: str, clips: "pd.Series[str]") -> pd.DataFrame:
+    table = member.tables[split]
+    return table if len(table) == len(clips) else table[table["clip_id"].isin(set(clips))]
 
 
 def _accuracies(table: pd.DataFrame, split: str) -> dict[str, float]:
@@ -296,7 +335,7 @@ def _compared(source: Source, board: Board, found: _Candidates, state: Ensemble,
     names = [member.name for member in found.every]
     metric = BY_NAME[DEFAULT_OBJECTIVE]
     try:
-        search = source.kept(("search", found.key, tuple(names), split), lambda: _search(found.every, split))
+        search = _search(source, found, split)
     except InputError as error:
         return [Note(f"The candidates cannot be compared: {error}.", kind="empty")]
     places = [names.index(member.name) for member in found.members]
@@ -311,16 +350,21 @@ def _compared(source: Source, board: Board, found: _Candidates, state: Ensemble,
         ordered, alike = every.ordered(order), [names[place] for place in order]
         return overlap_figure(ordered, alike, split), ordered.to_frame(alike)
 
-    figure, pairs = source.kept(("overlap", found.key, tuple(names), split), drawn)
+    figure, pairs = source.kept(("overlap", found.key, split), drawn)
     return [*shown, Figure(figure, "overlap", pairs)]
 
 
-def _search(members: Sequence[Member], split: str) -> Search:
-    samples, notes = stacks(members)
-    if split not in samples:
-        raise InputError(f"they share no {split} clips ({'; '.join(notes)})")
-    sample = samples[split]
-    return Search(sample, objective(DEFAULT_OBJECTIVE, sample.context, sample.classes))
+def _search(source: Source, found: _Candidates, split: str) -> Search:
+    """The candidates as a selection sees them."""
+
+    def made() -> Search:
+        samples, notes = source.kept(("stacks", found.key, ()), lambda: _stacked(found.every, ()))
+        if split not in samples:
+            raise InputError(f"they share no {split} clips ({'; '.join(notes) or 'other clips'})")
+        sample = samples[split][0]
+        return Search(sample, objective(DEFAULT_OBJECTIVE, sample.context, sample.classes))
+
+    return source.kept(("search of members", found.key, split), made)
 
 
 def _ensembles(board: Board) -> dict[str, RunRecord]:
