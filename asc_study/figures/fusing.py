@@ -53,12 +53,17 @@ def fused_figure(
     made = [name for name in dict.fromkeys(measured["system"]) if name != best]
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.07)
     metrics = [one.metric for one in columns]
-    for number, (name, values) in enumerate((name, one) for name, one in members.items() if name != best):
+    others = [
+        (place, name, values.get(metric))
+        for name, values in members.items()
+        if name != best
+        for place, metric in enumerate(metrics)
+    ]
+    if others:
+        places, names, heights = zip(*others, strict=True)
         grey = {"color": REFERENCE, "symbol": "circle-open", "size": 7, "line": {"width": 1.2}}
-        dots = go.Scatter(x=list(range(len(columns))), y=[values.get(one) for one in metrics], mode="markers")
-        dots.update(marker=grey, name="other members", legendgroup="others", showlegend=number == 0)
-        dots.update(text=[name] * len(columns), hovertemplate="%{text}: %{y:.1f} %<extra></extra>")
-        figure.add_trace(dots, 1, 1)
+        dots = go.Scatter(x=places, y=heights, text=names, mode="markers", marker=grey, name="other members")
+        figure.add_trace(dots.update(hovertemplate="%{text}: %{y:.1f} %<extra></extra>"), 1, 1)
     looks = {best: (REFERENCE, "circle")} | dict(zip(made, _MADE, strict=False))
     for number, (name, look) in enumerate(looks.items()):
         own = measured[measured["system"] == name].set_index("metric").reindex(metrics)
@@ -78,8 +83,8 @@ def fused_figure(
     figure.update_yaxes(title=f"{split} accuracy (%)", range=[0, 103], dtick=20, row=1, col=1)
     figure.update_yaxes(title="difference to the<br>best member (points)", row=2, col=1)
     figure.update_xaxes(range=[-0.5, len(columns) - 0.5], showgrid=False, tickvals=list(range(len(columns))))
-    names = [one.heading + (f"<br>{HEARD[one.name]}" if one.name in HEARD else "") for one in columns]
-    figure.update_xaxes(ticktext=names, fixedrange=True)
+    ticks = [one.heading + (f"<br>{HEARD[one.name]}" if one.name in HEARD else "") for one in columns]
+    figure.update_xaxes(ticktext=ticks, fixedrange=True)
     sentence = _fused_sentence(measured, best, made, split)
     return finish(figure, f"What do they gain together? ({split})", sentence, height=600, least_width=560)
 

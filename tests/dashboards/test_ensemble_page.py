@@ -11,7 +11,8 @@ from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidat
 from asc_study.systems.fusions import FusionOptions, fuse
 from asc_study.systems.members import load_members
 from dashboards.blocks import Figure, Note
-from dashboards.pages.ensemble import MOST, PAGE, Ensemble
+from dashboards.members import MOST
+from dashboards.pages.ensemble import PAGE, Ensemble
 from dashboards.source import Source
 
 SPLITS = ("test", "validation")
