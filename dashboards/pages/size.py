@@ -63,10 +63,11 @@ def blocks(source: Source, state: Size) -> Sequence[Block]:
     systems = _systems(source, board, names, cost, accuracy)
     study = source.chosen(state.study)[0]
     if systems.empty:
-        line = f"No row of the task of {reference} has its {cost.label} and its accuracy on {ACCURACIES[accuracy]}: "
-        return [
-            Note(f"{line}train the study with this version, which measures it.", f"asc-study run {study}.yaml", "empty")
-        ]
+        line = (
+            f"No row of the task of {reference} has its {cost.label} and its accuracy on {ACCURACIES[accuracy]}; "
+            "training measures both:"
+        )
+        return [Note(line, f"asc-study run {study}.yaml --data DIR", "empty")]
     published = _published(board) if (state.cost, accuracy) == ("kb", ALL_CLIPS.metric) else None
     figure = size_figure(systems, cost, ACCURACIES[accuracy], board_looks(board, reference), published=published)
     found: list[Block] = [Figure(figure, "size", _behind(systems, cost))]

@@ -66,13 +66,18 @@ def test_cost_and_accuracy_are_chosen(costs):
     assert "small-int8" in notes[0].text
 
 
-def test_what_is_not_there_is_said_with_a_command(source, tracker, make_table):
+def test_a_study_without_sizes_is_told_what_measures_them(source):
     (note,) = parts(source)[1]
     assert note.kind == "empty"
+    assert note.command == "asc-study run s.yaml --data DIR"
+
+
+def test_where_nothing_is_quantised_the_command_is_told(tracker, make_table):
     alone = log(tracker, "alone", {"test": make_table(1)})
     tracker.log_metrics(alone, {"cost/model_kb": 10.0})
     figures, notes = parts(Source(Reader(tracker.uri), ("s",)))
     assert len(figures) == 1
+    assert [note.text for note in notes] == ["No network is quantised yet; this makes one, measured on the same clips:"]
     assert notes[0].command == "asc-study quantize 's/alone@0' --scheme int8 --data DIR"
 
 
