@@ -178,7 +178,7 @@ class Search:
             for other in range(len(self.single))
             if other != members[0] and (ends := self.changes(self.single_parts[other] - self.single_parts[members[0]]))
         ]
-        candidates = tuple(self._candidate(number, members) for number in range(len(self.single)))
+        candidates = tuple(self.candidate(number, members) for number in range(len(self.single)))
         return Selection(self._path(members), ended, candidates, float(np.median(halves)) if halves else None)
 
     @cached_property
@@ -199,7 +199,8 @@ class Search:
             before = parts
         return tuple(steps)
 
-    def _candidate(self, number: int, members: Sequence[int]) -> Candidate:
+    def candidate(self, number: int, members: Sequence[int]) -> Candidate:
+        """A system as it stands to the members, of which it may be one."""
         alike, faults = self._overlaps(number, sorted(set(members) - {number}))
         score = self.shown(float(self.single[number]))
         return Candidate(self.sample.names[number], score, alike, faults, number in members)

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
 from asc_study.base.taxonomy import DEVICES
+from asc_study.evaluation.pareto import front
 from asc_study.figures.theme import (
     DIFFERENCES,
     HEARD,
@@ -232,9 +233,9 @@ def gap_figure(board: pd.DataFrame, looks: Looks) -> go.Figure:
     """
     board = board[board[ALL_CLIPS.metric].notna() & board[_GAP].notna()].reset_index(drop=True)
     figure = go.Figure()
-    front = _front(board[_GAP].to_numpy(), board[ALL_CLIPS.metric].to_numpy())
+    best = front(board[_GAP].to_numpy(), board[ALL_CLIPS.metric].to_numpy())
     line = {"color": REFERENCE, "width": 1.2, "dash": "dot"}
-    edge = board.loc[front].sort_values(_GAP)
+    edge = board.loc[best].sort_values(_GAP)
     figure.add_trace(
         go.Scatter(
             x=edge[_GAP], y=edge[ALL_CLIPS.metric], mode="lines", line=line, name="Pareto front", hoverinfo="skip"
@@ -260,22 +261,11 @@ def gap_figure(board: pd.DataFrame, looks: Looks) -> go.Figure:
             )
         )
     figure.update_xaxes(title=f"lost from device A to {UNSEEN} (points)").update_yaxes(title="accuracy, all clips (%)")
-    return finish(figure, "Who is good everywhere, and not on A alone?", _gap_sentence(board, front), height=480)
+    return finish(figure, "Who is good everywhere, and not on A alone?", _gap_sentence(board, best), height=480)
 
 
-def _front(gap: npt.NDArray[np.float64], accuracy: npt.NDArray[np.float64]) -> list[int]:
-    """Places of the systems that no other beats in both: less lost, more right."""
-    found = []
-    for place in range(len(gap)):
-        better = (gap <= gap[place]) & (accuracy >= accuracy[place])
-        strictly = (gap < gap[place]) | (accuracy > accuracy[place])
-        if not (better & strictly).any():
-            found.append(place)
-    return found
-
-
-def _gap_sentence(board: pd.DataFrame, front: Sequence[int]) -> str:
-    names = [str(board["row"][place]) for place in front]
+def _gap_sentence(board: pd.DataFrame, best: Sequence[int]) -> str:
+    names = [str(board["row"][place]) for place in best]
     who = listed(names) if len(names) <= 4 else f"{len(names)} systems"
     least = board.iloc[int(board[_GAP].argmin())]
     return (

@@ -121,7 +121,7 @@ def is_setting(name: str) -> bool:
     return name.partition(".")[0] in RunConfig.model_fields
 
 
-def suggest(space: Space, trial: "optuna.trial.Trial") -> Point:
+def suggest(space: Space, trial: "optuna.trial.BaseTrial") -> Point:
     """Draw a point: every parameter whose conditions hold, in the order of the file."""
     point: Point = {}
     for name, parameter in space.items():

@@ -114,6 +114,12 @@ class Reader:
         system = " AND ".join(f"tags.`{Tag.KIND}` != '{kind}'" for kind in (Kind.SEARCH, Kind.TRIAL, Kind.BASE))
         return [one.name for one in found if self.client.search_runs([one.experiment_id], system, max_results=1)]
 
+    def searches(self) -> list[str]:
+        """The names of the searches, the newest experiment first."""
+        found = self.client.search_experiments(order_by=["last_update_time DESC"])
+        search = f"tags.`{Tag.KIND}` = '{Kind.SEARCH}'"
+        return [one.name for one in found if self.client.search_runs([one.experiment_id], search, max_results=1)]
+
     def runs(self, study: str, *, kind: str | None = None) -> list[RunRecord]:
         """All runs of a study, the newest first."""
         experiment = self.find_experiment(study)

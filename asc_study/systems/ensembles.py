@@ -139,11 +139,10 @@ def gather_candidates(
     # The first one logged first; a run that lost its predictions hinders nobody, unless it was named.
     members, broken = load_members(tracker, of_task[::-1], leave_out_broken=not references)
     members, others_count = with_same_test_clips(members)
-    validated = [member for member in members if "validation" in member.tables]
-    unvalidated = [member.name for member in members if "validation" not in member.tables]
-    if not references and len(validated) > 1 and unvalidated:  # one of them would make all decide on test
-        members = validated
-        broken = [*broken, f"no validation predictions: {', '.join(unvalidated)} (name the candidates with --run)"]
+    if not references:
+        members, unvalidated = with_validation(members)
+        if unvalidated:
+            broken = [*broken, f"no validation predictions: {', '.join(unvalidated)} (name the candidates with --run)"]
     if len(members) < 2:
         raise InputError(
             f"an ensemble is chosen from at least 2 finished {task} systems tested on the same clips, study {study!r} "
@@ -153,6 +152,17 @@ def gather_candidates(
     if orphans:
         notes.append(f"{orphans} orphaned runs (other settings, code or data than the study has now): left out")
     return members, notes + [f"left out: {reason}" for reason in broken]
+
+
+def with_validation(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
+    """The members that have validation predictions, if several have, and the names of the others.
+
+    One without them would make all decide on test.
+    """
+    validated = [member for member in members if "validation" in member.tables]
+    if len(validated) < 2:
+        return list(members), []
+    return validated, [member.name for member in members if "validation" not in member.tables]
 
 
 def _candidates(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -150,7 +150,7 @@ def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOption
     """
     rule = find_fusion(options.fusion)
     if coarse:
-        shared, notes = _two_stage_stacks(fine, coarse)
+        shared, notes = two_stage_stacks(fine, coarse)
         pairs = {split: pair(*both) for split, both in shared.items()}
         first, second = ({s: p.fine for s, p in pairs.items()}, {s: p.coarse for s, p in pairs.items()})
         two_stage = TwoStage(rule, rule, options.join, options.exponent)
@@ -172,7 +172,7 @@ def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOption
     return _measured(fine, coarse, options, fused, stages, notes)
 
 
-def _two_stage_stacks(
+def two_stage_stacks(
     fine: Sequence[Member], coarse: Sequence[Member]
 ) -> tuple[dict[str, tuple[Stack, Stack]], list[str]]:
     """Fine and coarse systems by split; validation clips are those common to all."""

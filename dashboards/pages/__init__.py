@@ -2,7 +2,14 @@
 
 from typing import Any, Final
 
-from dashboards.pages import devices, leaderboard, run
+from dashboards.pages import devices, ensemble, leaderboard, run, search, size
 from dashboards.registry import Page
 
-PAGES: Final[tuple[Page[Any], ...]] = (leaderboard.PAGE, devices.PAGE, run.PAGE)
+PAGES: Final[tuple[Page[Any], ...]] = (
+    leaderboard.PAGE,
+    devices.PAGE,
+    ensemble.PAGE,
+    search.PAGE,
+    size.PAGE,
+    run.PAGE,
+)
