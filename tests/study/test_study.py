@@ -258,6 +258,23 @@ def test_a_run_that_is_deleted_while_it_trains_costs_that_run_alone(
     assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["new", "done"]
 
 
+def test_a_study_whose_features_are_being_computed_is_launched(
+    simulated: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+):
+    seen = []
+
+    def look(*_: object) -> None:
+        seen.append(study_state("tiny", tracker))
+        raise InputError("enough")
+
+    monkeypatch.setattr("asc_study.study.run_study.prepare_features", look)
+    with pytest.raises(InputError, match="enough"):
+        run_study(load_study(write_study([{"name": "plain"}])), identify(simulated))
+    assert [(run.row, run.state) for run in seen[0].runs] == [("plain", "to do")]
+    assert seen[0].active
+    assert not study_state("tiny", tracker).active
+
+
 JOBS = ("1", "2")
 
 
