@@ -104,7 +104,7 @@ def leaderboard(
     order: Sequence[str] = (),
     published: pd.DataFrame | None = None,
     orphans: bool = False,
-    reference: str | None = None,
+    reference: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Gather the finished systems of a study (trained, imported, combined), one row a combination, repeats averaged.
 

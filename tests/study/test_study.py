@@ -132,6 +132,12 @@ def test_run_logs_the_contract(launched: Launched):
     assert parent.status == "FAILED"  # as one of its rows
     assert "plain" in tracker.artifact(parent.run_id, "leaderboard.txt").read_text()
     assert "<figure>" in tracker.artifact(parent.run_id, "figures/summary.html").read_text()
+    experiment = tracker.find_experiment("tiny")
+    assert experiment is not None
+    told = experiment.tags["mlflow.note.content"].splitlines()
+    assert told[0] == f"**tiny** on `{data.dataset.root.name}` ({len(data.dataset.clips)} clips)"  # what is not folded
+    assert f"/runs/{parent.run_id}/artifacts)" in told[2]
+    assert told[4].startswith("On devices that no training heard (s4-s6), in points of accuracy against *plain* [")
     for record in children:
         assert "mlflow.parentRunId" not in record.tags  # MLflow's page hides what is nested
         assert "| test |" in record.tags["mlflow.note.content"]
