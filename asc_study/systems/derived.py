@@ -170,15 +170,15 @@ def log_derived(tracker: Tracker, run: Derived) -> Logged:
     require_row_name(run.name, "the result")
     for table in run.tables.values():
         check_predictions(table)
+    signature = run.identity.signature()
     try:
-        with run_lock(tracker.uri, run.study, run.identity.signature()):
+        with run_lock(tracker.uri, run.study, signature):
             done = find_derived(tracker, run.study, run.identity)
             if done:
                 return existing(done)
             # What was cut off or failed while it was logged is logged anew in the same run: none stays beside it.
-            records = tracker.runs(run.study, kind=run.identity.kind)
-            cut = next((one.run_id for one in records if one.signature == run.identity.signature()), "")
-            return _log(tracker, run, cut)
+            same = (one for one in tracker.runs(run.study, kind=run.identity.kind) if one.signature == signature)
+            return _log(tracker, run, next((one.run_id for one in same if one.status != "FINISHED"), ""))
     except filelock.Timeout:
         raise InputError(f"{run.name!r} is being made by another process: run the command again then") from None
 
@@ -195,7 +195,7 @@ def _log(tracker: Tracker, run: Derived, run_id: str) -> Logged:
     metrics = measure(run.tables) | dict(run.metrics)
     if run_id:
         tracker.reopen(run_id)
-        tracker.set_tags(run_id, _tags(run) | {"asc.failure": ""})
+        tracker.set_tags(run_id, _tags(run) | {Tag.FAILURE: ""})
     else:
         run_id = tracker.create_run(run.study, run.run_name, _tags(run), flatten(run.identity.settings))
     status, failure = "FAILED", "interrupted while it was logged"
