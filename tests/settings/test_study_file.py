@@ -190,7 +190,7 @@ def test_every_architecture_takes_the_profile_for_small_data(tmp_path, architect
     file.write_text(f"study: s\nrows: [{{name: one, architecture: {architecture}}}]\n")
     (row,) = load_study(file, profile="small-data").rows
     options = row.config.model.model_dump()
-    assert options["width"] == 0.25
+    assert options["width"] == 0.5
     assert options.get("dropout", 0.0) == 0.0
     assert not options.get("attention")
 
