@@ -14,8 +14,8 @@ from asc_study.settings.run_config import DEFAULT_ARCHITECTURE
 #: rate, the mean of the models at their ends instead of the best epoch on a handful of validation clips, a thinner
 #: network, and weaker mixup and masks for rows that use them. No dropout and no channel attention: the paper's networks
 #: normalise the map of each class before they average it, so that logits are small, and the gate and the dropout make
-#: them smaller still; in so few steps the training loss then hardly falls (on 110 simulated clips a plain small-FCNN was
-#: right on 38 % of the test clips with them and on 63 % without).
+#: them smaller still; in so few steps the training loss then hardly falls (on 110 simulated clips a plain small-FCNN
+#: was right on 38 % of the test clips with them and on 63 % without).
 _SMALL_DATA: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "model": {"width": 0.5, "batch_norm_momentum": 0.9, "dropout": 0.0, "attention": False},
