@@ -1,11 +1,12 @@
 """Marks of systems that learned little: the one rule for the line of a run, the tables, the tag and the figures.
 
-A system is *collapsed* if it answers with fewer than half of the classes that the clips are of. It is *at chance* if it
-cannot be told from the answer that is always the most frequent class, and *not above baseline* if it cannot be told
-from the statistics baseline on the same clips, or is worse. It can be told if the 95 % interval of the difference
-(bootstrap over locations, see `asc_study.evaluation.bootstrap`) lies above 0; clips of a single location have no
-interval: the difference counts. The difference to the baseline is paired; the share of the most frequent class is a
-constant, for a location is of one scene, and which scenes a draw has says nothing of the system.
+A system is *collapsed* if it answers with fewer than half of the classes that the clips are of. It is *not surely
+above chance* if it cannot be told from the answer that is always the most frequent class, and *not surely above
+baseline* if it cannot be told from the statistics baseline on the same clips, or is worse. It can be told if the 95 %
+interval of the difference (bootstrap over locations, see `asc_study.evaluation.bootstrap`) lies above 0; clips of a
+single location have no interval: the difference counts. The difference to the baseline is paired; the share of the
+most frequent class is a constant, for a location is of one scene, and which scenes a draw has says nothing of the
+system.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,11 @@ from asc_study.evaluation.metrics import labels_of, places_of
 from asc_study.evaluation.predictions import classes_of
 
 COLLAPSED: Final = "collapsed"
-AT_CHANCE: Final = "at chance"
-NOT_ABOVE_BASELINE: Final = "not above baseline"
+UNSURE_CHANCE: Final = "not surely above chance"
+UNSURE_BASELINE: Final = "not surely above baseline"
 
 #: What a system can be marked as, the worst first.
-MARKS: Final = (COLLAPSED, AT_CHANCE, NOT_ABOVE_BASELINE)
+MARKS: Final = (COLLAPSED, UNSURE_CHANCE, UNSURE_BASELINE)
 
 #: What the tag says of a system that was looked at and is none of them.
 UNMARKED: Final = "none"
@@ -35,8 +36,8 @@ UNMARKED: Final = "none"
 LEGEND: Final[Mapping[str, str]] = MappingProxyType(
     {
         COLLAPSED: "answers with fewer than half of the classes",
-        AT_CHANCE: "may be no better than always answering the most frequent class: the lead is within the noise",
-        NOT_ABOVE_BASELINE: "worse than the statistics of the row baseline, or ahead of them only within the noise",
+        UNSURE_CHANCE: "may be no better than always answering the most frequent class: the lead is within the noise",
+        UNSURE_BASELINE: "worse than the statistics of the row baseline, or ahead of them only within the noise",
     }
 )
 
@@ -76,12 +77,12 @@ def find_mark(predictions: pd.DataFrame, baseline: pd.DataFrame | None = None) -
     right, place = decided == label, places_of(predictions)
     frequent = float(np.bincount(label).max() / len(label))
     if why := _why_not_better(right, frequent, place, f"the most frequent class ({100 * frequent:.1f} %)"):
-        return Mark(AT_CHANCE, why)
+        return Mark(UNSURE_CHANCE, why)
     theirs = None if baseline is None else _right_of(baseline, predictions)
     if theirs is None:
         return None
     why = _why_not_better(right, theirs, place, f"the baseline ({100 * theirs.mean():.1f} %)")
-    return Mark(NOT_ABOVE_BASELINE, why) if why else None
+    return Mark(UNSURE_BASELINE, why) if why else None
 
 
 def marks(names: Sequence[str]) -> dict[str, Any]:
@@ -95,8 +96,8 @@ def marks(names: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``collapsed``, ``at_chance`` and ``not_above_baseline``: whether any seed is; ``mark``: a text with the number
-        of seeds if not all are marked, empty without a mark.
+        A column for each of `MARKS` (see `mark_column`): whether any seed has it; ``mark``: a text with the number of
+        seeds if not all are marked, empty without a mark.
     """
     counts = {name: sum(one == name for one in names) for name in MARKS}
     said = [name if count == len(names) else f"{name} {count}/{len(names)}" for name, count in counts.items() if count]

@@ -40,7 +40,7 @@ def test_who_answers_with_fewer_than_half_of_the_classes_is_collapsed():
 def test_who_is_not_better_than_the_most_frequent_class_is_at_chance():
     mark = find_mark(table([INDOOR, TRANSPORT, OUTDOOR] * 4))  # one of three is right, at every location
     assert mark is not None
-    assert mark.name == "at chance"
+    assert mark.name == "not surely above chance"
     assert mark.reason == "33.3 %, +0.0 points [+0.0, +0.0] to the most frequent class (33.3 %)"
 
 
@@ -48,7 +48,7 @@ def test_a_lead_of_a_single_location_is_not_more_than_its_interval():
     """A draw of four that misses the location (0.75^4 = 32 % of them) has no lead."""
     mark = find_mark(table([*RIGHT, *[INDOOR, TRANSPORT, OUTDOOR] * 3]))
     assert mark is not None
-    assert mark.name == "at chance"
+    assert mark.name == "not surely above chance"
     assert mark.reason.startswith("50.0 %, +16.7 points [+0.0, ")
     assert mark.reason.endswith("] to the most frequent class (33.3 %)")
 
@@ -66,13 +66,13 @@ def test_who_is_not_better_than_the_baseline_is_not_above_it():
     system = table([*RIGHT * 3, INDOOR, OUTDOOR, INDOOR])  # 11 of 12
     mark = find_mark(system, table(RIGHT * 4))
     assert mark is not None
-    assert mark.name == "not above baseline"
+    assert mark.name == "not surely above baseline"
     assert mark.reason.startswith("91.7 %, -8.3 points [")
     assert mark.reason.endswith("] to the baseline (100.0 %)")
     # Two thirds ahead at every location: no draw is without the lead.
     assert find_mark(table(RIGHT * 4), table([INDOOR, TRANSPORT, OUTDOOR] * 4)) is None
     # As good as the baseline is not better.
-    assert find_mark(system, system.iloc[::-1]).name == "not above baseline"
+    assert find_mark(system, system.iloc[::-1]).name == "not surely above baseline"
 
 
 def test_at_a_single_location_the_difference_counts():
@@ -92,16 +92,16 @@ def test_a_baseline_of_other_clips_is_not_looked_at():
         (["none", "none"], set(), ""),
         (["collapsed", "collapsed"], {"collapsed"}, "collapsed"),
         (
-            ["collapsed", "none", "not above baseline"],
-            {"collapsed", "not_above_baseline"},
-            "collapsed 1/3, not above baseline 1/3",
+            ["collapsed", "none", "not surely above baseline"],
+            {"collapsed", "not_surely_above_baseline"},
+            "collapsed 1/3, not surely above baseline 1/3",
         ),
-        (["", "at chance"], {"at_chance"}, "at chance 1/2"),
+        (["", "not surely above chance"], {"not_surely_above_chance"}, "not surely above chance 1/2"),
         (["", "an old tag"], set(), ""),
     ],
 )
 def test_the_marks_of_a_row_count_its_seeds(names: list[str], columns: set[str], text: str):
     found = marks(names)
     assert found.pop("mark") == text
-    assert set(found) == {"collapsed", "at_chance", "not_above_baseline"}
+    assert set(found) == {"collapsed", "not_surely_above_chance", "not_surely_above_baseline"}
     assert {column for column, true in found.items() if true} == columns

@@ -54,7 +54,7 @@ def test_intervals_come_before_deviations_over_seeds():
 def test_the_baseline_is_a_line_and_rows_that_tell_nothing_are_crossed():
     board = BOARD.assign(
         baseline=[False, False, True, False],
-        not_above_baseline=[False, False, False, True],
+        not_surely_above_baseline=[False, False, False, True],
         collapsed=[None, False, False, True],  # null where it is not known
     )
     figure = study_figure(board)
@@ -100,7 +100,7 @@ def test_a_reference_gets_a_figure_of_differences_filled_where_they_are_more_tha
 def test_collapsed_rows_do_not_squeeze_the_differences_of_others():
     board = with_changes(BOARD).assign(
         collapsed=[False, False, False, True],
-        not_above_baseline=[False, True, False, True],  # what may be noise is what the figure is about
+        not_surely_above_baseline=[False, True, False, True],  # what may be noise is what the figure is about
     )
     figure = study_figures(board)[1]
     assert [text.partition("<br>")[0] for text in figure.layout.yaxis.ticktext] == ["best", "statistics"]

@@ -132,17 +132,21 @@ def test_systems_are_marked_against_it(tracker: Tracker, log_run, make_table):
     marked = {record.tags["asc.row"]: record.tags.get("asc.mark") for record in tracker.runs("s")}
     assert marked == {
         "good": "none",
-        "weak": "not above baseline",
+        "weak": "not surely above baseline",
         "chance": "collapsed",
         "baseline": "none",
         "untested": None,
     }
     board = leaderboard(tracker, "s").set_index("row")
-    assert board.loc["chance", ["collapsed", "not_above_baseline", "mark"]].tolist() == [True, False, "collapsed"]
-    assert board.loc["weak", "mark"] == "not above baseline"
+    assert board.loc["chance", ["collapsed", "not_surely_above_baseline", "mark"]].tolist() == [
+        True,
+        False,
+        "collapsed",
+    ]
+    assert board.loc["weak", "mark"] == "not surely above baseline"
     text = render(board.reset_index(), "s")
-    assert "not above baseline: worse than the statistics of the row baseline, or ahead" in text
-    assert "at chance" not in text
+    assert "not surely above baseline: worse than the statistics of the row baseline, or ahead" in text
+    assert "not surely above chance" not in text
     assert "Mark" not in render(board.loc[["good"]].reset_index(), "s")
 
 
