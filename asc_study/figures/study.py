@@ -277,8 +277,9 @@ def _change_sentence(board: pd.DataFrame, reference: str, left_out: int) -> str:
     place = int(board[change].argmax())
     low, high = (float(end[place]) for end in _ends(board, change))
     between = "" if np.isnan(low) else f" (95 % interval {low:+.1f} to {high:+.1f})"
-    apart = int(board[f"{change}_significant"].eq(True).sum())
+    sure = board[f"{change}_significant"].eq(True)
+    verdict = "more than noise" if sure[place] else "which may be noise"
     return (
-        f"{board['row'][place]} gains most {where}: {board[change][place]:+.1f} points{between}; {apart} of "
-        f"{len(board)} can be told apart from {reference} there. {legend}"
+        f"{board['row'][place]} gains most {where}: {board[change][place]:+.1f} points{between}, {verdict}; "
+        f"{int(sure.sum()) or 'none'} of {len(board)} differ from {reference} there by more than noise. {legend}"
     )
