@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 LOWEST := .venv-lowest
 
-.PHONY: demo test test-fast test-lowest lint format bench lock clean help
+.PHONY: demo test test-fast test-lowest soak lint format bench lock clean help
 
 help:
 	@echo "make demo       install, then run the demo study on simulated data"
 	@echo "make test       install, lint, type-check and run all tests"
 	@echo "make test-fast  the tests that train nothing long"
 	@echo "make test-lowest  the same with the lowest versions that pyproject.toml allows, in .venv-lowest"
+	@echo "make soak       kill 20 first launches of a study and take each up again"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format the code"
 	@echo "make bench      the measurements behind the README's figures"
@@ -40,6 +41,9 @@ test-lowest:
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[dev]"
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+soak: $(READY)
+	ASC_STUDY_KILLS=20 $(BIN)/python -m pytest tests/study/test_first_launch.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,13 +11,13 @@ from asc_study.cli.options import existing_store, json_option
 #: Between two looks.
 _WATCH_SECONDS = 3
 
-#: Looks in a row at which nothing runs that end the watch: between two runs nothing does for a moment.
+#: Looks in a row at which nothing runs that end the watch: a launch on another machine is not seen between two runs.
 _IDLE_LOOKS = 3
 
 
 @click.command()
 @click.argument("study", metavar="STUDY")
-@click.option("--watch", is_flag=True, help=f"Look again every {_WATCH_SECONDS} seconds until nothing runs.")
+@click.option("--watch", is_flag=True, help=f"Look again every {_WATCH_SECONDS} seconds until no launch is alive.")
 @json_option
 def status(study: str, watch: bool, as_json: bool) -> None:
     """Show where STUDY (a name, or its YAML file) stands: what is done, how far the rest is, about how long it takes.

@@ -1,15 +1,17 @@
-"""Marks of systems that learned nothing: the one rule for the line of a run, the tables, the tag and the figures.
+"""Marks of systems that learned little: the one rule for the line of a run, the tables, the tag and the figures.
 
-A system is *collapsed* if it decides for fewer classes than the clips are of, or is not better than the answer that is
-always the most frequent class. It is *below baseline* if it is not better than the statistics baseline on the same
-clips. Better means that the 95 % interval of the difference (bootstrap over locations, see
-`asc_study.evaluation.bootstrap`) lies above 0; clips of a single location have no interval: the difference counts. The
-difference to the baseline is paired; the share of the most frequent class is a constant, for a location is of one
-scene, and which scenes a draw has says nothing of the system.
+A system is *collapsed* if it answers with fewer than half of the classes that the clips are of. It is *not surely
+above chance* if it cannot be told from the answer that is always the most frequent class, and *not surely above
+baseline* if it cannot be told from the statistics baseline on the same clips, or is worse. It can be told if the 95 %
+interval of the difference (bootstrap over locations, see `asc_study.evaluation.bootstrap`) lies above 0; clips of a
+single location have no interval: the difference counts. The difference to the baseline is paired; the share of the
+most frequent class is a constant, for a location is of one scene, and which scenes a draw has says nothing of the
+system.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -21,15 +23,22 @@ from asc_study.evaluation.metrics import labels_of, places_of
 from asc_study.evaluation.predictions import classes_of
 
 COLLAPSED: Final = "collapsed"
-BELOW_BASELINE: Final = "below baseline"
+UNSURE_CHANCE: Final = "not surely above chance"
+UNSURE_BASELINE: Final = "not surely above baseline"
 
-#: What the tag says of a system that was looked at and is neither.
+#: What a system can be marked as, the worst first.
+MARKS: Final = (COLLAPSED, UNSURE_CHANCE, UNSURE_BASELINE)
+
+#: What the tag says of a system that was looked at and is none of them.
 UNMARKED: Final = "none"
 
-#: What the marks mean, for people, a line each.
-LEGEND: Final = (
-    f"{COLLAPSED}: decides for fewer classes than there are, or is not better than the most frequent class",
-    f"{BELOW_BASELINE}: not better than the statistics baseline; better: the 95 % interval over locations is above 0",
+#: What the marks mean, for people.
+LEGEND: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        COLLAPSED: "answers with fewer than half of the classes",
+        UNSURE_CHANCE: "may be no better than always answering the most frequent class: the lead is within the noise",
+        UNSURE_BASELINE: "worse than the statistics of the row baseline, or ahead of them only within the noise",
+    }
 )
 
 _RESAMPLES: Final = 1000
@@ -40,7 +49,7 @@ _ROUNDING: Final = 1e-9
 
 @dataclass(frozen=True)
 class Mark:
-    """What a system is marked as (`COLLAPSED` or `BELOW_BASELINE`), and by which figures."""
+    """What a system is marked as, one of `MARKS`, and by which figures."""
 
     name: str
     reason: str
@@ -50,7 +59,7 @@ class Mark:
 
 
 def find_mark(predictions: pd.DataFrame, baseline: pd.DataFrame | None = None) -> Mark | None:
-    """The mark of a system, if it deserves one.
+    """The worst mark that a system deserves, if any.
 
     Parameters
     ----------
@@ -63,17 +72,17 @@ def find_mark(predictions: pd.DataFrame, baseline: pd.DataFrame | None = None) -
     label = labels_of(predictions, classes)
     decided = predictions[list(classes)].to_numpy().argmax(axis=1)
     known, answers = len(np.unique(label)), len(np.unique(decided))
-    if answers < known:
-        return Mark(COLLAPSED, f"decides for {answers} of {known} classes")
+    if 2 * answers < known:
+        return Mark(COLLAPSED, f"answers with {answers} of {known} classes")
     right, place = decided == label, places_of(predictions)
     frequent = float(np.bincount(label).max() / len(label))
     if why := _why_not_better(right, frequent, place, f"the most frequent class ({100 * frequent:.1f} %)"):
-        return Mark(COLLAPSED, why)
+        return Mark(UNSURE_CHANCE, why)
     theirs = None if baseline is None else _right_of(baseline, predictions)
     if theirs is None:
         return None
     why = _why_not_better(right, theirs, place, f"the baseline ({100 * theirs.mean():.1f} %)")
-    return Mark(BELOW_BASELINE, why) if why else None
+    return Mark(UNSURE_BASELINE, why) if why else None
 
 
 def marks(names: Sequence[str]) -> dict[str, Any]:
@@ -82,21 +91,23 @@ def marks(names: Sequence[str]) -> dict[str, Any]:
     Parameters
     ----------
     names
-        What each seed is marked as; anything else than the two marks counts as none.
+        What each seed is marked as; anything else than one of `MARKS` counts as none.
 
     Returns
     -------
     dict
-        ``collapsed`` and ``below_baseline``: whether any seed is; ``mark``: a text with the number of seeds if not all
-        are marked, empty without a mark.
+        A column for each of `MARKS` (see `mark_column`): whether any seed has it; ``mark``: a text with the number of
+        seeds if not all are marked, empty without a mark.
     """
-    counts = {name: sum(one == name for one in names) for name in (COLLAPSED, BELOW_BASELINE)}
+    counts = {name: sum(one == name for one in names) for name in MARKS}
     said = [name if count == len(names) else f"{name} {count}/{len(names)}" for name, count in counts.items() if count]
-    return {
-        "collapsed": counts[COLLAPSED] > 0,
-        "below_baseline": counts[BELOW_BASELINE] > 0,
-        "mark": ", ".join(said),
-    }
+    columns: dict[str, Any] = {mark_column(name): count > 0 for name, count in counts.items()}
+    return columns | {"mark": ", ".join(said)}
+
+
+def mark_column(name: str) -> str:
+    """The column of a table that tells of each row whether a seed of it has a mark."""
+    return name.replace(" ", "_")
 
 
 def _right_of(baseline: pd.DataFrame, predictions: pd.DataFrame) -> npt.NDArray[np.bool_] | None:
@@ -121,4 +132,4 @@ def _why_not_better(
     if low > _ROUNDING:
         return ""
     shown = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if ends else ""
-    return f"{100 * right.mean():.1f} %, against {name} {100 * lead.mean():+.1f} points{shown}"
+    return f"{100 * right.mean():.1f} %, {100 * lead.mean():+.1f} points{shown} to {name}"

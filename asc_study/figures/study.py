@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from asc_study.base.metric_table import ALL_CLIPS, SUBSETS, Subset
 from asc_study.base.taxonomy import CLASSES
+from asc_study.evaluation.marks import COLLAPSED, MARKS, mark_column
 from asc_study.figures.theme import (
     BLUE,
     HEARD,
@@ -29,7 +30,7 @@ from asc_study.figures.theme import (
 )
 
 #: Column of a board that is true of a system -> what is said of it, the worst first.
-MARKS: Final = {"collapsed": "collapsed", "below_baseline": "below the baseline"}
+_MARKS: Final = {mark_column(mark): mark for mark in MARKS}
 
 _BASELINE: Final = "baseline"
 
@@ -72,7 +73,8 @@ def study_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
         One row a system: ``row`` (its name), for `ALL_CLIPS` and each of `SUBSETS` the accuracy in per cent in the
         column of its metric and, as far as there are, the ends of its interval (``<metric>_lo``, ``<metric>_hi``) or
         its standard deviation over seeds (``<metric>_sd``), and ``<metric>_rank`` (``even``: cannot be told from the
-        best); booleans: ``baseline`` (the system that the others should beat, drawn as a line too), those of `MARKS`.
+        best); booleans: ``baseline`` (the system that the others should beat, drawn as a line too), those of
+        `asc_study.evaluation.marks`.
     task
         Which task, for the level of chance.
     """
@@ -103,15 +105,15 @@ def change_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
     board
         One row a system, without the reference itself: ``row``, ``reference``, and for `ALL_CLIPS` and each of
         `SUBSETS` ``<metric>_change`` in points, the ends of its interval ``_change_lo``, ``_change_hi``, and
-        ``_change_significant``; sorted as `study_figure` sorts. Rows with one of `MARKS` are left out if there are
+        ``_change_significant``; sorted as `study_figure` sorts. Rows that collapsed are left out if there are
         others: beside what they lost, nobody would see what the others gained.
     task
         Which task.
     """
     board = board.sort_values(ALL_CLIPS.metric, ascending=False, kind="stable", ignore_index=True)
-    marked = np.any([_flag(board, column) for column in MARKS], axis=0)
-    left_out = int(marked.sum()) if not marked.all() else 0
-    board = board[~marked].reset_index(drop=True) if left_out else board
+    collapsed = _flag(board, mark_column(COLLAPSED))
+    left_out = int(collapsed.sum()) if not collapsed.all() else 0
+    board = board[~collapsed].reset_index(drop=True) if left_out else board
     columns = [one for one in _columns(board) if f"{one.metric}_change" in board]
     figure = _panels(columns, _labels(board))
     reach = 1.0
@@ -195,7 +197,7 @@ def _hover(rows: pd.DataFrame, low: pd.Series, high: pd.Series, mark: str) -> li
 def _by_mark(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows with each mark; a row that has several has the worst."""
     left = np.ones(len(board), bool)
-    for column, mark in {**MARKS, _BASELINE: _BASELINE}.items():
+    for column, mark in {**_MARKS, _BASELINE: _BASELINE}.items():
         chosen = left & _flag(board, column)
         left &= ~chosen
         if chosen.any():
@@ -220,7 +222,7 @@ def _ends(rows: pd.DataFrame, metric: str) -> tuple[pd.Series, pd.Series]:
 
 
 def _labels(board: pd.DataFrame) -> list[str]:
-    marks = {index: mark for mark, rows in _by_mark(board) for index in rows.index if mark in MARKS.values()}
+    marks = {index: mark for mark, rows in _by_mark(board) for index in rows.index if mark in _MARKS.values()}
     labels = []
     for index, name in enumerate(board["row"]):
         short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
@@ -240,7 +242,7 @@ def _sentence(board: pd.DataFrame, task: str) -> str:
         sentence += _told_apart(board, metric)
     parts = [*_lines(board), f"dotted: chance ({percent(chance(task))})"]
     parts += ["dashed: the baseline"] if _flag(board, _BASELINE).any() else []
-    found = [f"{len(rows)} {mark}" for mark, rows in _by_mark(board) if mark in MARKS.values()]
+    found = [f"{len(rows)} {mark}" for mark, rows in _by_mark(board) if mark in _MARKS.values()]
     parts += [f"crosses: {', '.join(found)}"] if found else []
     legend = "; ".join(parts)
     return f"{sentence}. {legend[0].upper()}{legend[1:]}."
@@ -269,14 +271,15 @@ def _change_sentence(board: pd.DataFrame, reference: str, left_out: int) -> str:
     unseen = next(one.metric for one in SUBSETS if one.name == UNSEEN)
     metric, where = (unseen, "on the devices never heard") if f"{unseen}_change" in board else ("", "on all clips")
     change = f"{metric or ALL_CLIPS.metric}_change"
-    legend = f"Filled: more than noise, open: not{f'; left out: {left_out} marked rows' if left_out else ''}."
+    legend = f"Filled: more than noise, open: not{f'; left out: {left_out} collapsed' if left_out else ''}."
     if not board[change].notna().any():
         return f"Paired on the same clips as {reference}. {legend}"
     place = int(board[change].argmax())
     low, high = (float(end[place]) for end in _ends(board, change))
     between = "" if np.isnan(low) else f" (95 % interval {low:+.1f} to {high:+.1f})"
-    apart = int(board[f"{change}_significant"].eq(True).sum())
+    sure = board[f"{change}_significant"].eq(True)
+    verdict = "more than noise" if sure[place] else "which may be noise"
     return (
-        f"{board['row'][place]} gains most {where}: {board[change][place]:+.1f} points{between}; {apart} of "
-        f"{len(board)} can be told apart from {reference} there. {legend}"
+        f"{board['row'][place]} gains most {where}: {board[change][place]:+.1f} points{between}, {verdict}; "
+        f"{int(sure.sum()) or 'none'} of {len(board)} differ from {reference} there by more than noise. {legend}"
     )

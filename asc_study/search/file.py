@@ -106,7 +106,7 @@ class Search:
         merged = merge(self.base, own, where="point")
         if not full:
             merged = merge(merged, self.fidelity.settings(), where="fidelity")
-        merged = merge(apply_profile(merged, self.profile, where="profile"), own, where="point")
+        merged = merge(apply_profile(merged, self.profile, where="profile", folder=self.folder), own, where="point")
         for key, value in self.overrides:
             merged = merge(merged, {key: value}, where="--set")
         return merged

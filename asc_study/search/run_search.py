@@ -140,7 +140,9 @@ def _publish(search: Search, tracker: Tracker, launch: Launch) -> str:
     target = search.targets[0]
     view = trials_view(target.metric, ascending=target.direction == "minimize")
     size = f"Trials of {len(search.space)} settings"
-    note = experiment_note(search.name, search.description, size, launch, links(experiment_id, [view]))
+    note = experiment_note(
+        search.name, search.description, size, launch, links(experiment_id, [view], launch.summary_run_id)
+    )
     return publish(tracker, experiment_id, [view], note)
 
 

@@ -8,7 +8,7 @@ plain again (``model_dump``) where they are written to a file or a store. `ident
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
 
@@ -23,6 +23,9 @@ from asc_study.base.taxonomy import CLASSES, DEVICES
 from asc_study.models import find_architecture
 
 Task = Literal["ten_class", "three_class"]
+
+#: What a row trains that names no architecture.
+DEFAULT_ARCHITECTURE: Final = "fcnn"
 
 
 class FeatureConfig(Strict):
@@ -118,7 +121,7 @@ class _Plain(Strict):
     """The settings of a run whose form depends on nothing else."""
 
     task: Task = "ten_class"
-    architecture: str = "fcnn"
+    architecture: str = DEFAULT_ARCHITECTURE
     features: FeatureConfig = FeatureConfig()
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()

@@ -22,7 +22,7 @@ from asc_study.base.files import read_input_text
 from asc_study.base.plugins import put_first
 from asc_study.base.schema import Strict, did_you_mean, label, require_row_name, validate
 from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
-from asc_study.settings.profiles import SHIPPED
+from asc_study.settings.profiles import SHIPPED, fitting
 from asc_study.settings.run_config import RunConfig, canonical_json, resolve
 from asc_study.settings.yaml_file import parse_override, read_yaml
 
@@ -167,7 +167,7 @@ def load_study(
     rows = []
     for name, own in _table(study, path):
         merged = merge(base, own, where=f"{path}: row {shown(name)}")
-        merged = apply_profile(merged, opened.profile, where=f"{path}: profile {shown(profile)}")
+        merged = apply_profile(merged, opened.profile, where=f"{path}: profile {shown(profile)}", folder=path.parent)
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
@@ -293,9 +293,11 @@ def _choose_profile(profiles: Mapping[str, Mapping[str, Any]], name: str | None,
     return known[name]
 
 
-def apply_profile(row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """Merge a profile into a row; the settings of an augmentation that the row does not use are left out."""
-    nested = merge({}, profile, where=where)
+def apply_profile(
+    row: Mapping[str, Any], profile: Mapping[str, Any], *, where: str, folder: Path | None = None
+) -> dict[str, Any]:
+    """Merge a profile into a row of a file in ``folder``; what is of augmentations that the row lacks is left out."""
+    nested = merge({}, fitting(profile, row, folder), where=where)
     for key in PART_SECTIONS:
         own = row.get(key) or {}
         if isinstance(nested.get(key), Mapping) and isinstance(own, Mapping):

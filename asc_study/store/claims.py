@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 import filelock
@@ -23,10 +23,40 @@ from asc_study.store.tracking import Tracker
 HEARTBEAT_LIMIT_SECONDS: Final = 600
 _HEARTBEAT_SECONDS: Final = 60
 
+#: Launches of one study at the same time that `is_launched` knows of.
+_MOST_LAUNCHES: Final = 8
+
 
 def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileLock:
     """The lock that the process working on a run holds; ``identity`` is that of its `RunRecord`."""
     return file_lock(f"run {tracking_uri} {study} {identity}", timeout_seconds=1)
+
+
+@contextmanager
+def launch_claim(tracking_uri: str, study: str) -> Iterator[None]:
+    """Hold one of the locks of a study's launches: `is_launched` sees it, also while no run of it is trained."""
+    with ExitStack() as held:
+        for lock in _launch_locks(tracking_uri, study):
+            with suppress(filelock.Timeout):
+                held.enter_context(lock)
+                break
+        yield
+
+
+def is_launched(tracking_uri: str, study: str) -> bool:
+    """Whether a launch of a study that shares our locks is alive: it trains, computes features or compares the rows."""
+    for lock in _launch_locks(tracking_uri, study):
+        try:
+            with lock:
+                continue
+        except filelock.Timeout:
+            return True
+    return False
+
+
+def _launch_locks(tracking_uri: str, study: str) -> Iterator[filelock.BaseFileLock]:
+    for place in range(_MOST_LAUNCHES):
+        yield file_lock(f"launch {tracking_uri} {study} {place}", timeout_seconds=0)
 
 
 def is_alive(tracker: Reader, record: RunRecord) -> bool:

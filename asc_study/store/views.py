@@ -269,7 +269,12 @@ def _section(name: str) -> str:
 
 def _sections(charts: Sequence[Chart]) -> list[dict[str, Any]]:
     fixed = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-    return [{"uuid": _section(name), "name": name, **fixed} for name in dict.fromkeys(one.section for one in charts)]
+    kinds = {one.section: one.kind for one in charts}
+    # The names of curves and axes are long: with three charts beside each other they are cut.
+    return [
+        {"uuid": _section(name), "name": name, "columns": 3 if kind == "BAR" else 2, **fixed}
+        for name, kind in kinds.items()
+    ]
 
 
 def _chart(number: int, chart: Chart) -> dict[str, Any]:

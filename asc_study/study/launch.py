@@ -16,7 +16,7 @@ from asc_study.data.clips import Dataset, require_audio
 from asc_study.data.identity import audio_digests, dataset_digest
 from asc_study.data.layout import read_dataset
 from asc_study.settings.run_config import RunConfig
-from asc_study.store.claims import settle_abandoned, whereabouts
+from asc_study.store.claims import launch_claim, settle_abandoned, whereabouts
 from asc_study.store.tracking import Tracker, source_tags
 from asc_study.training.run_data import data_key, describe_left_out, run_data
 
@@ -95,11 +95,12 @@ def launch(
     """Work on a study or search; at the end no run of it stays RUNNING that nobody works on."""
     commit = git_commit()
     about = {Tag.DATASET: data.dataset.root.name, Tag.DATASET_DIGEST: data.digest, Tag.GIT_COMMIT: commit}
-    run_id = summary_run(tracker, study, kind, about | source_tags(command, commit) | dict(tags))
-    try:
-        yield Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid(), command)
-    finally:
-        settle_abandoned(tracker, study)  # what workers that were ended could not tell is told here
+    with launch_claim(tracker.uri, study):
+        run_id = summary_run(tracker, study, kind, about | source_tags(command, commit) | dict(tags))
+        try:
+            yield Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid(), command)
+        finally:
+            settle_abandoned(tracker, study)  # what workers that were ended could not tell is told here
 
 
 def summary_run(tracker: Tracker, study: str, kind: str, tags: Mapping[str, str]) -> str:

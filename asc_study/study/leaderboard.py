@@ -104,7 +104,7 @@ def leaderboard(
     order: Sequence[str] = (),
     published: pd.DataFrame | None = None,
     orphans: bool = False,
-    reference: str | None = None,
+    reference: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Gather the finished systems of a study (trained, imported, combined), one row a combination, repeats averaged.
 
@@ -129,14 +129,13 @@ def leaderboard(
     -------
     DataFrame
         ``row, architecture, augmentation, task, dataset, dataset_digest, combination`` (64 digits), ``hash`` (as people
-        are shown it), ``state`` (``current`` or ``orphaned``), ``collapsed``, ``below_baseline`` and ``mark``
-        (`asc_study.evaluation.marks.marks`), ``basis`` (of ensembles: what they were fitted on), ``seeds`` (how many),
-        ``seed_list``, ``run_ids`` (MLflow's, in the order of the seeds), ``fingerprints`` (how many computed them),
-        then for each of `COLUMNS` the mean over seeds, accuracies in per cent, its sample standard deviation
-        ``<column>_sd`` (NaN for a single seed), its 95 % interval ``<column>_lo, _hi`` over locations (and seeds, if
-        there are several) and what `add_standings` says; then every other metric that was logged, those of validation
-        with their prefix, and ``settings.<key>`` in which trained rows differ. With published figures also ``source``
-        and ``published_<column>``.
+        are shown it), ``state`` (``current`` or ``orphaned``), the columns of `asc_study.evaluation.marks.marks`,
+        ``basis`` (of ensembles: what they were fitted on), ``seeds`` (how many), ``seed_list``, ``run_ids`` (MLflow's,
+        in the order of the seeds), ``fingerprints`` (how many computed them), then for each of `COLUMNS` the mean over
+        seeds, accuracies in per cent, its sample standard deviation ``<column>_sd`` (NaN for a single seed), its 95 %
+        interval ``<column>_lo, _hi`` over locations (and seeds, if there are several) and what `add_standings` says;
+        then every other metric that was logged, those of validation with their prefix, and ``settings.<key>`` in which
+        trained rows differ. With published figures also ``source`` and ``published_<column>``.
     """
     gathered = gather(tracker, study, definition=definition, order=order, published=published, orphans=orphans)
     if gathered.board.empty:

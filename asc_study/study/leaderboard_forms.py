@@ -139,8 +139,9 @@ def _notes(board: pd.DataFrame, compared: Metric | None) -> list[str]:
         notes.append(f"difference: in {compared.heading} to {references}, paired; !: more than noise")
     if "fingerprints" in board and (board["fingerprints"] > 1).any():
         notes.append(f"{_MIXED} its seeds were computed by different back ends, devices or library versions")
-    if "mark" in board and board["mark"].fillna("").ne("").any():
-        notes += LEGEND
+    if "mark" in board:
+        told = " ".join(board["mark"].fillna(""))
+        notes += [f"{mark}: {meaning}" for mark, meaning in LEGEND.items() if mark in told]
     if (board["state"] == "orphaned").any():
         notes.append("orphaned: of other settings, seeds, code or data than the study has now, or made of such runs")
     if "source" in board:

@@ -96,7 +96,6 @@ def run_study(
     pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
     if same_fingerprint:
         pending = [replace(spec, fingerprint=short_digest(fingerprint())) for spec in pending]
-    prepare_features((spec.config for spec in pending), data, jobs, say)
     outcomes: list[StudyOutcome] = []
     with launch(
         tracker,
@@ -109,6 +108,7 @@ def run_study(
     ) as shared:
         if note := describe_study(study, tracker, shared):
             say(note)
+        prepare_features((spec.config for spec in pending), data, jobs, say)
         outcomes += make_baselines(tracker, study.only(only), data, jobs, say)
         marker = Marker(tracker, study.name)
         began, ended = time.monotonic(), 0

@@ -59,7 +59,7 @@ def predictions_of(tracker: Reader, systems: Mapping[int, Sequence[RunRecord]]) 
     return tables
 
 
-def add_standings(board: pd.DataFrame, tables: Tables, reference: str | None) -> pd.DataFrame:
+def add_standings(board: pd.DataFrame, tables: Tables, reference: str | Sequence[str] | None) -> pd.DataFrame:
     """Add what the predictions tell to a leaderboard.
 
     Parameters
@@ -69,8 +69,8 @@ def add_standings(board: pd.DataFrame, tables: Tables, reference: str | None) ->
     tables
         Place in the board -> predictions of the test split, one table a seed.
     reference
-        Name of the row that the others are compared with; by default `BASELINE`, else the first row, of each group of
-        rows that were tested on the same clips.
+        Name of the row that the others are compared with; of several names the first that there is in each group of
+        rows that were tested on the same clips; by default `BASELINE`, else the first row of each group.
 
     Returns
     -------
@@ -112,7 +112,7 @@ class Standings:
             group.systems[place] = {name: np.concatenate([sums[name] for _, sums in found]) for name in names}
         self._own: dict[str, dict[int, Any]] | None = None
 
-    def added(self, board: pd.DataFrame, reference: str | None) -> pd.DataFrame:
+    def added(self, board: pd.DataFrame, reference: str | Sequence[str] | None) -> pd.DataFrame:
         """The board (always the same one) with what `add_standings` says.
 
         Raises
@@ -120,14 +120,13 @@ class Standings:
         InputError
             If there is no row of the name ``reference``.
         """
-        if reference is not None and reference not in set(board["row"]):
+        if isinstance(reference, str) and reference not in set(board["row"]):
             hint = did_you_mean(reference, list(dict.fromkeys(board["row"])))
             raise InputError(f"the reference must be a row of the table, got {reference!r}: {hint}")
         if self._own is None:
             self._own = _cells(cell for group in self._groups.values() for cell in _own_standings(board, group))
-        compared = _cells(
-            cell for group in self._groups.values() for cell in _compared_standings(board, group, reference)
-        )
+        names = [reference] if isinstance(reference, str) else reference
+        compared = _cells(cell for group in self._groups.values() for cell in _compared_standings(board, group, names))
         return _filled(board, self._own | compared)
 
 
@@ -169,11 +168,14 @@ def _own_standings(board: pd.DataFrame, group: _Group) -> Iterator[tuple[int, st
                 yield place, f"{name}_rank", "best" if place == best else "even" if even else ""
 
 
-def _compared_standings(board: pd.DataFrame, group: _Group, reference: str | None) -> Iterator[tuple[int, str, Any]]:
-    """Place, column and value of each cell of the differences to a reference."""
+def _compared_standings(
+    board: pd.DataFrame, group: _Group, names: Sequence[str] | None
+) -> Iterator[tuple[int, str, Any]]:
+    """Place, column and value of each cell of the differences to a reference, the first of ``names`` that there is."""
     current = [place for place in group.systems if board["state"][place] == "current"]
-    named = [place for place in current if board["row"][place] == (reference or BASELINE)]
-    for place in (named or current)[:1] if reference is None else named[:1]:
+    wanted = [BASELINE] if names is None else names
+    named = [place for name in wanted for place in current if board["row"][place] == name]
+    for place in (named or current)[:1] if names is None else named[:1]:
         for column in COLUMNS:
             if column.name in group.panel.masks:
                 yield from _changes(board, group, place, column.name, column.factor)

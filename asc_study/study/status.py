@@ -19,7 +19,7 @@ from asc_study.base.progress import about_seconds
 from asc_study.base.text_table import text_table
 from asc_study.settings.study_file import load_study
 from asc_study.store.addresses import address_line
-from asc_study.store.claims import is_alive
+from asc_study.store.claims import is_alive, is_launched
 from asc_study.store.queries import Reader, RunRecord
 
 State = Literal["done", "running", "failed", "interrupted", "to do"]
@@ -65,7 +65,7 @@ class RunState:
 
 @dataclass(frozen=True)
 class StudyState:
-    """All runs of the study; ``active`` while one of them is being trained."""
+    """All runs of the study; ``active`` while a launch of it is alive, or one of its runs is being trained."""
 
     study: str
     runs: tuple[RunState, ...]
@@ -132,13 +132,14 @@ def study_state(study: str, tracker: Reader) -> StudyState:
     Raises
     ------
     InputError
-        If no run of it was begun.
+        If it was never launched.
     """
     if study.endswith((".yaml", ".yml")):
         study = load_study(Path(study)).name
     records = tracker.runs(study)
     trained = [record for record in records if record.tags.get(Tag.KIND) == Kind.TRAIN]
-    if not trained:
+    wanted = _launched(records, tracker) or _begun(trained)
+    if not wanted:
         raise InputError(
             address_line(
                 tracker.uri, f"no run of study {study!r} was begun in {{address}}: run it, or name another one"
@@ -147,12 +148,10 @@ def study_state(study: str, tracker: Reader) -> StudyState:
     by_signature: dict[str, list[RunRecord]] = {}
     for record in trained:
         by_signature.setdefault(record.signature, []).append(record)
-    runs = [
-        _run_state(row, str(seed), by_signature.get(signature, []), tracker)
-        for row, seed, signature in _launched(records, tracker) or _begun(trained)
-    ]
-    active = any(record.status == "RUNNING" and is_alive(tracker, record) for record in records)
-    return StudyState(study, tuple(runs), active)
+    runs = [_run_state(row, str(seed), by_signature.get(signature, []), tracker) for row, seed, signature in wanted]
+    # Only a run tells of launches that do not share our locks; between two runs they look as if they had ended.
+    trains = any(record.status == "RUNNING" and is_alive(tracker, record) for record in records)
+    return StudyState(study, tuple(runs), trains or is_launched(tracker.uri, study))
 
 
 def _launched(records: Iterable[RunRecord], tracker: Reader) -> list[tuple[str, int, str]]:

@@ -5,8 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+import pandas as pd
+
 from asc_study.base.contract import Artifact, Kind, MlflowTag
 from asc_study.base.files import write_file
+from asc_study.base.metric_table import SUBSETS
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
 from asc_study.store.addresses import address_line
@@ -28,8 +32,12 @@ from asc_study.study.leaderboard import leaderboard
 from asc_study.study.leaderboard_forms import render, unique_names
 from asc_study.study.plan import specs
 
-#: MLflow keeps 8,000 characters of a tag.
+#: MLflow keeps 8,000 characters of a run's tag and 5,000 of an experiment's.
 _LONGEST_NOTE: Final = 7900
+_LONGEST_OF_EXPERIMENT: Final = 4900
+
+#: Rows whose change is told in words.
+_MOST_TOLD: Final = 15
 
 #: Begins the line of a study's description that leads to its report.
 _REPORT: Final = "Report: "
@@ -48,6 +56,11 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
         write_file(folder / Artifact.ROWS, json.dumps(table))
         if study.published:
             write_file(folder / Artifact.PUBLISHED, study.published)
+    return _publish(study, tracker, launch, "")
+
+
+def _publish(study: Study, tracker: Tracker, launch: Launch, found: str) -> str:
+    """Publish views and the description, with what was found so far."""
     experiment_id = tracker.experiment_id(study.name)
     # The task of most rows comes first: its views have the plain names.
     views = study_views(task for task, _ in Counter(row.config.task for row in study.rows).most_common())
@@ -57,24 +70,30 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
         f"{len(study.rows)} rows x {len(study.seeds)} seeds"
         + (f", {len(study.ensembles)} ensembles" if study.ensembles else ""),
         launch,
-        links(experiment_id, [view for view in views if study.ensembles or view != ENSEMBLES]),
+        links(experiment_id, [view for view in views if study.ensembles or view != ENSEMBLES], launch.summary_run_id),
+        found,
     )
-    return publish(tracker, experiment_id, views, note)
+    return publish(tracker, experiment_id, views, note[:_LONGEST_OF_EXPERIMENT])
 
 
-def experiment_note(name: str, description: str, size: str, launch: Launch, views: str) -> str:
-    """What MLflow's page says above the runs: what they show, of what, how they were made, where to look."""
+def experiment_note(name: str, description: str, size: str, launch: Launch, views: str, found: str = "") -> str:
+    """What MLflow's page says above the runs: what they show, of what, where to look, what was found, how it was made.
+
+    MLflow shows the first line alone until it is unfolded: it says what the data are.
+    """
     data = launch.data.dataset
+    told = f": {' '.join(description.split())}" if description.strip() else ""
     lines = [
-        f"**{name}**{': ' + ' '.join(description.split()) if description.strip() else ''}",
+        f"**{name}** on `{data.root.name}` ({len(data.clips)} clips){told}",
         "",
         f"Views: {views}",
         "",
+        *([found, ""] if found else []),
         f"Dashboards: [leaderboard, devices, runs]({dashboard_link(name)}), served by `asc-study dashboard {name}`.",
         "",
-        f"{size} on `{data.root.name}` ({len(data.clips)} clips, digest `{launch.data.digest[:10]}`), "
+        f"{size} on data of digest `{launch.data.digest[:10]}`, "
         "each run with accuracy per device subset (A, B&C, seen s1-s3, unseen s4-s6), intervals over locations, "
-        f"figures and predictions. The run `{name} (study)` compares them.",
+        "figures and predictions.",
         "",
         f"Made by `{launch.command}`; as a table: `asc-study leaderboard {name}`; is a difference noise: "
         f"`asc-study compare {name}/ROW {name}/OTHER`.",
@@ -107,19 +126,29 @@ def log_report(tracker: Tracker, study: str, page: str) -> str:
     return ""
 
 
-def links(experiment_id: str, views: Sequence[View]) -> str:
-    """Links to views, in Markdown."""
-    return " · ".join(f"[{view.name}]({view_link(experiment_id, view.key)})" for view in views)
+def links(experiment_id: str, views: Sequence[View], summary_run_id: str = "") -> str:
+    """Links to views and to the run that compares the others, in Markdown."""
+    shown = [f"[{view.name}]({view_link(experiment_id, view.key)})" for view in views]
+    if summary_run_id:
+        shown.append(f"[tables and figures of all]({run_link(experiment_id, summary_run_id)}/artifacts)")
+    return " · ".join(shown)
 
 
 def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool) -> None:
-    """Give the study's run the leaderboard as it is now: a table and a figure."""
+    """Give the study's run the leaderboard as it is now: a table, a figure, and in words who gains on unseen devices.
+
+    The reference is the first trained row of each task, not the baseline, which the marks are about: what a study asks
+    is what an augmentation changes.
+    """
     from asc_study.figures.page import page
     from asc_study.figures.study import study_figures
 
     published = parse_published(study.published, "published figures") if study.published else None
     definition = define(study, launch.data.digest)
-    board = leaderboard(tracker, study.name, definition=definition, order=study.names, published=published)
+    trained = [row.name for row in study.rows]
+    board = leaderboard(
+        tracker, study.name, definition=definition, order=study.names, published=published, reference=trained
+    )
     run_id = launch.summary_run_id
     tracker.finish(run_id, "FAILED" if failed else "FINISHED")
     if not board["seeds"].any():
@@ -133,7 +162,37 @@ def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool
         html = page(f"Study {study.name}", study.description, figures, study.figures)
         (folder / Artifact.FIGURES).mkdir()
         write_file(folder / Artifact.SUMMARY, html)
+    found = changes_on_unseen(board)
+    _publish(study, tracker, launch, found)
     looks = links(tracker.experiment_id(study.name), (DEVICES, CHARTS))
     lead = f"All rows of *{study.name}* beside each other: {looks}, and `{Artifact.SUMMARY}` among the artifacts."
-    note = f"{lead}\n\n```\n{text}\n```"
+    note = "\n\n".join([lead, *([found] if found else []), f"```\n{text}\n```"])
     tracker.set_tags(run_id, {MlflowTag.NOTE: note[:_LONGEST_NOTE]})
+
+
+def changes_on_unseen(board: pd.DataFrame) -> str:
+    """Who gains on devices that no training heard, and whether that is noise, in Markdown; empty without a reference.
+
+    Parameters
+    ----------
+    board
+        A leaderboard with standings, see `asc_study.study.standing.add_standings`.
+    """
+    unseen = SUBSETS[-1]
+    change = f"{unseen.metric}_change"
+    if change not in board:
+        return ""
+    paragraphs = []
+    for reference, rows in board[board[change].notna()].sort_values(change, ascending=False).groupby("reference"):
+        single = "" if rows["seeds"].max() > 1 else "; of one training each, another seed can change it"
+        head = f"On devices that no training heard ({unseen.name}), in points of accuracy against *{reference}*"
+        lines = [f"{head} [95 % interval, paired{single}]:", ""]
+        for row in rows.head(_MOST_TOLD).to_dict("records"):
+            ends = row[f"{change}_lo"], row[f"{change}_hi"]
+            between = f" [{ends[0]:+.1f}, {ends[1]:+.1f}]" if np.isfinite(ends).all() else ""
+            sure = "more than noise" if row[f"{change}_significant"] else "may be noise"
+            lines.append(f"- {row['row']}: {row[change]:+.1f}{between}, {sure}")
+        if len(rows) > _MOST_TOLD:
+            lines.append(f"- and {len(rows) - _MOST_TOLD} more, which change less or lose")
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)

@@ -170,15 +170,15 @@ def log_derived(tracker: Tracker, run: Derived) -> Logged:
     require_row_name(run.name, "the result")
     for table in run.tables.values():
         check_predictions(table)
+    signature = run.identity.signature()
     try:
-        with run_lock(tracker.uri, run.study, run.identity.signature()):
+        with run_lock(tracker.uri, run.study, signature):
             done = find_derived(tracker, run.study, run.identity)
             if done:
                 return existing(done)
-            for record in tracker.runs(run.study, kind=run.identity.kind):  # cut off; who made it no longer lives
-                if record.status == "RUNNING" and record.signature == run.identity.signature():
-                    tracker.finish(record.run_id, "KILLED")
-            return _log(tracker, run)
+            # What was cut off or failed while it was logged is logged anew in the same run: none stays beside it.
+            same = (one for one in tracker.runs(run.study, kind=run.identity.kind) if one.signature == signature)
+            return _log(tracker, run, next((one.run_id for one in same if one.status != "FINISHED"), ""))
     except filelock.Timeout:
         raise InputError(f"{run.name!r} is being made by another process: run the command again then") from None
 
@@ -188,11 +188,16 @@ def existing(record: RunRecord) -> Logged:
     return Logged(record.run_id, record.tags.get(Tag.ROW, ""), record.metrics, existed=True)
 
 
-def _log(tracker: Tracker, run: Derived) -> Logged:
+def _log(tracker: Tracker, run: Derived, run_id: str) -> Logged:
+    """Log a run, into the one of this id if there is one."""
     from asc_study.figures.run import summary_page
 
     metrics = measure(run.tables) | dict(run.metrics)
-    run_id = tracker.create_run(run.study, run.run_name, _tags(run), flatten(run.identity.settings))
+    if run_id:
+        tracker.reopen(run_id)
+        tracker.set_tags(run_id, _tags(run) | {Tag.FAILURE: ""})
+    else:
+        run_id = tracker.create_run(run.study, run.run_name, _tags(run), flatten(run.identity.settings))
     status, failure = "FAILED", "interrupted while it was logged"
     try:
         with tracker.artifacts(run_id) as folder:

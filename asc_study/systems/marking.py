@@ -8,7 +8,7 @@ import pandas as pd
 
 from asc_study.base.contract import Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
-from asc_study.evaluation.marks import UNMARKED, Mark, find_mark
+from asc_study.evaluation.marks import MARKS, UNMARKED, Mark, find_mark
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import finished_systems
@@ -44,10 +44,11 @@ class Marker:
         return found
 
     def mark_all(self) -> None:
-        """Mark every finished system of the study that was not yet, or against another baseline."""
+        """Mark every finished system that was not yet, or against another baseline, or as only earlier versions did."""
         for record in finished_systems(self._tracker, self._study):
             rival = self._baseline_of(record)
-            if Tag.MARK not in record.tags or record.tags.get(Tag.BASELINE, "") != (rival.run_id if rival else ""):
+            known = record.tags.get(Tag.MARK) in (*MARKS, UNMARKED)
+            if not known or record.tags.get(Tag.BASELINE, "") != (rival.run_id if rival else ""):
                 self.mark(record)
 
     def _baseline_of(self, record: RunRecord) -> RunRecord | None:

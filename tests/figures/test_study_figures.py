@@ -54,7 +54,7 @@ def test_intervals_come_before_deviations_over_seeds():
 def test_the_baseline_is_a_line_and_rows_that_tell_nothing_are_crossed():
     board = BOARD.assign(
         baseline=[False, False, True, False],
-        below_baseline=[False, False, False, True],
+        not_surely_above_baseline=[False, False, False, True],
         collapsed=[None, False, False, True],  # null where it is not known
     )
     figure = study_figure(board)
@@ -92,16 +92,25 @@ def test_a_reference_gets_a_figure_of_differences_filled_where_they_are_more_tha
     assert list(figure.data[0].text) == ["+1.0", "-40.0", "-70.0"]
     assert figure.layout.title.text == "What does each system change against plain? (ten scenes)"
     assert sentence(figure) == (
-        "best gains most on the devices never heard: +5.0 points (95 % interval +1.0 to +9.0); 3 of 3 can be told "
-        "apart from plain there. Filled: more than noise, open: not."
+        "best gains most on the devices never heard: +5.0 points (95 % interval +1.0 to +9.0), more than noise; 3 of 3 "
+        "differ from plain there by more than noise. Filled: more than noise, open: not."
     )
 
 
-def test_marked_rows_do_not_squeeze_the_differences_of_others():
-    board = with_changes(BOARD).assign(collapsed=[False, False, False, True])
+def test_a_gain_that_may_be_noise_is_called_so():
+    board = with_changes(BOARD).assign(**{"acc_s4-s6_change_significant": False})
+    said = sentence(study_figures(board)[1])
+    assert "(95 % interval +1.0 to +9.0), which may be noise; none of 3 differ from plain there by more" in said
+
+
+def test_collapsed_rows_do_not_squeeze_the_differences_of_others():
+    board = with_changes(BOARD).assign(
+        collapsed=[False, False, False, True],
+        not_surely_above_baseline=[False, True, False, True],  # what may be noise is what the figure is about
+    )
     figure = study_figures(board)[1]
-    assert list(figure.layout.yaxis.ticktext) == ["best", "statistics"]
-    assert "left out: 1 marked rows" in sentence(figure)
+    assert [text.partition("<br>")[0] for text in figure.layout.yaxis.ticktext] == ["best", "statistics"]
+    assert "left out: 1 collapsed" in sentence(figure)
 
 
 def test_rows_that_cannot_be_told_from_the_best_are_named():

@@ -1,3 +1,4 @@
+import sys
 import textwrap
 from pathlib import Path
 
@@ -188,7 +189,22 @@ def test_every_architecture_takes_the_profile_for_small_data(tmp_path, architect
     file = tmp_path / "s.yaml"
     file.write_text(f"study: s\nrows: [{{name: one, architecture: {architecture}}}]\n")
     (row,) = load_study(file, profile="small-data").rows
-    assert row.config.model.width == 0.25
+    options = row.config.model.model_dump()
+    assert options["width"] == 0.5
+    assert options.get("dropout", 0.0) == 0.0
+    assert not options.get("attention")
+
+
+def test_an_architecture_of_ones_own_takes_what_it_has_of_the_profile_for_small_data(tmp_path, monkeypatch):
+    (tmp_path / "bare_network.py").write_text("from tiny_network import TINY as BARE\n")
+    file = tmp_path / "s.yaml"
+    own = "profiles: {mine: {model: {width: 0.5}}}\n"
+    file.write_text(f"study: s\nrows: [{{name: one, architecture: 'bare_network:BARE'}}]\n{own}")
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (row,) = load_study(file, profile="small-data").rows
+    assert row.config.model.model_dump() == {}
+    with pytest.raises(InputError, match="width"):
+        load_study(file, profile="mine")
 
 
 def test_published_figures_are_read_from_beside_the_study_file(tmp_path):

@@ -1,11 +1,8 @@
 """Opening a store: a start that is cut off locks nobody out, and nothing of somebody else's is touched."""
 
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -67,17 +64,3 @@ def test_other_processes_see_what_the_first_one_writes_and_it_sees_theirs(isolat
     with closing(sqlite3.connect(isolated / "mlflow.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert not list(isolated.glob(".mlflow.db*"))
-
-
-@pytest.mark.slow
-def test_first_starts_that_are_killed_lock_nobody_out(isolated: Path):
-    code = "from asc_study.store.tracking import Tracker; Tracker()"
-    for attempt, seconds in enumerate((1.5, 2.5, 3.0, 3.5, 4.0)):
-        folder = isolated / str(attempt)
-        folder.mkdir()
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=folder, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        again = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
-        assert again.returncode == 0, again.stderr

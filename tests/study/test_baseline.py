@@ -112,6 +112,10 @@ def test_what_fails_is_told_and_hinders_nothing(simulated: Path, tracker: Tracke
     assert (outcome.status, said) == ("failed", ["baseline: FAILED: ValueError: no solution"])
 
 
+def run_of(tracker: Tracker, row: str) -> str:
+    return next(record.run_id for record in tracker.runs("s") if record.tags["asc.row"] == row)
+
+
 def test_systems_are_marked_against_it(tracker: Tracker, log_run, make_table):
     """Logged runs stand for trained ones; the baseline's kind is set by hand."""
     good, weak = make_table(1, skill=3.0), make_table(2, skill=1.5)
@@ -121,20 +125,28 @@ def test_systems_are_marked_against_it(tracker: Tracker, log_run, make_table):
         if row == "baseline":
             tracker.set_tags(run_id, {"asc.kind": "baseline"})
     log_run("untested", {"validation": make_table(3, split="validation")})
+    tracker.set_tags(
+        run_of(tracker, "weak"), {"asc.mark": "of an earlier version", "asc.baseline": run_of(tracker, "baseline")}
+    )
     Marker(tracker, "s").mark_all()
     marked = {record.tags["asc.row"]: record.tags.get("asc.mark") for record in tracker.runs("s")}
     assert marked == {
         "good": "none",
-        "weak": "below baseline",
+        "weak": "not surely above baseline",
         "chance": "collapsed",
         "baseline": "none",
         "untested": None,
     }
     board = leaderboard(tracker, "s").set_index("row")
-    assert board.loc["chance", ["collapsed", "below_baseline", "mark"]].tolist() == [True, False, "collapsed"]
-    assert board.loc["weak", "mark"] == "below baseline"
+    assert board.loc["chance", ["collapsed", "not_surely_above_baseline", "mark"]].tolist() == [
+        True,
+        False,
+        "collapsed",
+    ]
+    assert board.loc["weak", "mark"] == "not surely above baseline"
     text = render(board.reset_index(), "s")
-    assert "below baseline: not better than the statistics baseline" in text
+    assert "not surely above baseline: worse than the statistics of the row baseline, or ahead" in text
+    assert "not surely above chance" not in text
     assert "Mark" not in render(board.loc[["good"]].reset_index(), "s")
 
 
@@ -146,7 +158,7 @@ def test_a_launch_marks_what_learned_nothing(simulated: Path, tracker: Tracker):
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     assert said[1].startswith("note (net): 1 epochs end inside a cycle")
     assert said[-2].startswith("baseline: A ")
-    assert "COLLAPSED: decides for " in said[-1]
+    assert "COLLAPSED: answers with " in said[-1]
     (record,) = tracker.runs("b", kind="train")
     assert record.tags["asc.mark"] == "collapsed"
     assert record.tags["asc.baseline"] == tracker.runs("b", kind="baseline")[0].run_id

@@ -58,6 +58,12 @@ def test_rows_are_compared_with_the_reference_on_the_same_clips(tracker, tested)
         leaderboard(tracker, "s", reference="god")
 
 
+def test_of_several_names_the_first_that_was_tested_on_the_same_clips_is_the_reference(tracker, tested):
+    board = leaderboard(tracker, "s", reference=["missing", "good", "plain"]).set_index("row")
+    assert board["reference"].dropna().unique().tolist() == ["good"]
+    assert leaderboard(tracker, "s", reference=["missing"]).get("reference") is None
+
+
 def test_a_baseline_row_is_the_reference_if_nothing_else_is_said(tracker, tested, log_run, make_table):
     log_run("baseline", {"test": make_table(9, skill=0.3)})
     board = leaderboard(tracker, "s").set_index("row")
@@ -118,7 +124,12 @@ def test_latex_is_booktabs_and_escaped(tracker, log_run, make_table):
 
 
 def test_a_table_with_everything_fits(tracker, tested, log_run, make_table):
-    log_run("baseline-three", {"test": make_table(9, task="three_class")}, task="three_class", mark="below baseline")
+    log_run(
+        "baseline-three",
+        {"test": make_table(9, task="three_class")},
+        task="three_class",
+        mark="not surely above baseline",
+    )
     log_run("plain", {"test": make_table(3)}, combination="e" * 64, signature="f" * 64)
     lines = render(leaderboard(tracker, "s", orphans=True), "s").splitlines()
     assert lines[1].split()[:4] == ["Row", "System", "Mark", "Classes"]

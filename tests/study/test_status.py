@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from mlflow.entities import Metric
 
 from asc_study.base.progress import about_seconds, time_left
 from asc_study.cli import main
-from asc_study.store.claims import run_lock, whereabouts
+from asc_study.store.claims import is_launched, launch_claim, run_lock, whereabouts
 from asc_study.store.tracking import Tracker
 from asc_study.study.status import RunState, StudyState, study_state
 
@@ -129,6 +130,34 @@ def test_watching_ends_when_nothing_runs(asc, study, tracker, monkeypatch):
     code, out, _ = asc("status", "s", "--watch", "--json")
     assert (code, len(looks)) == (0, 3)  # two more looks: another run may be about to begin
     assert [json.loads(line)["counts"]["running"] for line in out.splitlines()] == [1, 0, 0, 0]
+
+
+def test_watching_goes_on_while_a_launch_computes_features(asc, tracker, monkeypatch):
+    log_launch(tracker, ("a", 0))
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 5:
+            launches.close()
+
+    monkeypatch.setattr(sys.modules["asc_study.cli.status"], "time", SimpleNamespace(sleep=sleep))
+    with ExitStack() as launches:
+        launches.enter_context(launch_claim(tracker.uri, "s"))
+        code, out, _ = asc("status", "s", "--watch", "--json")
+    assert (code, len(looks)) == (0, 7)
+    assert [json.loads(line)["active"] for line in out.splitlines()] == [True] * 5 + [False] * 3
+
+
+def test_of_two_launches_the_one_that_goes_on_counts(tracker):
+    with launch_claim(tracker.uri, "s"):
+        first = ExitStack()
+        first.enter_context(launch_claim(tracker.uri, "s"))
+        assert is_launched(tracker.uri, "s")
+        assert not is_launched(tracker.uri, "other")
+        first.close()
+        assert is_launched(tracker.uri, "s")
+    assert not is_launched(tracker.uri, "s")
 
 
 def test_ctrl_c_ends_watching_quietly(asc, study, monkeypatch):

@@ -132,6 +132,12 @@ def test_run_logs_the_contract(launched: Launched):
     assert parent.status == "FAILED"  # as one of its rows
     assert "plain" in tracker.artifact(parent.run_id, "leaderboard.txt").read_text()
     assert "<figure>" in tracker.artifact(parent.run_id, "figures/summary.html").read_text()
+    experiment = tracker.find_experiment("tiny")
+    assert experiment is not None
+    told = experiment.tags["mlflow.note.content"].splitlines()
+    assert told[0] == f"**tiny** on `{data.dataset.root.name}` ({len(data.dataset.clips)} clips)"  # what is not folded
+    assert f"/runs/{parent.run_id}/artifacts)" in told[2]
+    assert told[4].startswith("On devices that no training heard (s4-s6), in points of accuracy against *plain* [")
     for record in children:
         assert "mlflow.parentRunId" not in record.tags  # MLflow's page hides what is nested
         assert "| test |" in record.tags["mlflow.note.content"]
@@ -256,6 +262,23 @@ def test_a_run_that_is_deleted_while_it_trains_costs_that_run_alone(
     assert [(outcome.spec.row, outcome.status) for outcome in outcomes] == [("gone", "failed"), ("plain", "done")]
     assert re.search(r"gone seed 0: FAILED: run \w{32} was deleted while it trained: start the study again", said[-2])
     assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["new", "done"]
+
+
+def test_a_study_whose_features_are_being_computed_is_launched(
+    simulated: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+):
+    seen = []
+
+    def look(*_: object) -> None:
+        seen.append(study_state("tiny", tracker))
+        raise InputError("enough")
+
+    monkeypatch.setattr("asc_study.study.run_study.prepare_features", look)
+    with pytest.raises(InputError, match="enough"):
+        run_study(load_study(write_study([{"name": "plain"}])), identify(simulated))
+    assert [(run.row, run.state) for run in seen[0].runs] == [("plain", "to do")]
+    assert seen[0].active
+    assert not study_state("tiny", tracker).active
 
 
 JOBS = ("1", "2")

@@ -278,16 +278,20 @@ def test_named_candidates_are_of_one_task(shared):
         gather_candidates(shared, "s", references=["s/a", "s/b", "s/coarse"])
 
 
-def test_a_run_that_was_cut_off_while_it_was_logged_is_settled(tracker, log_run, make_table):
+@pytest.mark.parametrize("status", ["RUNNING", "KILLED", "FAILED"])
+def test_a_run_that_was_cut_off_while_it_was_logged_is_logged_anew(tracker, log_run, make_table, status):
     for i in range(2):
         log_run(f"row{i}", {s: make_table(i, split=s) for s in ("validation", "test")})
     members, _ = gather_candidates(tracker, "s")
     chosen = choose(members, EnsembleOptions())
     first = log_ensemble(tracker, "s", "e", chosen)
     tracker.reopen(first.run_id)  # as a kill leaves it
+    if status != "RUNNING":
+        tracker.finish(first.run_id, status, failure="interrupted while it was logged")
     second = log_ensemble(tracker, "s", "e", chosen)
     assert not second.existed
-    assert tracker.run(first.run_id).status == "KILLED"
+    (record,) = tracker.runs("s", kind="ensemble")
+    assert (record.run_id, record.status, record.failure) == (first.run_id, "FINISHED", "")
 
 
 def test_orphans_are_no_candidates(tracker, log_run, make_table):
