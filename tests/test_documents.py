@@ -196,8 +196,8 @@ def test_every_metric_stands_there() -> None:
 
 @pytest.mark.slow
 def test_every_metric_of_an_epoch_stands_there(simulated: Path) -> None:
+    from asc_study.data.identified import identify
     from asc_study.store.tracking import Tracker
-    from asc_study.study.launch import identify
     from asc_study.study.run_study import run_study
 
     Path("study.yaml").write_text(

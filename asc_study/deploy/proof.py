@@ -16,6 +16,7 @@ from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import progress_bar
+from asc_study.data.identified import identify
 from asc_study.deploy.runtime.network import Network
 from asc_study.deploy.sources import Source
 from asc_study.evaluation.measure import LABELLED
@@ -25,7 +26,6 @@ from asc_study.features.deltas import with_deltas
 from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.store.queries import Reader
-from asc_study.study.launch import identify
 from asc_study.training.run_data import split_clips
 from asc_study.workers.pool import run_parallel
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.progress import Say, tell_nobody, time_left
 from asc_study.base.provenance import fingerprint, short_digest
+from asc_study.data.identified import IdentifiedDataset
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.marks import Mark
 from asc_study.settings.study_file import Study
@@ -15,7 +16,7 @@ from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice
 from asc_study.study.baseline import BaselineOutcome, make_baselines
 from asc_study.study.effort import efforts
-from asc_study.study.launch import IdentifiedDataset, launch, prepare_features
+from asc_study.study.launch import launch, prepare_features
 from asc_study.study.plan import describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study

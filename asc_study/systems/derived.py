@@ -18,7 +18,7 @@ from asc_study.base.schema import require_row_name
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.predictions import check_predictions, write_predictions
 from asc_study.settings.run_config import canonical_json, flatten
-from asc_study.settings.study_file import require_name
+from asc_study.settings.settings_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.stale import lost_member

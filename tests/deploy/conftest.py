@@ -86,8 +86,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, simulated: Path, empty_sto
 
     The tests that share it may add runs, but no trained ones.
     """
+    from asc_study.data.identified import identify
     from asc_study.settings.study_file import load_study
-    from asc_study.study.launch import identify
     from asc_study.study.run_study import run_study
 
     folder = tmp_path_factory.mktemp("trained")
