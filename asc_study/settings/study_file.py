@@ -22,6 +22,7 @@ from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
 from asc_study.settings.profiles import SHIPPED
 from asc_study.settings.run_config import RunConfig, canonical_json, resolve
 from asc_study.settings.settings_file import SEED_LIMIT, SettingsFile, apply_profile, merge, open_settings_file
+from asc_study.settings.system_rows import StudySystem, read_systems
 
 #: Rows that a study may have, those of its grid included, and runs that it may be made of.
 LARGEST_TABLE: Final = 10_000
@@ -38,6 +39,7 @@ class StudyFile(SettingsFile):
     rows: list[dict[str, Any]] = []
     grid: dict[str, list[Any] | dict[str, Any]] = {}
     ensembles: list[dict[str, Any]] = []
+    systems: list[dict[str, Any]] = []
     seeds: list[int] = Field([0], min_length=1)
     baseline: bool = True
     published: str = ""
@@ -56,7 +58,8 @@ class Study:
     """A study file with its rows resolved.
 
     ``published`` is the text of its table of published figures, or empty. ``baselines`` are the statistics baselines:
-    a name and the settings whose train clips and features it uses.
+    a name and the settings whose train clips and features it uses. ``ensembles`` are those of the file, and then those
+    that its ``systems`` need besides.
     """
 
     name: str
@@ -67,15 +70,19 @@ class Study:
     source: str
     published: str = ""
     ensembles: tuple[EnsembleRow, ...] = ()
+    systems: tuple[StudySystem, ...] = ()
     baselines: tuple[Row, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """The names of all rows, those of the baselines first and those of the ensembles last."""
-        return [row.name for row in (*self.baselines, *self.rows)] + [row.name for row in self.ensembles]
+        """The names of all rows: those of the baselines first, then those of the ensembles and of the systems."""
+        trained = [row.name for row in (*self.baselines, *self.rows)]
+        return trained + [row.name for row in self.ensembles] + [system.name for system in self.systems]
 
     def only(self, names: Sequence[str]) -> "Study":
-        """The study with the named rows and ensembles alone; all if no name is given.
+        """The study with the named rows, ensembles and systems alone; all if no name is given.
+
+        A system brings the ensemble that it is of.
 
         Raises
         ------
@@ -86,9 +93,11 @@ class Study:
             if name not in self.names:
                 raise InputError(f"study {shown(self.name)} has no row {shown(name)}: {did_you_mean(name, self.names)}")
         rows = tuple(row for row in self.rows if not names or row.name in names)
-        ensembles = tuple(row for row in self.ensembles if not names or row.name in names)
+        systems = tuple(system for system in self.systems if not names or system.name in names)
+        brought = {*names, *(system.part for system in systems)}
+        ensembles = tuple(row for row in self.ensembles if not names or row.name in brought)
         baselines = tuple(row for row in self.baselines if not names or row.name in names)
-        return replace(self, rows=rows, ensembles=ensembles, baselines=baselines)
+        return replace(self, rows=rows, ensembles=ensembles, systems=systems, baselines=baselines)
 
 
 def load_study(
@@ -130,7 +139,9 @@ def load_study(
         rows.append(Row(name, resolve(merged, where=f"{path}: row {shown(name)}", folder=path.parent)))
     _check_rows(rows, path)
     published = _read_published(path.parent, study.published) if study.published else ""
-    ensembles = read_ensembles(study.ensembles, {row.name: row.config.task for row in rows}, where=str(path))
+    tasks = {row.name: row.config.task for row in rows}
+    ensembles = read_ensembles(study.ensembles, tasks, where=str(path))
+    systems, ensembles = read_systems(study.systems, tasks, ensembles, where=str(path))
     for ensemble in ensembles:
         put_first("fusion_rule", ensemble.fusion, path.parent)  # it is imported when the ensemble is made
     return Study(
@@ -142,7 +153,8 @@ def load_study(
         opened.text,
         published,
         tuple(ensembles),
-        _baselines(rows, ensembles, path) if study.baseline else (),
+        tuple(systems),
+        _baselines(rows, [*ensembles, *systems], path) if study.baseline else (),
     )
 
 
@@ -227,7 +239,7 @@ def _labelled(key: str, axis: list[Any] | dict[str, Any], path: Path) -> list[tu
     return [(value if isinstance(value, str) else f"{short}={value}", value) for value in axis]
 
 
-def _baselines(rows: Sequence[Row], ensembles: Sequence[EnsembleRow], path: Path) -> tuple[Row, ...]:
+def _baselines(rows: Sequence[Row], made: Sequence[EnsembleRow | StudySystem], path: Path) -> tuple[Row, ...]:
     """The statistics baseline of each task: that of the first row has the plain name, the others have their task's."""
     first: dict[str, RunConfig] = {}
     for row in rows:
@@ -235,7 +247,7 @@ def _baselines(rows: Sequence[Row], ensembles: Sequence[EnsembleRow], path: Path
             first.setdefault(row.config.task, row.config)
     suffixes = [""] + [f"-{task.replace('_', '-')}" for task in list(first)[1:]]
     found = tuple(Row(f"{BASELINE}{suffix}", config) for suffix, config in zip(suffixes, first.values(), strict=False))
-    taken = {row.name for row in rows} | {row.name for row in ensembles}
+    taken = {row.name for row in rows} | {row.name for row in made}
     for row in found:
         if row.name in taken:
             raise InputError(

@@ -41,7 +41,8 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
         study.name,
         study.description,
         f"{len(study.rows)} rows x {len(study.seeds)} seeds"
-        + (f", {len(study.ensembles)} ensembles" if study.ensembles else ""),
+        + (f", {len(study.ensembles)} ensembles" if study.ensembles else "")
+        + (f", {len(study.systems)} systems" if study.systems else ""),
         launch,
         links(experiment_id, [view for view in views if study.ensembles or view != ENSEMBLES]),
     )

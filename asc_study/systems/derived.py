@@ -123,7 +123,7 @@ class Derived:
     path
         Metrics that change from step to step.
     files
-        Name of an artifact -> its content.
+        Path of an artifact -> its content.
     figures
         Figures besides the usual ones, shown after the accuracy by device.
     """
@@ -202,6 +202,7 @@ def _log(tracker: Tracker, run: Derived) -> Logged:
             write_file(folder / Artifact.ENVIRONMENT, json.dumps(about, indent=2))
             write_file(folder / Artifact.CONFIG, yaml.safe_dump(dict(run.identity.settings), sort_keys=False))
             for name, content in run.files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 write_file(folder / name, content)
             (folder / Artifact.FIGURES).mkdir()
             page = summary_page(run.name, run.tables, metrics, more=run.figures)

@@ -16,12 +16,18 @@ from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.figures.ensemble import overlap_figure, path_figure
 from asc_study.store.tracking import Tracker
-from asc_study.systems.derived import Derived, Logged, log_derived
-from asc_study.systems.ensembles import Ensemble, EnsembleOptions, ensemble_identity, path_frame, steps_of
+from asc_study.systems.derived import Derived, Identity, Logged, log_derived
+from asc_study.systems.ensembles import (
+    BudgetOptions,
+    Ensemble,
+    EnsembleOptions,
+    path_frame,
+    steps_of,
+)
 from asc_study.systems.members import fusion_json
 
 
-def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) -> Logged:
+def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble, identity: Identity) -> Logged:
     """Log an ensemble as a run of kind ``ensemble``: members, path, overlap, predictions, figures."""
     options, selection = ensemble.options, ensemble.selection
     names = [member.name for member in ensemble.candidates]
@@ -37,7 +43,7 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) ->
         )
     ]
     derived = Derived(
-        identity=ensemble_identity(options, [member.record for member in ensemble.candidates]),
+        identity=identity,
         study=study,
         name=name,
         task=ensemble.members[0].task,
@@ -147,7 +153,7 @@ def _where(ensemble: Ensemble) -> str:
     return f"{ensemble.clips} clips of {ensemble.locations} locations"
 
 
-def _metric(options: EnsembleOptions) -> Metric:
+def _metric(options: EnsembleOptions | BudgetOptions) -> Metric:
     return BY_NAME[require_objective(options.metric)]
 
 

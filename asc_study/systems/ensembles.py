@@ -10,6 +10,7 @@ import pandas as pd
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, DEFAULT_OBJECTIVE
+from asc_study.ensemble.budget import BudgetRule
 from asc_study.ensemble.candidates import Selection, Step
 from asc_study.ensemble.crossfit import Basis, Fitted, Fused, fuse_splits
 from asc_study.ensemble.fuse import find_fusion, fusion_settings
@@ -18,6 +19,7 @@ from asc_study.ensemble.select import DEFAULT_METHOD, FittedSelection, Selection
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
+from asc_study.settings.ensemble_rows import BudgetRow
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import current_rows, find_runs
 from asc_study.store.tracking import Tracker
@@ -51,6 +53,28 @@ class EnsembleOptions:
 
 
 @dataclass(frozen=True)
+class BudgetOptions:
+    """How members are chosen among quantised networks by a budget, and fused; see `asc_study.ensemble.budget`.
+
+    ``kilobytes`` are the sizes of the candidates' files, ``taken`` that of those beside them, and ``max_kb`` is what
+    all may have together.
+    """
+
+    metric: str
+    max_members: int
+    max_kb: float
+    kilobytes: Mapping[str, float]
+    taken: float
+    fusion: str = "average"
+    method: str = "budget"
+
+    def rule(self) -> BudgetRule:
+        """The options as a rule to be fitted."""
+        rule = None if self.fusion == "average" else find_fusion(self.fusion)
+        return BudgetRule(self.kilobytes, self.max_kb - self.taken, self.metric, self.max_members, rule)
+
+
+@dataclass(frozen=True)
 class Ensemble:
     """A chosen ensemble.
 
@@ -79,7 +103,7 @@ class Ensemble:
         What people should know.
     """
 
-    options: EnsembleOptions
+    options: EnsembleOptions | BudgetOptions
     candidates: Sequence[Member]
     basis: Basis
     selection: Selection
@@ -165,7 +189,11 @@ def has_test(record: RunRecord) -> bool:
 
 
 def choose(
-    members: Sequence[Member], options: EnsembleOptions, notes: Sequence[str] = (), *, show_test: bool = False
+    members: Sequence[Member],
+    options: EnsembleOptions | BudgetOptions,
+    notes: Sequence[str] = (),
+    *,
+    show_test: bool = False,
 ) -> Ensemble:
     """Choose an ensemble on validation, or, where there is none, cross-fitted over the locations of test.
 
@@ -238,6 +266,19 @@ def ensemble_identity(options: EnsembleOptions, candidates: Sequence[RunRecord])
     if options.method != "overlap" and options.max_overlap is None:
         settings["max_overlap"] = _NO_MAX_OVERLAP
     return Identity(Kind.ENSEMBLE, settings | fusion_settings(options.fusion), candidates, ordered=False)
+
+
+def budget_identity(row: BudgetRow, candidates: Sequence[RunRecord], beside: Sequence[RunRecord]) -> Identity:
+    """What makes a selection by budget the same: its settings, the candidates, and what they have to fit beside."""
+    assert row.select
+    settings = {
+        "method": row.select.method,
+        "metric": row.select.objective,
+        "max_members": row.select.max_members,
+        "max_kb": row.max_kb,
+        "beside": len(beside),
+    }
+    return Identity("ensemble", settings | fusion_settings(row.fusion), [*candidates, *beside])
 
 
 def steps_of(ensemble: Ensemble) -> list[tuple[Step, Mapping[str, float]]]:
