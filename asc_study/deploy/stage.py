@@ -1,6 +1,7 @@
 """The last stage of a study: its systems' networks are quantised, and each system becomes a bundle and a run."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -251,7 +252,7 @@ def _log(
         study=study,
         name=system.name,
         task=part.tags[Tag.TASK],
-        system=f"{system.scheme} of {part.tags[Tag.ROW]}",
+        system=f"{_composition(networks.values())}, {system.scheme}",
         members=[part, *networks.values()],
         tables=tables,
         tags={Tag.BUNDLE: built.digest, Tag.CHANGE_AGAINST: "the same in float32", Tag.BASIS: basis_of(part)},
@@ -259,6 +260,14 @@ def _log(
         files={f"{Artifact.BUNDLE}/{name}": content for name, content in built.files.items()},
     )
     return built, log_derived(tracker, derived).metrics
+
+
+def _composition(networks: Iterable[RunRecord]) -> str:
+    """What a system consists of in a few words."""
+    tasks = Counter(record.tags[Tag.TASK] for record in networks)
+    if len(tasks) > 1:
+        return f"two-stage {tasks['ten_class']}+{tasks['three_class']}"
+    return f"{tasks.total()} network{'s' if tasks.total() > 1 else ''}"
 
 
 def _converted(tracker: Tracker, record: RunRecord, scheme: str, failures: Mapping[tuple[str, str], str]) -> RunRecord:

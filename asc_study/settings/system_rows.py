@@ -6,7 +6,7 @@ become ensembles of the study like those that the file has; one that the file ha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,10 +17,6 @@ from asc_study.settings.ensemble_rows import BudgetRow, EnsembleRow, SelectOptio
 #: Ways to convert a network. ``dynamic``: weights in 8 bits, sums in float32 (the paper's); ``int8``: weights and
 #: activations in 8 bits, whose ranges are measured on training clips.
 Scheme = Literal["float32", "float16", "dynamic", "int8"]
-
-#: Of the ensembles that a system adds to the study.
-_SELECTION: Final = "selection"
-_FUSION: Final = "fusion"
 
 
 class SystemRow(Strict):
@@ -71,7 +67,7 @@ class SystemRow(Strict):
         if self.by_budget:
             fine, coarse = ([quantised_name(row, self.scheme) for row in rows] for rows in (fine, coarse))
         if self.select:
-            name = f"{self.name}-{_SELECTION}"
+            name = step_names(self.name)[0]
             step: dict[str, Any] = {"name": name, "fine": fine, "fusion": self.fusion, "select": self.select}
             if self.by_budget:
                 steps.append((BudgetRow, step | {"max_kb": self.max_kb, "beside": coarse}))
@@ -81,7 +77,8 @@ class SystemRow(Strict):
         if coarse or len(fine) > 1:
             fusion = self.fusion if max(len(fine), len(coarse)) > 1 else "average"
             stages = {"coarse": coarse, "rule": self.rule, "exponent": self.exponent}
-            steps.append((EnsembleRow, {"name": f"{self.name}-{_FUSION}", "fine": fine, "fusion": fusion, **stages}))
+            name = step_names(self.name)[1]
+            steps.append((EnsembleRow, {"name": name, "fine": fine, "fusion": fusion, **stages}))
         return steps
 
 
@@ -113,6 +110,11 @@ class StudySystem:
     def quantised(self) -> dict[str, str]:
         """Name of each candidate that is quantised -> its row."""
         return {quantised_name(row, self.scheme): row for row in self.candidates}
+
+
+def step_names(system: str) -> tuple[str, str]:
+    """The names of the ensembles that a system adds to a study: the selection of its members, and their fusion."""
+    return f"{system}-selection", f"{system}-fusion"
 
 
 def quantised_name(row: str, scheme: str) -> str:
