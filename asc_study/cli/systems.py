@@ -204,16 +204,14 @@ def ensemble(
     """
     from asc_study.settings.settings_file import require_name
     from asc_study.systems.ensemble_report import log_ensemble, render, to_dict
-    from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity, gather_candidates
+    from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 
     _require_no_more("--run")
     require_name("study", study)
     tracker = existing_store()
     members, notes = gather_candidates(tracker, study, references=runs, task=task)
-    how = EnsembleOptions(**options)
-    chosen = choose(members, how, notes, show_test=show_test)
-    identity = ensemble_identity(how, [member.record for member in chosen.candidates])
-    logged = log_ensemble(tracker, study, name or f"ensemble-{how.method}", chosen, identity)
+    chosen = choose(members, EnsembleOptions(**options), notes, show_test=show_test)
+    logged = log_ensemble(tracker, study, name or f"ensemble-{options['method']}", chosen)
     if as_json:
         click.echo(json.dumps({"run_id": logged.run_id, "existed": logged.existed, **to_dict(chosen)}, indent=2))
         return

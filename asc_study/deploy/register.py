@@ -76,7 +76,7 @@ def _log(tracker: Tracker, stored: StoredBundle) -> tuple[str, dict[str, pd.Data
     for record in tracker.runs(first.tags[Tag.STUDY], kind=Kind.SYSTEM):
         if record.status == "FINISHED" and record.tags.get(Tag.BUNDLE) == digest:
             return record.run_id, tracker.predictions(record.run_id)
-    tables = system_tables(tracker, FusionTree.from_dict(stored.read_json("fusion.json")), records)
+    tables = system_tables(tracker, FusionTree.from_dict(stored.read_json(Artifact.FUSION)), records)
     if not tables:
         raise InputError(
             f"a bundle is registered with its validation predictions, the networks of {stored.folder} have none of the "

@@ -36,7 +36,7 @@ def add_deployed(board: pd.DataFrame, records: Mapping[int, Sequence[RunRecord]]
     kinds = {place: found[-1].tags.get(Tag.KIND, "") for place, found in records.items()}
     place_of = {record.run_id: place for place, found in records.items() for record in found}
     steps = {name for place, kind in kinds.items() if kind == Kind.SYSTEM for name in step_names(board["row"][place])}
-    cells: list[dict[str, Any]] = [{"kind": kinds.get(place, ""), "folded": False} for place in board.index]
+    cells: list[dict[str, Any]] = [{"kind": kinds.get(place), "folded": False} for place in board.index]
     for kind in (Kind.QUANTISED, Kind.SYSTEM):  # what a system says of a row counts more
         for place in (known for known, found in kinds.items() if found == kind):
             sizes = {column: _mean(records[place], metric) for column, metric in _SIZES.items()}

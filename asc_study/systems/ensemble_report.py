@@ -16,18 +16,19 @@ from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.figures.ensemble import overlap_figure, path_figure
 from asc_study.store.tracking import Tracker
-from asc_study.systems.derived import Derived, Identity, Logged, log_derived
+from asc_study.systems.derived import Derived, Logged, log_derived
 from asc_study.systems.ensembles import (
     BudgetOptions,
     Ensemble,
     EnsembleOptions,
+    ensemble_identity,
     path_frame,
     steps_of,
 )
 from asc_study.systems.members import fusion_json
 
 
-def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble, identity: Identity) -> Logged:
+def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble) -> Logged:
     """Log an ensemble as a run of kind ``ensemble``: members, path, overlap, predictions, figures."""
     options, selection = ensemble.options, ensemble.selection
     names = [member.name for member in ensemble.candidates]
@@ -43,7 +44,7 @@ def log_ensemble(tracker: Tracker, study: str, name: str, ensemble: Ensemble, id
         )
     ]
     derived = Derived(
-        identity=identity,
+        identity=ensemble_identity(options, [member.record for member in ensemble.candidates]),
         study=study,
         name=name,
         task=ensemble.members[0].task,

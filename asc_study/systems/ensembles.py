@@ -1,8 +1,8 @@
 """Ensembles: choose members among the systems of a study and fuse them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,10 @@ from asc_study.ensemble.select import DEFAULT_METHOD, FittedSelection, Selection
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
-from asc_study.settings.ensemble_rows import BudgetRow
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import current_rows, find_runs
 from asc_study.store.tracking import Tracker
+from asc_study.systems.deployed import FILE_KB
 from asc_study.systems.derived import Identity
 from asc_study.systems.members import Member, load_members, require_untouched, stacks, with_same_test_clips
 
@@ -56,22 +56,22 @@ class EnsembleOptions:
 class BudgetOptions:
     """How members are chosen among quantised networks by a budget, and fused; see `asc_study.ensemble.budget`.
 
-    ``kilobytes`` are the sizes of the candidates' files, ``taken`` that of those beside them, and ``max_kb`` is what
-    all may have together.
+    ``max_kb`` is what the files of the members may have together with those of ``beside``.
     """
 
     metric: str
     max_members: int
     max_kb: float
-    kilobytes: Mapping[str, float]
-    taken: float
+    beside: Sequence[RunRecord] = ()
     fusion: str = "average"
-    method: str = "budget"
+    method: Literal["budget"] = "budget"
 
-    def rule(self) -> BudgetRule:
+    def rule(self, members: Sequence[Member]) -> BudgetRule:
         """The options as a rule to be fitted."""
+        kilobytes = {member.name: member.record.metrics[FILE_KB] for member in members}
+        left = self.max_kb - sum(record.metrics[FILE_KB] for record in self.beside)
         rule = None if self.fusion == "average" else find_fusion(self.fusion)
-        return BudgetRule(self.kilobytes, self.max_kb - self.taken, self.metric, self.max_members, rule)
+        return BudgetRule(kilobytes, left, self.metric, self.max_members, rule)
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,8 @@ def choose(
         )
     deciding = samples.get("validation", samples.get("test"))
     assert deciding is not None
-    fused = fuse_splits(options.rule(), samples)
+    rule = options.rule(members) if isinstance(options, BudgetOptions) else options.rule()
+    fused = fuse_splits(rule, samples)
     selection = _fitted(fused.fitted).selection
     return Ensemble(
         options=options,
@@ -260,25 +261,15 @@ def _prefix_metrics(fused: Fused[Stack], test: Stack, steps: int) -> list[dict[s
     return metrics
 
 
-def ensemble_identity(options: EnsembleOptions, candidates: Sequence[RunRecord]) -> Identity:
+def ensemble_identity(options: EnsembleOptions | BudgetOptions, candidates: Sequence[RunRecord]) -> Identity:
     """What makes an ensemble the same: the options and the candidates, in any order."""
+    if isinstance(options, BudgetOptions):
+        settings = asdict(replace(options, beside=())) | {"beside": len(options.beside)}
+        return Identity(Kind.ENSEMBLE, settings | fusion_settings(options.fusion), [*candidates, *options.beside])
     settings = asdict(options)
     if options.method != "overlap" and options.max_overlap is None:
         settings["max_overlap"] = _NO_MAX_OVERLAP
     return Identity(Kind.ENSEMBLE, settings | fusion_settings(options.fusion), candidates, ordered=False)
-
-
-def budget_identity(row: BudgetRow, candidates: Sequence[RunRecord], beside: Sequence[RunRecord]) -> Identity:
-    """What makes a selection by budget the same: its settings, the candidates, and what they have to fit beside."""
-    assert row.select
-    settings = {
-        "method": row.select.method,
-        "metric": row.select.objective,
-        "max_members": row.select.max_members,
-        "max_kb": row.max_kb,
-        "beside": len(beside),
-    }
-    return Identity("ensemble", settings | fusion_settings(row.fusion), [*candidates, *beside])
 
 
 def steps_of(ensemble: Ensemble) -> list[tuple[Step, Mapping[str, float]]]:

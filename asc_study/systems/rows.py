@@ -14,12 +14,12 @@ from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.stale import members_of, stale_reasons
 from asc_study.store.tracking import Tracker
-from asc_study.systems.deployed import FILE_KB, quantised_identity, system_identity
+from asc_study.systems.deployed import quantised_identity, system_identity
 from asc_study.systems.derived import Identity, Logged, existing, find_derived
 from asc_study.systems.ensemble_report import log_ensemble
-from asc_study.systems.ensembles import BudgetOptions, EnsembleOptions, budget_identity, choose, ensemble_identity
+from asc_study.systems.ensembles import BudgetOptions, EnsembleOptions, choose, ensemble_identity
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
-from asc_study.systems.members import Member, load_members
+from asc_study.systems.members import load_members
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,9 @@ def _log(tracker: Tracker, study: str, row: EnsembleRow, records: Mapping[str, R
         return existing(done)
     fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
     members, _ = load_members(tracker, [*fine, *coarse])
-    options = _budget_options(row, members, records) if isinstance(row, BudgetRow) else _options(row)
+    options = _options(row, records)
     if isinstance(options, EnsembleOptions | BudgetOptions):
-        return log_ensemble(tracker, study, row.name, choose(members, options), identity)
+        return log_ensemble(tracker, study, row.name, choose(members, options))
     return log_fusion(tracker, study, row.name, fuse(members[: len(fine)], members[len(fine) :], options))
 
 
@@ -216,34 +216,24 @@ def _stand_in(combination: str) -> RunRecord:
     return RunRecord("", "", "", {Tag.COMBINATION: combination}, {}, {}, 0.0)
 
 
-def _options(row: EnsembleRow) -> EnsembleOptions | FusionOptions:
-    if row.select:
-        selection = row.select.model_dump()
-        return EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
-    return FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
-
-
-def _budget_options(row: BudgetRow, members: Sequence[Member], records: Mapping[str, RunRecord]) -> BudgetOptions:
-    assert row.select
-    return BudgetOptions(
-        metric=row.select.objective,
-        max_members=row.select.max_members,
-        max_kb=row.max_kb,
-        kilobytes={member.name: member.record.metrics[FILE_KB] for member in members},
-        taken=sum(records[part].metrics[FILE_KB] for part in row.beside),
-        fusion=row.fusion,
-    )
+def _options(row: EnsembleRow, records: Mapping[str, RunRecord]) -> EnsembleOptions | BudgetOptions | FusionOptions:
+    """How an ensemble is made of its parts, by name."""
+    if row.select is None:
+        return FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
+    if isinstance(row, BudgetRow):
+        beside = [records[part] for part in row.beside]
+        return BudgetOptions(row.select.objective, row.select.max_members, row.max_kb, beside, row.fusion)
+    selection = row.select.model_dump()
+    return EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
 
 
 def _identity(row: EnsembleRow, records: Mapping[str, RunRecord]) -> Identity:
     """What makes the ensemble of these parts, by name, the same."""
     fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
-    if isinstance(row, BudgetRow):
-        return budget_identity(row, fine, [records[part] for part in row.beside])
-    options = _options(row)
-    if isinstance(options, EnsembleOptions):
-        return ensemble_identity(options, fine)
-    return fusion_identity(options, fine, coarse)
+    options = _options(row, records)
+    if isinstance(options, FusionOptions):
+        return fusion_identity(options, fine, coarse)
+    return ensemble_identity(options, fine)
 
 
 def _record(tracker: Tracker, run_id: str) -> RunRecord:
