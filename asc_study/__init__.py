@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from asc_study.augmentation.waveform import WaveformAugmentation
     from asc_study.base.errors import InputError, TrainingFailure
     from asc_study.data.formats.data_format import DataFormat
+    from asc_study.data.identified import identify
     from asc_study.data.layout import read_dataset
     from asc_study.deploy.runtime.system import load_bundle
     from asc_study.ensemble.rules import FusionRule
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from asc_study.simulation.simulate import simulate
     from asc_study.store.references import find_runs
     from asc_study.store.tracking import Tracker
-    from asc_study.study.launch import identify
     from asc_study.study.leaderboard import study_leaderboard
     from asc_study.study.plan import make_plan
     from asc_study.study.run_study import run_study
@@ -89,7 +89,7 @@ _HOMES: Final = {
     "compare_runs": "systems.compare",
     "evaluate": "evaluation.metrics",
     "find_runs": "store.references",
-    "identify": "study.launch",
+    "identify": "data.identified",
     "load_bundle": "deploy.runtime.system",
     "load_search": "search.file",
     "load_study": "settings.study_file",

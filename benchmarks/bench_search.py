@@ -19,6 +19,7 @@ import pandas as pd
 from asc_study.base.taxonomy import SCENES
 from asc_study.data.clips import CLIP_COLUMNS, Dataset
 from asc_study.data.formats import TAU2020_MOBILE
+from asc_study.data.identified import IdentifiedDataset
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.search.file import load_search
@@ -26,7 +27,7 @@ from asc_study.search.storage import open_study, storage_url
 from asc_study.search.trial import Fold
 from asc_study.search.worker import Job, run_workers
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import IdentifiedDataset, Launch
+from asc_study.study.launch import Launch
 from asc_study.study.train_run import RunSpec
 
 TRIALS, WORKERS, EPOCHS = 24, 2, 10

@@ -30,6 +30,7 @@ from asc_study.search.space import TYPES
 from asc_study.settings.ensemble_rows import EnsembleRow
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import StudyFile
+from asc_study.settings.system_rows import SystemRow
 
 PACKAGE = Path(asc_study.__file__).parent
 REFERENCE = PACKAGE.parent / "docs" / "reference.md"
@@ -86,6 +87,7 @@ EXPECTED_KEYS = {
     "Study file": dict(keys(StudyFile)),
     "Settings of a run": dict(keys(RunConfig)),
     "Ensembles": dict(keys(EnsembleRow)),
+    "Systems": dict(keys(SystemRow)),
     "Search file": dict(keys(SearchFile)),
     "Batch augmentations": of_parts(AUGMENTATIONS),
     "Waveform augmentations": of_parts(WAVEFORM_AUGMENTATIONS),
@@ -196,8 +198,8 @@ def test_every_metric_stands_there() -> None:
 
 @pytest.mark.slow
 def test_every_metric_of_an_epoch_stands_there(simulated: Path) -> None:
+    from asc_study.data.identified import identify
     from asc_study.store.tracking import Tracker
-    from asc_study.study.launch import identify
     from asc_study.study.run_study import run_study
 
     Path("study.yaml").write_text(

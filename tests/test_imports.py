@@ -34,9 +34,9 @@ STAGES: Final = (
     "store",
     "figures",
     "systems",
+    "deploy",
     "study",
     "search",
-    "deploy",
     "testing",
     "cli",
 )

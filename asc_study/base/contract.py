@@ -49,6 +49,8 @@ class Tag:
     MEMBERS: Final = "asc.members"
     BASIS: Final = "asc.basis"
     CHANGE_AGAINST: Final = "asc.change_against"
+    #: Of a system: the digest of its bundle's manifest.
+    BUNDLE: Final = "asc.bundle"
     TEST_SHOWN: Final = "asc.test_shown"
     #: What a system is marked as, by which figures, and the baseline run that it was compared with (empty: none).
     MARK: Final = "asc.mark"
@@ -107,7 +109,7 @@ class Kind:
     FUSION: Final = "fusion"
     #: A network as a small file.
     QUANTISED: Final = "quantised"
-    #: A bundle that was registered.
+    #: Quantised networks and their fusion in a bundle.
     SYSTEM: Final = "system"
     IMPORTED: Final = "imported"
     #: A study's statistics baseline: a system like the others, but no candidate for ensembles.
@@ -115,7 +117,15 @@ class Kind:
 
 
 #: Kinds of runs that hold predictions of a system.
-SYSTEM_KINDS: Final = (Kind.TRAIN, Kind.IMPORTED, Kind.ENSEMBLE, Kind.FUSION, Kind.QUANTISED, Kind.BASELINE)
+SYSTEM_KINDS: Final = (
+    Kind.TRAIN,
+    Kind.IMPORTED,
+    Kind.ENSEMBLE,
+    Kind.FUSION,
+    Kind.QUANTISED,
+    Kind.SYSTEM,
+    Kind.BASELINE,
+)
 
 
 class Artifact:
@@ -146,6 +156,9 @@ class Artifact:
     #: A bundle holds these two under the same names.
     FUSION: Final = "fusion.json"
     MANIFEST: Final = "manifest.json"
+
+    #: Of a system: the folder of its bundle.
+    BUNDLE: Final = "bundle"
 
     TFLITE: Final = "model.tflite"
     QUANTISATION: Final = "quantisation.json"

@@ -31,6 +31,8 @@ SEED: Final = 0
 def demo(data_dir: Path, jobs: int, as_json: bool) -> int:
     """Simulate a small data set, run studies/demo.yaml and studies/search_demo.yaml on it and print what came out.
 
+    The study ends in a quantised two-stage system, in the folder bundles/demo/.
+
     \b
     Example:
       asc-study demo
@@ -95,10 +97,15 @@ def _simulate_demo_data(folder: Path, jobs: int) -> None:
 
 def _next_steps(study: "Study", study_file: Path, page: str, data_dir: Path) -> str:
     """What to open and to try after the demo, as lines that can be typed as they stand."""
+    from asc_study.deploy.bundle_folder import bundle_folder
+
     scripts = Path(sys.executable).parent
     shown = scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts
     found = shutil.which("mlflow")
     prefix = "" if found and Path(found).parent == scripts else f"{shown}/"  # the environment may not be activated
+    bundle = bundle_folder(study.name, study.systems[-1].name)
+    recordings = sorted((data_dir / "audio").glob("*-s5.wav"))
+    clips = shlex.join(str(path) for path in (*recordings[:1], *recordings[-1:]))
     # Without an installed script (an MLflow project's environment) the checkout itself is run.
     own = f"{prefix}asc-study" if (scripts / "asc-study").exists() else f"{prefix}python -m asc_study"
     return f"""Next:
@@ -114,4 +121,6 @@ def _next_steps(study: "Study", study_file: Path, page: str, data_dir: Path) -> 
   {prefix}optuna-dashboard sqlite:///optuna.db
       the trials of the search; open http://127.0.0.1:8080
   {own} run {study_file} --data DIR
-      the same study on your data in TAU layout"""
+      the same study on your data in TAU layout
+  {own} classify {bundle} {clips}
+      names the scene of two clips of the unseen device s5, by the quantised two-stage system in {bundle}/"""

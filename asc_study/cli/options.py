@@ -12,8 +12,8 @@ from asc_study.base.errors import InputError
 
 if TYPE_CHECKING:
     from asc_study.base.progress import Say
+    from asc_study.data.identified import IdentifiedDataset
     from asc_study.store.tracking import Tracker
-    from asc_study.study.launch import IdentifiedDataset
 
 LoadedT = TypeVar("LoadedT")
 
@@ -111,7 +111,7 @@ def load_with_data(
     ``load`` is `load_study` or `load_search`, ``given`` is for it; ``check`` is what else can be checked before
     the data set is read.
     """
-    from asc_study.study.launch import identify
+    from asc_study.data.identified import identify
 
     check(load(path, **given))
     data = identify(data_dir)

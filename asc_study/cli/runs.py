@@ -57,7 +57,7 @@ def prune(
 
     variants, data = load_variants(study_file, overrides=overrides), None
     if data_dir:
-        from asc_study.study.launch import identify
+        from asc_study.data.identified import identify
 
         data = identify(data_dir)
         variants = load_variants(study_file, overrides=overrides, data=data)

@@ -28,8 +28,8 @@ from asc_study.cli.options import (
 
 if TYPE_CHECKING:
     from asc_study.base.progress import Say
+    from asc_study.data.identified import IdentifiedDataset
     from asc_study.search.run_search import SearchResult
-    from asc_study.study.launch import IdentifiedDataset
 
 
 @click.command()

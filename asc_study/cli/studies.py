@@ -70,7 +70,9 @@ def plan(
     work = describe_work(found, made.pending) + describe_time(found, made.pending, tracker, identified.digest)
     notes = advice(effort for effort in found if made.pending.get(effort.row))
     if as_json:
-        content = {"study": study.name, "counts": made.counts, "runs": made.to_rows(), "work": work, "notes": notes}
+        systems = [system.to_dict() for system in made.systems]
+        content = {"study": study.name, "counts": made.counts, "runs": made.to_rows(), "systems": systems}
+        content |= {"work": work, "notes": notes}
         click.echo(json.dumps(content, indent=2))
         return
     click.echo("\n".join([render_plan(study, made), *work, *notes]))

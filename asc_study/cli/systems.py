@@ -202,7 +202,7 @@ def ensemble(
     Example:
       asc-study ensemble demo --max-members 3
     """
-    from asc_study.settings.study_file import require_name
+    from asc_study.settings.settings_file import require_name
     from asc_study.systems.ensemble_report import log_ensemble, render, to_dict
     from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 

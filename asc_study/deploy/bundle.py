@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,27 +11,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
 from asc_study import __version__
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
-from asc_study.base.files import cannot_write, shown_path, write_file
+from asc_study.base.files import shown_path
 from asc_study.base.taxonomy import CLASSES, GROUP_OF_SCENE
 from asc_study.base.text_table import text_table
+from asc_study.deploy.bundle_folder import write_bundle
 from asc_study.deploy.card import model_card
+from asc_study.deploy.measured import measured
 from asc_study.deploy.quantise import convert_source, find_quantised
 from asc_study.deploy.recipe import Recipe, make_recipe
 from asc_study.deploy.runtime import CARRIED
 from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.runtime.stored import SCHEMA, StoredBundle
-from asc_study.deploy.runtime.system import load_bundle
 from asc_study.deploy.sources import Source, source_of
 from asc_study.deploy.tflite import TfliteFile, inspect, require_scheme
-from asc_study.ensemble.stack import pair, stack
 from asc_study.evaluation.accuracy_table import accuracy_table
-from asc_study.evaluation.metrics import evaluate
-from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.logmel import LogMelSettings, mel_filters
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.stale import members_of
@@ -105,9 +100,19 @@ class BundleMember:
 
 @dataclass(frozen=True)
 class BuiltBundle:
-    """A bundle as it was built: its folder, its manifest, and what people should know."""
+    """A bundle as it was built.
 
-    folder: Path
+    Attributes
+    ----------
+    files
+        All its files by name, the manifest among them.
+    manifest
+        What the manifest says.
+    notes
+        What people should know.
+    """
+
+    files: Mapping[str, bytes]
     manifest: Mapping[str, Any]
     notes: Sequence[str]
 
@@ -116,11 +121,16 @@ class BuiltBundle:
         """Size of its networks' files, in units of 1,024 bytes."""
         return float(self.manifest["sizes"]["file_bytes"]) / 1024
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest (64 hex digits), which holds the digest of every other file."""
+        return hashlib.sha256(self.files[Artifact.MANIFEST]).hexdigest()
+
 
 def build_bundle(
     tracker: Reader, fine: Sequence[str], coarse: Sequence[str], *, fusion: str, scheme: str, out: Path
 ) -> BuiltBundle:
-    """Make a bundle; the same sources give the same bytes.
+    """Make a bundle and write it; the same sources give the same bytes.
 
     Parameters
     ----------
@@ -139,13 +149,19 @@ def build_bundle(
     require_scheme(scheme)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"--out must be a new or empty folder, got {shown_path(out)}: name another one")
-    recipe = make_recipe(tracker, fine, coarse, fusion)
+    built = compose_bundle(tracker, make_recipe(tracker, fine, coarse, fusion), scheme, name=out.name)
+    write_bundle(built.files, out)
+    return built
+
+
+def compose_bundle(tracker: Reader, recipe: Recipe, scheme: str, *, name: str) -> BuiltBundle:
+    """Make the files of a bundle of that name, and write none; see `build_bundle`."""
     members = [_member(tracker, key, record, scheme) for key, record in recipe.networks.items()]
     notes = _require_alike(members)
-    files, manifest = _files(members, recipe.tree, out.name, *_measured(tracker, members, recipe))
-    _write(out, files)
-    load_bundle(out)  # what this version cannot load again must not leave it
-    return BuiltBundle(out, manifest, notes)
+    records = {member.key: member.proof or member.record for member in members}
+    converted = sum(member.proof is not None for member in members)
+    files, manifest = _files(members, recipe.tree, name, *measured(tracker, recipe, records, converted))
+    return BuiltBundle(files, manifest, notes)
 
 
 def _member(tracker: Reader, key: str, record: RunRecord, scheme: str) -> BundleMember:
@@ -179,42 +195,6 @@ def _require_alike(members: Sequence[BundleMember]) -> list[str]:
             )
     unknown = [member.source.name for member in members if not member.source.samples]
     return [f"clips of ten seconds are assumed for {', '.join(unknown)}, whose runs do not say"] if unknown else []
-
-
-def _measured(tracker: Reader, members: Sequence[BundleMember], recipe: Recipe) -> tuple[dict[str, float], str]:
-    """Test metrics of the system and what they were measured on; none if its networks have not all been tested."""
-    if recipe.cross_fitted and recipe.run:  # what is in the bundle has seen the labels of the test clips
-        known = {name: value for name, value in recipe.run.metrics.items() if name.startswith("test/")}
-        return known, "float32 networks, cross-fitted: the fusion in the bundle is fitted on all test clips"
-    tables = {member.key: tracker.predictions((member.proof or member.record).run_id).get("test") for member in members}
-    known_tables = {key: table for key, table in tables.items() if table is not None}
-    if len(known_tables) < len(members):
-        return {}, ""
-    proven = sum(member.proof is not None for member in members)
-    on = {len(members): "the networks as they are here", 0: "the float32 networks before conversion"}
-    mixed = f"{proven} of {len(members)} networks as they are here, the others before conversion"
-    return evaluate(fused(recipe.tree, known_tables)), on.get(proven, mixed)
-
-
-def fused(tree: FusionTree, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The predictions table of a fusion, from those of its networks by key, all of one split.
-
-    Raises
-    ------
-    InputError
-        If they are of different clips.
-    """
-    tasks = tree.networks()
-    stacks = {
-        task: stack({key: table for key, table in tables.items() if tasks[key] == task})
-        for task in dict.fromkeys(tasks.values())
-    }
-    if len(stacks) > 1:
-        pair(stacks["ten_class"], stacks["three_class"])
-    outputs = {key: found.probabilities[place] for found in stacks.values() for place, key in enumerate(found.names)}
-    task = next(task for task, classes in CLASSES.items() if classes == tree.classes)
-    context = stacks[task].context
-    return predictions_table(context.assign(scene_group=context["scene"]), tree.apply(outputs), task)
 
 
 def _files(
@@ -304,27 +284,6 @@ def _npy(values: np.ndarray[Any, Any]) -> bytes:
 
 def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
-
-
-def _write(out: Path, files: Mapping[str, bytes]) -> None:
-    """Write all files beside the folder's place and move them there when they are whole."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".asc-tmp-", dir=out.parent))
-    except OSError as error:
-        raise cannot_write(out, error) from None
-    try:
-        for name, content in files.items():
-            (made / name).parent.mkdir(parents=True, exist_ok=True)
-            write_file(made / name, content)
-        made.chmod(0o755)
-        if out.is_dir():
-            out.rmdir()
-        made.rename(out)
-    except OSError as error:
-        raise cannot_write(out, error) from None
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def show(stored: StoredBundle) -> str:

@@ -16,6 +16,7 @@ from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import progress_bar
+from asc_study.data.identified import IdentifiedDataset, identify
 from asc_study.deploy.runtime.network import Network
 from asc_study.deploy.sources import Source
 from asc_study.evaluation.measure import LABELLED
@@ -25,7 +26,7 @@ from asc_study.features.deltas import with_deltas
 from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.store.queries import Reader
-from asc_study.study.launch import identify
+from asc_study.systems.deployed import CALIBRATION_CLIPS
 from asc_study.training.run_data import split_clips
 from asc_study.workers.pool import run_parallel
 
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 #: Clips that a process predicts at a time.
 _CHUNK: Final = 64
-
-#: Training clips that the ranges of activations are measured on.
-CALIBRATION_CLIPS: Final = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,24 +72,26 @@ class HeardClips:
         return (with_deltas(self.store[position]) for position in balanced[:count])
 
 
-def hear(source: Source, data: Path, *, jobs: int) -> HeardClips:
-    """Read a data set and compute the features that a source hears.
+def hear(source: Source, data: Path | IdentifiedDataset, *, jobs: int) -> HeardClips:
+    """Compute the features of a data set that a source hears.
 
     Raises
     ------
     InputError
         If a run was trained on other data, or the source hears another sound than the data set holds.
     """
-    identified = identify(data)
+    identified = data if isinstance(data, IdentifiedDataset) else identify(data)
     dataset, record = identified.dataset, source.record
     if record and record.tags.get(Tag.DATASET_DIGEST) != identified.digest:
         raise InputError(
             f"--data must be what {source.name!r} was trained on, {record.tags.get(Tag.DATASET, 'unknown')}, got "
-            f"other sound or lists in {data}: name that folder"
+            f"other sound or lists in {dataset.root}: name that folder"
         )
     task_labels = {"ten_class": "scene", "three_class": "scene_group"}[source.task]
     if source.task not in dataset.format.tasks:
-        raise InputError(f"{source.name!r} tells {task_labels}s apart, which {data} has no labels of: name other data")
+        raise InputError(
+            f"{source.name!r} tells {task_labels}s apart, which {dataset.root} has no labels of: name other data"
+        )
     settings = LogMelSettings(sample_rate=source.sample_rate, **source.features.model_dump())
     paths = [Path(path) for path in dataset.clips["path"]]
     recordings = [Recording(path, digest) for path, digest in zip(paths, identified.audio_digests, strict=True)]

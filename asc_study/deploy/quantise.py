@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from asc_study.base.contract import Artifact, Kind, Tag
+from asc_study.base.contract import Artifact, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.files import require_writable, write_file
+from asc_study.data.identified import IdentifiedDataset
 from asc_study.deploy.proof import (
-    CALIBRATION_CLIPS,
     HeardClips,
     agreement,
     changes,
@@ -23,16 +23,18 @@ from asc_study.deploy.proof import (
     predict_tflite,
 )
 from asc_study.deploy.sources import Source, find_source
-from asc_study.deploy.tflite import CONVERSION, TfliteFile, convert, inspect, require_scheme
+from asc_study.deploy.tflite import TfliteFile, convert, inspect, require_scheme
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.significance import Comparison, compare
 from asc_study.evaluation.significance import render as render_comparison
 from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.logmel import LogMelSettings
 from asc_study.figures.ensemble import change_figure
+from asc_study.settings.system_rows import quantised_name
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.tracking import Tracker
-from asc_study.systems.derived import Derived, Identity, Logged, existing, find_derived, log_derived
+from asc_study.systems.deployed import quantised_identity
+from asc_study.systems.derived import Derived, Logged, existing, find_derived, log_derived
 
 if TYPE_CHECKING:
     import keras
@@ -84,7 +86,7 @@ def quantise(
     reference: str,
     scheme: str,
     *,
-    data: Path | None = None,
+    data: Path | IdentifiedDataset | None = None,
     like: str | None = None,
     jobs: int = 1,
 ) -> Quantised:
@@ -141,7 +143,7 @@ def quantise(
 
 def find_quantised(tracker: Reader, record: RunRecord, scheme: str) -> RunRecord | None:
     """The finished run of a trained run under a scheme, if it is there."""
-    return find_derived(tracker, record.tags[Tag.STUDY], _identity(record, scheme))
+    return find_derived(tracker, record.tags[Tag.STUDY], quantised_identity(record, scheme))
 
 
 def convert_source(source: Source, scheme: str) -> tuple[bytes, TfliteFile]:
@@ -170,12 +172,6 @@ def require_room(path: Path) -> None:
     if path.suffix != ".tflite":
         raise InputError(f"--out must end in .tflite, got {str(path)!r}: rename it")
     require_writable(path)
-
-
-def _identity(record: RunRecord, scheme: str) -> Identity:
-    settings: dict[str, Any] = {"scheme": scheme, "conversion": CONVERSION}
-    settings |= {"calibration_clips": CALIBRATION_CLIPS} if scheme == "int8" else {}
-    return Identity(Kind.QUANTISED, settings, [record])
 
 
 def _found(tracker: Reader, source: Source, trained: RunRecord, scheme: str, record: RunRecord) -> Quantised:
@@ -207,12 +203,12 @@ def _costs(model: "keras.Model", shape: tuple[int, int, int], content: bytes, fi
 
 
 def _log(tracker: Tracker, made: Quantised, record: RunRecord) -> Logged:
-    name = f"{record.tags[Tag.ROW]}-{made.scheme}"
+    name = quantised_name(record.tags[Tag.ROW], made.scheme)
     before, after = measure(made.before), measure(made.tables)
     agreed = {f"{split}/agreement": share for split, share in made.agreement.items()}
     about = {"scheme": made.scheme, **asdict(made.file), "agreement": made.agreement}
     derived = Derived(
-        identity=_identity(record, made.scheme),
+        identity=quantised_identity(record, made.scheme),
         study=record.tags[Tag.STUDY],
         name=name,
         task=made.source.task,

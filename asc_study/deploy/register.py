@@ -13,10 +13,11 @@ import soundfile
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.deploy import bundle as bundles
+from asc_study.deploy.measured import system_tables
 from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.runtime.stored import StoredBundle, open_bundle
 from asc_study.deploy.runtime.system import load_bundle
-from asc_study.evaluation.measure import LABELLED, measure
+from asc_study.evaluation.measure import measure
 from asc_study.evaluation.significance import Comparison, compare
 from asc_study.evaluation.significance import render as render_comparison
 from asc_study.store.queries import RunRecord
@@ -69,22 +70,27 @@ def register_bundle(tracker: Tracker, folder: Path, name: str) -> Registered:
 
 def _log(tracker: Tracker, stored: StoredBundle) -> tuple[str, dict[str, pd.DataFrame]]:
     records = _records(tracker, stored)
-    tables = _tables(tracker, stored, records)
+    manifest = (stored.folder / Artifact.MANIFEST).read_bytes()
+    digest = hashlib.sha256(manifest).hexdigest()
+    first = next(iter(records.values()))
+    for record in tracker.runs(first.tags[Tag.STUDY], kind=Kind.SYSTEM):
+        if record.status == "FINISHED" and record.tags.get(Tag.BUNDLE) == digest:
+            return record.run_id, tracker.predictions(record.run_id)
+    tables = system_tables(tracker, FusionTree.from_dict(stored.read_json(Artifact.FUSION)), records)
     if not tables:
         raise InputError(
             f"a bundle is registered with its validation predictions, the networks of {stored.folder} have none of the "
             "same clips: train them on one validation cut"
         )
-    manifest = (stored.folder / Artifact.MANIFEST).read_bytes()
-    first = next(iter(records.values()))
     derived = Derived(
-        identity=Identity(Kind.SYSTEM, {"manifest": hashlib.sha256(manifest).hexdigest()}, list(records.values())),
+        identity=Identity(Kind.SYSTEM, {"manifest": digest}, list(records.values())),
         study=first.tags[Tag.STUDY],
         name=str(stored.manifest["name"]),
         task={10: "ten_class", 3: "three_class"}[len(stored.manifest["classes"])],
         system=str(stored.manifest["system"]),
         members=list(records.values()),
         tables=tables,
+        tags={Tag.BUNDLE: digest},
         metrics={"cost/file_kb": stored.manifest["sizes"]["file_bytes"] / 1024},
         files={Artifact.MANIFEST: manifest},
     )
@@ -102,14 +108,6 @@ def _records(tracker: Tracker, stored: StoredBundle) -> dict[str, RunRecord]:
             )
         records[str(member["key"])] = record
     return records
-
-
-def _tables(tracker: Tracker, stored: StoredBundle, records: dict[str, RunRecord]) -> dict[str, pd.DataFrame]:
-    """Predictions of the system for the splits that all its networks have predicted."""
-    tree = FusionTree.from_dict(stored.read_json(Artifact.FUSION))
-    by_key = {key: tracker.predictions(record.run_id) for key, record in records.items()}
-    shared = [split for split in LABELLED if all(split in tables for tables in by_key.values())]
-    return {split: bundles.fused(tree, {key: tables[split] for key, tables in by_key.items()}) for split in shared}
 
 
 def _example() -> bytes:

@@ -4,24 +4,21 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from asc_study.base.errors import InputError
 from asc_study.base.schema import did_you_mean
+from asc_study.settings.system_rows import Scheme
 from asc_study.training.runtime import quiet
 
 if TYPE_CHECKING:
     import keras
 
-#: Ways to convert. ``dynamic``: weights in 8 bits, sums in float32 (the paper's); ``int8``: weights and activations in
-#: 8 bits, whose ranges are measured on calibration clips.
-SCHEMES: Final = ("float32", "float16", "dynamic", "int8")
-
-#: Part of a quantised run's identity: raise it when a change of this module changes what its files compute.
-CONVERSION: Final = 1
+#: Ways to convert.
+SCHEMES: Final[tuple[Scheme, ...]] = get_args(Scheme)
 
 #: Operators that int8 leaves in float32: a probability in steps of 1/256 makes ties of what is close and 0 of the rest.
 _KEPT_FLOAT: Final = ("SOFTMAX",)

@@ -19,7 +19,7 @@ from asc_study.search.sampler import PrunerOptions, SamplerOptions, pruner_optio
 from asc_study.search.space import Point, Space, describe, parse_space, settings_of
 from asc_study.settings.identity import run_identity
 from asc_study.settings.run_config import RunConfig, flatten, resolve
-from asc_study.settings.study_file import SEED_LIMIT, SettingsFile, apply_profile, merge, open_settings_file
+from asc_study.settings.settings_file import SEED_LIMIT, SettingsFile, apply_profile, merge, open_settings_file
 
 
 class Holdout(Strict):

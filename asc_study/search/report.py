@@ -14,7 +14,7 @@ from asc_study.search.file import Search, name_point
 from asc_study.search.space import Point, point_of, settings_of
 from asc_study.search.storage import quiet_optuna
 from asc_study.settings.run_config import canonical_json
-from asc_study.settings.study_file import merge
+from asc_study.settings.settings_file import merge
 from asc_study.store.tracking import Tracker
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import numpy as np
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.progress import Say, tell_nobody
+from asc_study.data.identified import IdentifiedDataset
 from asc_study.evaluation.metrics import places_of
 from asc_study.search.base import BaseResult, compare_base, enqueue_base, measure_base
 from asc_study.search.claims import one_more, settle_trials, trials_lock
@@ -23,7 +24,7 @@ from asc_study.settings.study_file import Row, Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
 from asc_study.store.views import publish, trials_view
-from asc_study.study.launch import IdentifiedDataset, Launch, launch, prepare_features
+from asc_study.study.launch import Launch, launch, prepare_features
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import experiment_note, links
 from asc_study.training.run_data import split_clips

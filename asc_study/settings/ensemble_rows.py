@@ -11,9 +11,12 @@ from asc_study.base.schema import Strict, did_you_mean, require_row_name, valida
 
 
 class SelectOptions(Strict):
-    """How members are chosen among the ``fine`` rows; see `asc_study.ensemble.select.select`."""
+    """How members are chosen among the ``fine`` rows; see `asc_study.ensemble.select.select`.
 
-    method: Literal["overlap", "greedy", "exhaustive", "caruana"] = "overlap"
+    ``budget`` is for systems: the best of all sets of quantised rows whose files fit, `asc_study.ensemble.budget`.
+    """
+
+    method: Literal["overlap", "greedy", "exhaustive", "caruana", "budget"] = "overlap"
     max_members: int = Field(5, ge=1)
     max_overlap: float | None = Field(None, gt=0, le=1)
     objective: str = DEFAULT_OBJECTIVE
@@ -40,8 +43,17 @@ class EnsembleRow(Strict):
     exponent: float | str = 1.0
     select: SelectOptions | None = None
 
+    @property
+    def parts(self) -> list[str]:
+        """The names of all that must be there before it is made."""
+        return [*self.fine, *self.coarse]
+
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
+        if self.select and self.select.method == "budget" and not isinstance(self, BudgetRow):
+            raise ValueError(
+                f"ensemble {shown(self.name)} cannot select by `budget`, its rows have no files: that is for `systems`"
+            )
         if self.select and self.coarse:
             raise ValueError(
                 f"ensemble {shown(self.name)} must either select members or fuse two stages, got both: select in one "
@@ -73,6 +85,21 @@ class EnsembleRow(Strict):
         return self
 
 
+class BudgetRow(EnsembleRow):
+    """The selection of a system among quantised rows, by a budget; no study file names it.
+
+    ``max_kb`` is what the files of its members may have together with those of ``beside``, in units of 1,024 bytes.
+    """
+
+    max_kb: float
+    beside: list[str] = []
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of all that must be there before it is made."""
+        return [*self.fine, *self.beside]
+
+
 def read_ensembles(raw: Sequence[Mapping[str, object]], tasks: Mapping[str, str], *, where: str) -> list[EnsembleRow]:
     """Validate the ensembles of a study file.
 
@@ -90,30 +117,65 @@ def read_ensembles(raw: Sequence[Mapping[str, object]], tasks: Mapping[str, str]
     InputError
         If a setting is wrong, a name is taken, or a part is unknown or of the wrong task.
     """
-    known = dict(tasks)
     ensembles: list[EnsembleRow] = []
     for number, settings in enumerate(raw, 1):
         row = validate(EnsembleRow, settings, where=f"{where}: ensemble {number}")
         here = f"{where}: ensemble {shown(row.name)}"
         require_row_name(row.name, f"{where}: ensemble {number}")
-        if row.name in known:
+        if row.name in tasks or any(row.name == other.name for other in ensembles):
             raise InputError(f"{here}: the name is taken by another row: rename it")
-        for part in (*row.fine, *row.coarse):
-            if part not in known:
-                raise InputError(f"{here} names the unknown row {shown(part)}: {did_you_mean(part, known)}")
-        of_fine = {known[part] for part in row.fine} or {next(iter(tasks.values()))}
-        if len(of_fine) > 1 or {known[part] for part in row.coarse} - {"three_class"}:
-            raise InputError(
-                f"{here}: `fine` takes rows of one task and `coarse` three-class rows, got "
-                f"{ {part: known[part] for part in (*row.fine, *row.coarse)} }: correct the names"
-            )
-        if row.coarse and of_fine != {"ten_class"}:
-            raise InputError(f"{here}: the `fine` rows of two-stage fusion are ten-class ones, got {row.fine}")
-        task = known[row.name] = of_fine.pop()
-        everything = [name for name in tasks if tasks[name] == task]
-        row = row if row.fine else row.model_copy(update={"fine": everything})
-        same = next((other for other in ensembles if other.model_copy(update={"name": row.name}) == row), None)
-        if same:
+        row = checked(row, tasks, ensembles, here)
+        if same := same_as(row, ensembles):
             raise InputError(f"{here} is the same as {shown(same.name)}: remove one, or change a setting")
         ensembles.append(row)
     return ensembles
+
+
+def checked(row: EnsembleRow, tasks: Mapping[str, str], ensembles: Sequence[EnsembleRow], here: str) -> EnsembleRow:
+    """An ensemble with its parts looked up; one that names none has all rows of the task of the first.
+
+    Parameters
+    ----------
+    row
+        The ensemble.
+    tasks
+        Row's name -> its task.
+    ensembles
+        Those above it, looked up.
+    here
+        What to call it in an error.
+
+    Raises
+    ------
+    InputError
+        If a part is unknown or of the wrong task.
+    """
+    known = known_tasks([*row.fine, *row.coarse], tasks, ensembles, here)
+    of_fine = {known[part] for part in row.fine} or {next(iter(tasks.values()))}
+    if len(of_fine) > 1 or {known[part] for part in row.coarse} - {"three_class"}:
+        raise InputError(
+            f"{here}: `fine` takes rows of one task and `coarse` three-class rows, got "
+            f"{ {part: known[part] for part in (*row.fine, *row.coarse)} }: correct the names"
+        )
+    if row.coarse and of_fine != {"ten_class"}:
+        raise InputError(f"{here}: the `fine` rows of two-stage fusion are ten-class ones, got {row.fine}")
+    everything = [name for name in tasks if {tasks[name]} == of_fine]
+    return row if row.fine else row.model_copy(update={"fine": everything})
+
+
+def known_tasks(
+    parts: Sequence[str], tasks: Mapping[str, str], ensembles: Sequence[EnsembleRow], here: str
+) -> dict[str, str]:
+    """The task of every row and ensemble by name; raises `InputError` if one of ``parts`` is none of them."""
+    known = dict(tasks)
+    for other in ensembles:
+        known[other.name] = known[other.fine[0]]
+    for part in parts:
+        if part not in known:
+            raise InputError(f"{here} names the unknown row {shown(part)}: {did_you_mean(part, known)}")
+    return known
+
+
+def same_as(row: EnsembleRow, ensembles: Sequence[EnsembleRow]) -> EnsembleRow | None:
+    """The one of other ensembles that is the same but for its name."""
+    return next((other for other in ensembles if other.model_copy(update={"name": row.name}) == row), None)

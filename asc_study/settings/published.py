@@ -11,8 +11,15 @@ from asc_study.base.metric_table import COLUMNS
 #: Figures that a table of published figures may have, besides columns that are not shown; accuracies are in per cent.
 FIGURES: Final = tuple(column.name for column in COLUMNS)
 
-#: Figures of the system as it was deployed, which our metrics do not have, with their headings.
-DEPLOYED: Final = {"acc_quantised": "Quantised acc.", "quantised_kb": "Quantised kB", "hdf5_mb": "HDF5 MB"}
+#: Figures of a system before and after it was quantised, with their headings: sizes of its weights in float32, of its
+#: files, of their non-zero parameters, and of the file that Keras 2 wrote, with the optimiser's momentum.
+DEPLOYED: Final = {
+    "float_kb": "Float32 kB",
+    "acc_quantised": "Quantised acc.",
+    "quantised_kb": "Quantised kB",
+    "nonzero_kb": "Non-zero kB",
+    "hdf5_mb": "HDF5 MB",
+}
 
 
 def parse_published(text: str, where: str) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from asc_study.base.errors import failure_reason
 from asc_study.base.progress import Say
 from asc_study.base.source import source_digest
 from asc_study.base.taxonomy import CLASSES
+from asc_study.data.identified import IdentifiedDataset
 from asc_study.ensemble.logistic import fit_logistic
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.predictions import predictions_table
@@ -29,7 +30,6 @@ from asc_study.settings.study_file import Row, Study
 from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import IdentifiedDataset
 from asc_study.systems.derived import Derived, Identity, find_derived, log_derived
 from asc_study.systems.rows import outcome_dict
 from asc_study.training.run_data import run_data

@@ -24,11 +24,11 @@ class DefinedStudy:
 
 
 def define(study: Study, digest: str) -> Definition:
-    """The combinations of a study's rows, ensembles and baselines on the data set of a digest, and its seeds."""
+    """The combinations of all rows of a study, made ones too, on the data set of a digest, and its seeds."""
     rows = {row.name: signature(run_identity(row.config, digest)) for row in study.rows}
-    combined = row_combinations(study.ensembles, rows)
+    made = row_combinations(study.ensembles, study.systems, rows)
     baselines = {row.name: baseline_identity(row.config, digest).signature(with_seeds=False) for row in study.baselines}
-    return Definition(rows | combined | baselines, {str(seed) for seed in study.seeds})
+    return Definition(rows | made | baselines, {str(seed) for seed in study.seeds})
 
 
 def define_file(

@@ -4,30 +4,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from asc_study.base.contract import Tag
 from asc_study.base.locks import file_lock
-from asc_study.base.paths import cache_dir
 from asc_study.base.progress import Say
 from asc_study.base.provenance import git_commit
-from asc_study.data.clips import Dataset, require_audio
-from asc_study.data.identity import audio_digests, dataset_digest
-from asc_study.data.layout import read_dataset
+from asc_study.data.identified import IdentifiedDataset
 from asc_study.settings.run_config import RunConfig
 from asc_study.store.claims import launch_claim, settle_abandoned, whereabouts
 from asc_study.store.tracking import Tracker, source_tags
 from asc_study.training.run_data import data_key, describe_left_out, run_data
-
-
-@dataclass(frozen=True)
-class IdentifiedDataset:
-    """A data set with the digests that identify its sound."""
-
-    dataset: Dataset
-    audio_digests: tuple[str, ...]
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -55,21 +42,6 @@ class Launch:
             **source_tags(self.command, self.git_commit),
             **whereabouts(),
         }
-
-
-def identify(root: Path, task: str | None = None) -> IdentifiedDataset:
-    """Read a data set and digest its sound (cached: only files that changed are read again).
-
-    Raises
-    ------
-    InputError
-        If the folder is not a data set in TAU layout or lacks audio files.
-    """
-    dataset = read_dataset(root, task)
-    require_audio(dataset)
-    paths = [Path(path) for path in dataset.clips["path"]]
-    digests = tuple(audio_digests(paths, cache=cache_dir(), progress=True))
-    return IdentifiedDataset(dataset, digests, dataset_digest(dataset, digests))
 
 
 def prepare_features(configs: Iterable[RunConfig], data: IdentifiedDataset, jobs: int, say: Say) -> None:

@@ -21,6 +21,7 @@ from asc_study.store.addresses import address_line, tracking_uri
 from asc_study.store.queries import Reader, RunRecord, open_existing
 from asc_study.store.references import HASH_DIGITS, Definition, combination_of, current_rows, newest_launch
 from asc_study.study.definition import define_file
+from asc_study.study.deployed_columns import add_deployed
 from asc_study.study.standing import add_standings, predictions_of
 
 #: Prefix of the columns of settings in which rows differ.
@@ -133,7 +134,7 @@ def leaderboard(
         ``basis`` (of ensembles: what they were fitted on), ``seeds`` (how many), ``seed_list``, ``run_ids`` (MLflow's,
         in the order of the seeds), ``fingerprints`` (how many computed them), then for each of `COLUMNS` the mean over
         seeds, accuracies in per cent, its sample standard deviation ``<column>_sd`` (NaN for a single seed), its 95 %
-        interval ``<column>_lo, _hi`` over locations (and seeds, if there are several) and what `add_standings` says;
+        interval ``<column>_lo, _hi`` over locations (and seeds, if there are several) and what `add_deployed` and `add_standings` say;
         then every other metric that was logged, those of validation with their prefix, and ``settings.<key>`` in which
         trained rows differ. With published figures also ``source`` and ``published_<column>``.
     """
@@ -187,6 +188,7 @@ def gather(
     if not rows:
         return Gathered(board, {})
     seeds_of = {place: row["records"] for place, row in enumerate(rows) if row["seeds"]}
+    board = add_deployed(board, seeds_of)
     board = board.join(_settings({place: found[-1] for place, found in seeds_of.items()}))
     if published is not None:
         figures = [column for column in published if column not in ("row", "source")]

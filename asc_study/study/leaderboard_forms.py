@@ -102,11 +102,14 @@ def unique_names(board: pd.DataFrame) -> list[str]:
 
 
 def _table(board: pd.DataFrame, metric: Metric) -> _Table:
+    folded = int(board["folded"].sum())
+    board = board[~board["folded"]]
     several = [column for column in ("task", "dataset_digest") if column in board and board[column].nunique() > 1]
     marked = any(_mark(row) for row in board.to_dict("records"))
     columns = [column for column in COLUMNS if _has_figures(board, column.name)]
     compared = f"{metric.name}_change" in board
-    deployed = [name for name in DEPLOYED if f"published_{name}" in board]
+    told = [name for name in DEPLOYED if f"published_{name}" in board]
+    deployed = [name for name in DEPLOYED if name in told or (told and name in board and board[name].notna().any())]
     names = ["Row", "System"] + ["Mark"] * marked
     names += [{"task": "Classes", "dataset_digest": "Data"}[column] for column in several]
     header = [*names, "Seeds", *(column.heading for column in columns), *["Difference"] * compared]
@@ -122,15 +125,15 @@ def _table(board: pd.DataFrame, metric: Metric) -> _Table:
             mixed = _MIXED if row.get("fingerprints", 1) > 1 else ""
             ours = [_Cell(text) for text in (name, *about, f"{row['seeds']}{mixed}")]
             ours += [_figure(row, column) for column in columns] + [_difference(row, metric)] * compared
-            rows.append([*ours, *[_Cell("-")] * len(deployed)])
+            rows.append([*ours, *(_Cell(_number(row.get(name))) for name in deployed)])
             name = ""
         if published:
             blank = [""] * (len(about) - 1)
             rows.append([_Cell(text) for text in (name, "published", *blank, "", *theirs)])
-    return _Table(header, rows, len(names), _notes(board, metric if compared else None))
+    return _Table(header, rows, len(names), _notes(board, metric if compared else None, deployed, folded))
 
 
-def _notes(board: pd.DataFrame, compared: Metric | None) -> list[str]:
+def _notes(board: pd.DataFrame, compared: Metric | None, deployed: Sequence[str], folded: int) -> list[str]:
     notes = ["accuracy in %, log loss in nats; ± is half of the 95 % interval over locations, and seeds where several"]
     if any(f"{column.name}_rank" in board for column in COLUMNS):
         notes.append("*: best of its column; ~: not significantly different from the best (paired, not corrected)")
@@ -144,6 +147,10 @@ def _notes(board: pd.DataFrame, compared: Metric | None) -> list[str]:
         notes += [f"{mark}: {meaning}" for mark, meaning in LEGEND.items() if mark in told]
     if (board["state"] == "orphaned").any():
         notes.append("orphaned: of other settings, seeds, code or data than the study has now, or made of such runs")
+    if deployed:
+        notes.append("kB: 1,024 bytes, of the weights in float32, of the quantised files, of what is not zero in them")
+    if folded:
+        notes.append(f"left out: {folded} quantised networks and steps of systems; --format csv has them")
     if "source" in board:
         notes.append(f"published: {'; '.join(board['source'].dropna().unique())}")
     return notes
@@ -193,7 +200,7 @@ def _mark(row: Mapping[Any, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return "-" if value is None or not np.isfinite(value) else f"{value:g}"
+    return "-" if value is None or not np.isfinite(value) else f"{value:.1f}".removesuffix(".0")
 
 
 def _has_figures(board: pd.DataFrame, name: str) -> bool:

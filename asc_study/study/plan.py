@@ -3,7 +3,7 @@
 import ast
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from asc_study.base.contract import Artifact, Kind, Tag
@@ -11,12 +11,14 @@ from asc_study.base.provenance import fingerprint, other_facts, short_digest
 from asc_study.base.text_table import text_table
 from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.study_file import Study
+from asc_study.settings.system_rows import StudySystem
 from asc_study.store.claims import is_alive
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import HASH_DIGITS, combination_of
+from asc_study.store.stale import lost_member
 from asc_study.study.baseline import PlannedBaseline, plan_baselines
 from asc_study.study.train_run import RunSpec
-from asc_study.systems.rows import stale_ensembles
+from asc_study.systems.rows import row_combinations, stale_ensembles
 
 Status = Literal["new", "done", "failed", "running", "interrupted", "orphaned", "stale"]
 
@@ -45,13 +47,31 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
+class PlannedSystem:
+    """A system of the study and whether all seeds of it are done; ``run_ids`` are those that are."""
+
+    system: StudySystem
+    status: Literal["new", "done"]
+    run_ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        limit = "" if self.system.max_kb is None else f", at most {self.system.max_kb:g} kB"
+        return f"{self.system.name} ({self.system.scheme} of {self.system.part}{limit}): {self.status}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The system in the types of JSON."""
+        return {**asdict(self.system), "status": self.status, "run_ids": list(self.run_ids)}
+
+
+@dataclass(frozen=True)
 class Plan:
-    """All runs of a study, those of its experiment that no longer belong to it, and stale ensembles with the reason."""
+    """All runs of a study, those that no longer belong to it, stale ensembles with the reason, baselines, systems."""
 
     runs: tuple[PlannedRun, ...]
     orphans: tuple[RunRecord, ...]
     stale: tuple[tuple[RunRecord, str], ...] = ()
     baselines: tuple[PlannedBaseline, ...] = ()
+    systems: tuple[PlannedSystem, ...] = ()
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -169,7 +189,23 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
             if run.status == "done":
                 finished[run.spec.row].add(run.run_id)
         stale = stale_ensembles(tracker, study.name, study.ensembles, study.seeds, finished)
-    return Plan(tuple(runs), tuple(orphans), tuple(stale), plan_baselines(study, digest, tracker))
+    systems = _plan_systems(study, {run.spec.row: run.spec.combination for run in runs}, tracker)
+    return Plan(tuple(runs), tuple(orphans), tuple(stale), plan_baselines(study, digest, tracker), systems)
+
+
+def _plan_systems(study: Study, trained: Mapping[str, str], tracker: Reader | None) -> tuple[PlannedSystem, ...]:
+    """The systems of a study; ``trained`` are the combinations of its rows."""
+    if not study.systems:
+        return ()
+    records = [r for r in tracker.runs(study.name, kind=Kind.SYSTEM) if r.status == "FINISHED"] if tracker else []
+    there = [record for record in records if tracker and not lost_member(tracker, record)]
+    wanted = row_combinations(study.ensembles, study.systems, trained)
+    planned = []
+    for system in study.systems:
+        by_seed = {record.seed: record.run_id for record in there if combination_of(record) == wanted[system.name]}
+        ids = tuple(by_seed[str(seed)] for seed in study.seeds if str(seed) in by_seed)
+        planned.append(PlannedSystem(system, "done" if len(ids) == len(study.seeds) else "new", ids))
+    return tuple(planned)
 
 
 def _status(tracker: Reader | None, records: Sequence[RunRecord]) -> tuple[Status, RunRecord | None]:
@@ -208,6 +244,8 @@ def render_plan(study: Study, plan: Plan) -> str:
     lines = [describe_plan(study, plan), text_table([line[:columns] for line in table], left=(0, 2, 3, 4))]
     if study.ensembles:
         lines.append(f"then ensembles: {', '.join(row.name for row in study.ensembles)}")
+    if plan.systems:
+        lines.append(f"then systems: {', '.join(map(str, plan.systems))}")
     return "\n".join(lines + [f"{status}: {STATUSES[status]}" for status, count in plan.counts.items() if count])
 
 

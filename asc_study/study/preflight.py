@@ -9,7 +9,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.base.progress import Say, tell_nobody
 from asc_study.data.clips import Dataset
-from asc_study.ensemble.fuse import find_fusion
+from asc_study.ensemble.fuse import FUSIONS, find_fusion
 from asc_study.evaluation.objective import objective
 from asc_study.features.audio import require_sound
 from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
@@ -47,8 +47,24 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
             find_fusion(ensemble.fusion)
         except InputError as error:
             raise InputError(f"ensemble {ensemble.name!r}: {error}") from None
+    _require_bundled(study)
     if not all(validated):
         say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
+
+
+def _require_bundled(study: Study) -> None:
+    """Raise `InputError` if a system is fused by a rule that a bundle cannot carry."""
+    known = {row.name: row for row in study.ensembles}
+    for system in study.systems:
+        parts = [system.part]
+        while parts:
+            ensemble = known.get(parts.pop())
+            if ensemble is not None and ensemble.fusion not in FUSIONS:
+                raise InputError(
+                    f"system {system.name!r}: a bundle carries the fusion rules {', '.join(sorted(FUSIONS))}, got "
+                    f"{ensemble.fusion!r} in {ensemble.name!r}: fuse with one of them"
+                )
+            parts += [*ensemble.fine, *ensemble.coarse] if ensemble else []
 
 
 def _require_selection(config: RunConfig, validation: pd.DataFrame) -> None:

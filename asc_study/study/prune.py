@@ -11,6 +11,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
 from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
+from asc_study.data.identified import IdentifiedDataset
 from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.settings.study_file import Study, load_study, profile_names
 from asc_study.store.claims import is_alive
@@ -19,7 +20,6 @@ from asc_study.store.references import HASH_DIGITS, combination_of
 from asc_study.store.removal import all_runs, delete_run
 from asc_study.store.stale import members_of
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import IdentifiedDataset
 from asc_study.study.plan import specs, why_orphaned
 
 _ACCURACY: Final = BY_NAME[ALL_CLIPS.metric]

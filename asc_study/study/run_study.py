@@ -7,6 +7,8 @@ from dataclasses import replace
 from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.progress import Say, tell_nobody, time_left
 from asc_study.base.provenance import fingerprint, short_digest
+from asc_study.data.identified import IdentifiedDataset
+from asc_study.deploy.stage import SystemOutcome, make_systems, quantise_candidates
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.marks import Mark
 from asc_study.settings.study_file import Study
@@ -15,7 +17,7 @@ from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice
 from asc_study.study.baseline import BaselineOutcome, make_baselines
 from asc_study.study.effort import efforts
-from asc_study.study.launch import IdentifiedDataset, launch, prepare_features
+from asc_study.study.launch import launch, prepare_features
 from asc_study.study.plan import describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study
@@ -25,7 +27,7 @@ from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.workers.pool import require_jobs, run_parallel
 
 #: How a row that was run or made now ended.
-StudyOutcome = Outcome | EnsembleOutcome | BaselineOutcome
+StudyOutcome = Outcome | EnsembleOutcome | SystemOutcome | BaselineOutcome
 
 
 def run_study(
@@ -39,7 +41,7 @@ def run_study(
     command: str = "",
     say: Say = tell_nobody,
 ) -> list[StudyOutcome]:
-    """Make the baseline, run what is new or was cut off, make the ensembles; mark what learned nothing and compare all.
+    """Make the baseline, run what is new or was cut off, make ensembles and systems; mark what learned nothing.
 
     Parameters
     ----------
@@ -60,8 +62,8 @@ def run_study(
 
     Returns
     -------
-    list of Outcome, EnsembleOutcome and BaselineOutcome
-        One for each run that was started now and each baseline and ensemble that was made or could not be.
+    list of Outcome, EnsembleOutcome, SystemOutcome and BaselineOutcome
+        One for each run that was started now and each baseline, ensemble and system that was made or could not be.
 
     Raises
     ------
@@ -82,16 +84,21 @@ def run_study(
     wanted = {"new", "interrupted"} | ({"failed"} if retry_failed else set())
     chosen = {row.name for row in study.only(only).rows}
 
-    def combine() -> list[EnsembleOutcome]:
-        rows = study.only(only).ensembles
-        if not rows:
+    def combine() -> list[EnsembleOutcome | SystemOutcome]:
+        wanted = study.only(only)
+        if not wanted.ensembles and not wanted.systems:
             return []
         finished = {
             (run.spec.row, run.spec.seed): run.run_id
             for run in make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint).runs
             if run.status == "done"
         }
-        return make_ensembles(tracker, study.name, study.ensembles, rows, study.seeds, finished, say)
+        finished |= quantise_candidates(tracker, wanted.systems, study.seeds, finished, data, jobs=jobs, say=say)
+        made = make_ensembles(tracker, study.name, study.ensembles, wanted.ensembles, study.seeds, finished, say)
+        systems = make_systems(
+            tracker, study.name, wanted.systems, study.seeds, made.finished, data, jobs=jobs, say=say
+        )
+        return [*made.outcomes, *systems]
 
     pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
     if same_fingerprint:

@@ -65,7 +65,7 @@ def add_standings(board: pd.DataFrame, tables: Tables, reference: str | Sequence
     Parameters
     ----------
     board
-        The leaderboard, numbered from 0, best unknown.
+        The leaderboard, numbered from 0, best unknown; rows that are ``folded`` are never best.
     tables
         Place in the board -> predictions of the test split, one table a seed.
     reference
@@ -149,7 +149,7 @@ def _filled(board: pd.DataFrame, cells: Mapping[str, Mapping[int, Any]]) -> pd.D
 
 def _own_standings(board: pd.DataFrame, group: _Group) -> Iterator[tuple[int, str, Any]]:
     """Place, column and value of each cell that does not depend on a reference: intervals, and who is best."""
-    current = [place for place in group.systems if board["state"][place] == "current"]
+    current = [place for place in group.systems if board["state"][place] == "current" and not board["folded"][place]]
     for column in COLUMNS:
         name = column.name
         if name not in group.panel.masks:

@@ -8,7 +8,7 @@ import itertools
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,6 +21,7 @@ from asc_study.settings.study_file import load_study
 from asc_study.store.addresses import address_line
 from asc_study.store.claims import is_alive, is_launched
 from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.references import combination_of, newest_launch
 
 State = Literal["done", "running", "failed", "interrupted", "to do"]
 
@@ -65,11 +66,12 @@ class RunState:
 
 @dataclass(frozen=True)
 class StudyState:
-    """All runs of the study; ``active`` while a launch of it is alive, or one of its runs is being trained."""
+    """All runs of the study, and what is made of them; ``active`` while a launch of it is alive, or one is trained."""
 
     study: str
     runs: tuple[RunState, ...]
     active: bool
+    made: tuple[RunState, ...] = ()
 
     @property
     def counts(self) -> dict[State, int]:
@@ -101,9 +103,9 @@ class StudyState:
 
     def to_dict(self) -> dict[str, Any]:
         """The state in the types of JSON."""
-        runs = [asdict(run) for run in self.runs]
+        runs, made = [asdict(run) for run in self.runs], [asdict(run) for run in self.made]
         about = {"study": self.study, "active": self.active, "counts": self.counts, "seconds_left": self.seconds_left}
-        return about | {"runs": runs}
+        return about | {"runs": runs, "made": made}
 
     def render(self) -> str:
         """A line about the study, and a table of its runs."""
@@ -116,6 +118,7 @@ class StudyState:
             accuracy = "-" if run.validation_acc is None else f"{100 * run.validation_acc:.1f}"
             sign = run.reason or ("-" if run.silent_seconds is None else f"{about_seconds(run.silent_seconds)} ago")
             lines.append([run.row, run.seed, run.state, of, accuracy, sign])
+        lines += [[one.row, one.seed, one.state, "-", "-", "-"] for one in self.made]
         return head + "\n" + text_table(lines, left=(0, 2, 5))
 
 
@@ -148,10 +151,27 @@ def study_state(study: str, tracker: Reader) -> StudyState:
     by_signature: dict[str, list[RunRecord]] = {}
     for record in trained:
         by_signature.setdefault(record.signature, []).append(record)
-    runs = [_run_state(row, str(seed), by_signature.get(signature, []), tracker) for row, seed, signature in wanted]
+    runs = [
+        _run_state(row, str(seed), by_signature.get(signature, []), tracker)
+        for row, seed, signature in _launched(records, tracker) or _begun(trained)
+    ]
     # Only a run tells of launches that do not share our locks; between two runs they look as if they had ended.
     trains = any(record.status == "RUNNING" and is_alive(tracker, record) for record in records)
-    return StudyState(study, tuple(runs), trains or is_launched(tracker.uri, study))
+    active = trains or is_launched(tracker.uri, study)
+    return StudyState(study, tuple(runs), active, tuple(_made(records, tracker)))
+
+
+def _made(records: Sequence[RunRecord], tracker: Reader) -> Iterator[RunState]:
+    """The ensembles and systems of the newest launch, every seed: done or to do."""
+    launched = newest_launch(tracker, records)[1]
+    names, combinations = launched.get("made", []), launched.get("combinations", {})
+    there = {
+        (combination_of(record), record.seed): record.run_id for record in records[::-1] if record.status == "FINISHED"
+    }
+    for name in names:
+        for seed in map(str, launched.get("seeds", [])):
+            run_id = there.get((combinations.get(name, ""), seed), "")
+            yield RunState(name, seed, "done" if run_id else "to do", run_id)
 
 
 def _launched(records: Iterable[RunRecord], tracker: Reader) -> list[tuple[str, int, str]]:

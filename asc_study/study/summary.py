@@ -50,6 +50,8 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
         table = {
             "rows": study.names,
             "combinations": define(study, launch.data.digest).rows,
+            "made": [row.name for row in study.ensembles] + [system.name for system in study.systems],
+            "seeds": list(study.seeds),
             "runs": [[spec.row, spec.seed, spec.signature] for spec in specs(study, launch.data.digest)],
             "published": bool(study.published),
         }
@@ -68,7 +70,8 @@ def _publish(study: Study, tracker: Tracker, launch: Launch, found: str) -> str:
         study.name,
         study.description,
         f"{len(study.rows)} rows x {len(study.seeds)} seeds"
-        + (f", {len(study.ensembles)} ensembles" if study.ensembles else ""),
+        + (f", {len(study.ensembles)} ensembles" if study.ensembles else "")
+        + (f", {len(study.systems)} systems" if study.systems else ""),
         launch,
         links(experiment_id, [view for view in views if study.ensembles or view != ENSEMBLES], launch.summary_run_id),
         found,
@@ -157,8 +160,9 @@ def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool
         write_file(folder / Artifact.LEADERBOARD, render(board, study.name, "csv") + "\n")
         text = render(board, study.name)
         write_file(folder / Artifact.LEADERBOARD_TEXT, text + "\n")
-        baselines = board["row"].isin([row.name for row in study.baselines])
-        figures = study_figures(board.assign(row=unique_names(board), baseline=baselines))
+        shown = board[~board["folded"]]
+        baselines = shown["row"].isin([row.name for row in study.baselines])
+        figures = study_figures(shown.assign(row=unique_names(shown), baseline=baselines))
         html = page(f"Study {study.name}", study.description, figures, study.figures)
         (folder / Artifact.FIGURES).mkdir()
         write_file(folder / Artifact.SUMMARY, html)

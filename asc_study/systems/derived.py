@@ -18,7 +18,7 @@ from asc_study.base.schema import require_row_name
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.predictions import check_predictions, write_predictions
 from asc_study.settings.run_config import canonical_json, flatten
-from asc_study.settings.study_file import require_name
+from asc_study.settings.settings_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.stale import lost_member
@@ -123,7 +123,7 @@ class Derived:
     path
         Metrics that change from step to step.
     files
-        Name of an artifact -> its content.
+        Path of an artifact -> its content.
     figures
         Figures besides the usual ones, shown after the accuracy by device.
     """
@@ -207,6 +207,7 @@ def _log(tracker: Tracker, run: Derived, run_id: str) -> Logged:
             write_file(folder / Artifact.ENVIRONMENT, json.dumps(about, indent=2))
             write_file(folder / Artifact.CONFIG, yaml.safe_dump(dict(run.identity.settings), sort_keys=False))
             for name, content in run.files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 write_file(folder / name, content)
             (folder / Artifact.FIGURES).mkdir()
             page = summary_page(run.name, run.tables, metrics, more=run.figures)

@@ -17,7 +17,14 @@ from asc_study.evaluation.metrics import evaluate
 from asc_study.figures.ensemble import overlap_figure, path_figure
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Logged, log_derived
-from asc_study.systems.ensembles import Ensemble, EnsembleOptions, ensemble_identity, path_frame, steps_of
+from asc_study.systems.ensembles import (
+    BudgetOptions,
+    Ensemble,
+    EnsembleOptions,
+    ensemble_identity,
+    path_frame,
+    steps_of,
+)
 from asc_study.systems.members import fusion_json
 
 
@@ -147,7 +154,7 @@ def _where(ensemble: Ensemble) -> str:
     return f"{ensemble.clips} clips of {ensemble.locations} locations"
 
 
-def _metric(options: EnsembleOptions) -> Metric:
+def _metric(options: EnsembleOptions | BudgetOptions) -> Metric:
     return BY_NAME[require_objective(options.metric)]
 
 

@@ -1,8 +1,8 @@
 """Ensembles: choose members among the systems of a study and fuse them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, DEFAULT_OBJECTIVE
+from asc_study.ensemble.budget import BudgetRule
 from asc_study.ensemble.candidates import Selection, Step
 from asc_study.ensemble.crossfit import Basis, Fitted, Fused, fuse_splits
 from asc_study.ensemble.fuse import find_fusion, fusion_settings
@@ -21,6 +22,7 @@ from asc_study.evaluation.overlap import Overlap, overlap
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import current_rows, find_runs
 from asc_study.store.tracking import Tracker
+from asc_study.systems.deployed import FILE_KB
 from asc_study.systems.derived import Identity
 from asc_study.systems.members import Member, load_members, require_untouched, stacks, with_same_test_clips
 
@@ -48,6 +50,28 @@ class EnsembleOptions:
         fusion = options.pop("fusion")
         rule = find_fusion(fusion)
         return SelectionRule(options, None if fusion == "average" else rule)
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """How members are chosen among quantised networks by a budget, and fused; see `asc_study.ensemble.budget`.
+
+    ``max_kb`` is what the files of the members may have together with those of ``beside``.
+    """
+
+    metric: str
+    max_members: int
+    max_kb: float
+    beside: Sequence[RunRecord] = ()
+    fusion: str = "average"
+    method: Literal["budget"] = "budget"
+
+    def rule(self, members: Sequence[Member]) -> BudgetRule:
+        """The options as a rule to be fitted."""
+        kilobytes = {member.name: member.record.metrics[FILE_KB] for member in members}
+        left = self.max_kb - sum(record.metrics[FILE_KB] for record in self.beside)
+        rule = None if self.fusion == "average" else find_fusion(self.fusion)
+        return BudgetRule(kilobytes, left, self.metric, self.max_members, rule)
 
 
 @dataclass(frozen=True)
@@ -79,7 +103,7 @@ class Ensemble:
         What people should know.
     """
 
-    options: EnsembleOptions
+    options: EnsembleOptions | BudgetOptions
     candidates: Sequence[Member]
     basis: Basis
     selection: Selection
@@ -175,7 +199,11 @@ def has_test(record: RunRecord) -> bool:
 
 
 def choose(
-    members: Sequence[Member], options: EnsembleOptions, notes: Sequence[str] = (), *, show_test: bool = False
+    members: Sequence[Member],
+    options: EnsembleOptions | BudgetOptions,
+    notes: Sequence[str] = (),
+    *,
+    show_test: bool = False,
 ) -> Ensemble:
     """Choose an ensemble on validation, or, where there is none, cross-fitted over the locations of test.
 
@@ -206,7 +234,8 @@ def choose(
         )
     deciding = samples.get("validation", samples.get("test"))
     assert deciding is not None
-    fused = fuse_splits(options.rule(), samples)
+    rule = options.rule(members) if isinstance(options, BudgetOptions) else options.rule()
+    fused = fuse_splits(rule, samples)
     selection = _fitted(fused.fitted).selection
     return Ensemble(
         options=options,
@@ -242,8 +271,11 @@ def _prefix_metrics(fused: Fused[Stack], test: Stack, steps: int) -> list[dict[s
     return metrics
 
 
-def ensemble_identity(options: EnsembleOptions, candidates: Sequence[RunRecord]) -> Identity:
+def ensemble_identity(options: EnsembleOptions | BudgetOptions, candidates: Sequence[RunRecord]) -> Identity:
     """What makes an ensemble the same: the options and the candidates, in any order."""
+    if isinstance(options, BudgetOptions):
+        settings = asdict(replace(options, beside=())) | {"beside": len(options.beside)}
+        return Identity(Kind.ENSEMBLE, settings | fusion_settings(options.fusion), [*candidates, *options.beside])
     settings = asdict(options)
     if options.method != "overlap" and options.max_overlap is None:
         settings["max_overlap"] = _NO_MAX_OVERLAP

@@ -214,7 +214,7 @@ def _measured(
             parts |= {member.name: _test_metrics(member.tables) for member in group}
     parts |= {name: _test_metrics(stage.tables) for name, stage in stages.items()}
     tables = dict(fused.tables)
-    if fused.basis == "validation" and any(basis_of(member) != "fixed" for member in (*fine, *coarse)):
+    if fused.basis == "validation" and any(basis_of(member.record) != "fixed" for member in (*fine, *coarse)):
         # Its parts have seen labels of other locations there; a rule fitted on them brings these back.
         tables.pop("validation", None)
     metrics = measure(tables)
@@ -223,9 +223,9 @@ def _measured(
     best, split = _best_part({name: known for name, known in (single | of_stages).items() if name in parts})
     change = _change((single | of_stages)[best], tables, metrics, parts[best])
     against = f"{best}, the best part on {split}"
-    bases = {fused.basis, *(basis_of(member) for member in (*fine, *coarse))}
+    bases = {fused.basis, *(basis_of(member.record) for member in (*fine, *coarse))}
     basis: Basis = next(found for found in _BASES if found in bases)
-    touched = [member.name for member in (*fine, *coarse) if basis_of(member) == "cross-fitted"]
+    touched = [member.name for member in (*fine, *coarse) if basis_of(member.record) == "cross-fitted"]
     learns = fused.basis != "fixed"
     assert isinstance(fused.fitted, FusionRule | FittedTwoStage)
     notes = [*notes, f"cross-fitted parts: {', '.join(touched)}"] if touched else notes

@@ -117,9 +117,9 @@ def stacks(members: Sequence[Member]) -> tuple[dict[str, Stack], list[str]]:
     return {split: stack(found) for split, found in tables.items()}, notes
 
 
-def basis_of(member: Member) -> str:
-    """What the run's predictions depend on besides training: ``fixed``, ``validation`` or ``cross-fitted``."""
-    return member.record.tags.get(Tag.BASIS, "fixed")
+def basis_of(record: RunRecord) -> str:
+    """What a run's predictions depend on besides training: ``fixed``, ``validation`` or ``cross-fitted``."""
+    return record.tags.get(Tag.BASIS, "fixed")
 
 
 def fusion_json(fusion: FusionRule | FittedTwoStage, basis: Basis, members: Sequence[Member]) -> str:
@@ -136,7 +136,7 @@ def require_untouched(members: Sequence[Member]) -> None:
     A location's labels have influenced the outputs of a cross-fitted run for all others; a rule fitted on those outputs
     would bring them back to the location.
     """
-    touched = [member.name for member in members if basis_of(member) == "cross-fitted"]
+    touched = [member.name for member in members if basis_of(member.record) == "cross-fitted"]
     if touched:
         raise InputError(
             f"a rule that learns cannot be cross-fitted on top of runs that were, got {', '.join(touched)}: name the "

@@ -8,14 +8,16 @@ from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.progress import Say
 from asc_study.evaluation.accuracy_table import accuracies
-from asc_study.settings.ensemble_rows import EnsembleRow
+from asc_study.settings.ensemble_rows import BudgetRow, EnsembleRow
+from asc_study.settings.system_rows import StudySystem
 from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader, RunRecord
-from asc_study.store.stale import stale_reasons
+from asc_study.store.stale import members_of, stale_reasons
 from asc_study.store.tracking import Tracker
+from asc_study.systems.deployed import quantised_identity, system_identity
 from asc_study.systems.derived import Identity, Logged, existing, find_derived
 from asc_study.systems.ensemble_report import log_ensemble
-from asc_study.systems.ensembles import EnsembleOptions, choose, ensemble_identity
+from asc_study.systems.ensembles import BudgetOptions, EnsembleOptions, choose, ensemble_identity
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
 from asc_study.systems.members import load_members
 
@@ -49,6 +51,14 @@ def outcome_dict(
     }
 
 
+@dataclass(frozen=True)
+class MadeEnsembles:
+    """How the ensembles ended, and all that there are: (row or ensemble, seed) -> id of the finished run."""
+
+    outcomes: list[EnsembleOutcome]
+    finished: Mapping[tuple[str, int], str]
+
+
 def make_ensembles(
     tracker: Tracker,
     study: str,
@@ -57,7 +67,7 @@ def make_ensembles(
     seeds: Sequence[int],
     finished: Mapping[tuple[str, int], str],
     say: Say,
-) -> list[EnsembleOutcome]:
+) -> MadeEnsembles:
     """Make the ensembles of every seed whose parts are there, and report those that were not there before.
 
     Parameters
@@ -83,7 +93,7 @@ def make_ensembles(
             if outcome:
                 outcomes.append(outcome)
                 say(_line(outcome))
-    return outcomes
+    return MadeEnsembles(outcomes, runs)
 
 
 def stale_ensembles(
@@ -108,7 +118,9 @@ def stale_ensembles(
         for record in sorted(records, key=lambda record: record.start_seconds)
         if record.status == "FINISHED" and record.tags.get(Tag.KIND) in (Kind.ENSEMBLE, Kind.FUSION)
     }
-    parts_done = [by_id[run_id] for ids in finished.values() for run_id in ids if run_id in by_id]
+    done = {run_id for ids in finished.values() for run_id in ids}
+    quantised = [r for r in records if r.tags.get(Tag.KIND) == Kind.QUANTISED and done.issuperset(members_of(r))]
+    parts_done = [*(by_id[run_id] for run_id in done if run_id in by_id), *quantised[::-1]]
     of_seed = {(record.tags.get(Tag.ROW, ""), record.seed): record for record in parts_done}
     stale = []
     for seed in seeds:
@@ -116,13 +128,11 @@ def stale_ensembles(
             record = newest.get((row.name, str(seed)))
             if record is None:
                 continue
-            parts = {part: of_seed.get((part, str(seed))) for part in (*row.fine, *row.coarse)}
+            parts = {part: of_seed.get((part, str(seed))) for part in row.parts}
             there = {part: found for part, found in parts.items() if found is not None}
             why = reasons.get(record.run_id, "")
-            if not why and len(there) == len(parts):
-                fine, coarse = ([there[part] for part in group] for group in (row.fine, row.coarse))
-                if _identity(row, fine, coarse).signature() != record.signature:
-                    why = "it was made by other settings, or of other runs, than the study has now"
+            if not why and len(there) == len(parts) and _identity(row, there).signature() != record.signature:
+                why = "it was made by other settings, or of other runs, than the study has now"
             if why:
                 stale.append((record, why))
             else:
@@ -135,14 +145,14 @@ def _with_parts(ensembles: Sequence[EnsembleRow], wanted: Sequence[EnsembleRow])
     needed = {row.name for row in wanted}
     for row in reversed(ensembles):  # an ensemble names only ensembles above it
         if row.name in needed:
-            needed.update(row.fine, row.coarse)
+            needed.update(row.parts)
     return [row for row in ensembles if row.name in needed]
 
 
 def _make(
     tracker: Tracker, study: str, row: EnsembleRow, seed: int, runs: Mapping[tuple[str, int], str]
 ) -> tuple[EnsembleOutcome | None, str]:
-    parts = [*row.fine, *row.coarse]
+    parts = row.parts
     missing = [part for part in parts if (part, seed) not in runs]
     if missing:
         return EnsembleOutcome(row.name, seed, "waits", reason=f"not finished: {', '.join(missing)}"), ""
@@ -165,31 +175,40 @@ def _make(
 
 def _log(tracker: Tracker, study: str, row: EnsembleRow, records: Mapping[str, RunRecord]) -> Logged:
     """Make the ensemble, unless it is there."""
-    fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
-    if done := find_derived(tracker, study, _identity(row, fine, coarse)):
+    identity = _identity(row, records)
+    if done := find_derived(tracker, study, identity):
         return existing(done)
+    fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
     members, _ = load_members(tracker, [*fine, *coarse])
-    options = _options(row)
-    if isinstance(options, EnsembleOptions):
+    options = _options(row, records)
+    if isinstance(options, EnsembleOptions | BudgetOptions):
         return log_ensemble(tracker, study, row.name, choose(members, options))
     return log_fusion(tracker, study, row.name, fuse(members[: len(fine)], members[len(fine) :], options))
 
 
-def row_combinations(ensembles: Sequence[EnsembleRow], trained: Mapping[str, str]) -> dict[str, str]:
-    """The combinations (64 hex digits) of a study's ensembles, from those of its trained rows.
+def row_combinations(
+    ensembles: Sequence[EnsembleRow], systems: Sequence[StudySystem], trained: Mapping[str, str]
+) -> dict[str, str]:
+    """The combinations (64 hex digits) of a study's ensembles and systems, from those of its trained rows.
 
     Parameters
     ----------
-    ensembles
+    ensembles, systems
         Those that others are made of first.
     trained
         Row's name -> combination.
     """
-    known = dict(trained)
-    for row in ensembles:
-        fine, coarse = ([_stand_in(known[part]) for part in group] for group in (row.fine, row.coarse))
-        known[row.name] = _identity(row, fine, coarse).signature(with_seeds=False)
-    return {row.name: known[row.name] for row in ensembles}
+    known = {name: _stand_in(combination) for name, combination in trained.items()}
+    for system in systems:
+        for name, row in system.quantised.items():
+            known[name] = _stand_in(quantised_identity(known[row], system.scheme).signature(with_seeds=False))
+    for ensemble in ensembles:
+        known[ensemble.name] = _stand_in(_identity(ensemble, known).signature(with_seeds=False))
+    for system in systems:
+        identity = system_identity(known[system.part], system.scheme)
+        known[system.name] = _stand_in(identity.signature(with_seeds=False))
+    names = [row.name for row in ensembles] + [system.name for system in systems]
+    return {name: known[name].tags[Tag.COMBINATION] for name in names}
 
 
 def _stand_in(combination: str) -> RunRecord:
@@ -197,19 +216,24 @@ def _stand_in(combination: str) -> RunRecord:
     return RunRecord("", "", "", {Tag.COMBINATION: combination}, {}, {}, 0.0)
 
 
-def _options(row: EnsembleRow) -> EnsembleOptions | FusionOptions:
-    if row.select:
-        selection = row.select.model_dump()
-        return EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
-    return FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
+def _options(row: EnsembleRow, records: Mapping[str, RunRecord]) -> EnsembleOptions | BudgetOptions | FusionOptions:
+    """How an ensemble is made of its parts, by name."""
+    if row.select is None:
+        return FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
+    if isinstance(row, BudgetRow):
+        beside = [records[part] for part in row.beside]
+        return BudgetOptions(row.select.objective, row.select.max_members, row.max_kb, beside, row.fusion)
+    selection = row.select.model_dump()
+    return EnsembleOptions(metric=selection.pop("objective"), fusion=row.fusion, **selection)
 
 
-def _identity(row: EnsembleRow, fine: Sequence[RunRecord], coarse: Sequence[RunRecord]) -> Identity:
-    """What makes the ensemble of these parts the same."""
-    options = _options(row)
-    if isinstance(options, EnsembleOptions):
-        return ensemble_identity(options, fine)
-    return fusion_identity(options, fine, coarse)
+def _identity(row: EnsembleRow, records: Mapping[str, RunRecord]) -> Identity:
+    """What makes the ensemble of these parts, by name, the same."""
+    fine, coarse = ([records[part] for part in group] for group in (row.fine, row.coarse))
+    options = _options(row, records)
+    if isinstance(options, FusionOptions):
+        return fusion_identity(options, fine, coarse)
+    return ensemble_identity(options, fine)
 
 
 def _record(tracker: Tracker, run_id: str) -> RunRecord:

@@ -16,7 +16,8 @@ from asc_study.base.errors import InputError
 from asc_study.ensemble.fuse import find_fusion
 from asc_study.settings.identity import run_identity
 from asc_study.settings.run_config import resolve
-from asc_study.settings.study_file import load_study, split_key
+from asc_study.settings.settings_file import split_key
+from asc_study.settings.study_file import load_study
 from asc_study.workers.pool import run_parallel
 
 EXAMPLES = Path(__file__).parents[2] / "studies" / "examples"

@@ -44,7 +44,7 @@ def test_the_demo_runs_its_study_and_its_search_and_says_what_to_try(asc):
     assert [line for line in out.splitlines() if line in ("board", "Search found")] == ["board", "Search found"]
     assert "then open the page of demo" in out
     assert "dashboard demo --data demo-data" in out
-    assert "compare demo/fcnn-plain demo/two-stage" in out
+    assert "compare demo/fcnn-plain demo/scene-system" in out
 
 
 def test_the_demo_in_json(asc):

@@ -8,10 +8,10 @@ from asc_study.data.check import check
 from asc_study.data.clips import CLIP_COLUMNS, require_audio
 from asc_study.data.cut import cut_validation
 from asc_study.data.formats import DATA_FORMATS, TAU2020_3CLASS, TAU2020_MOBILE
+from asc_study.data.identified import identify
 from asc_study.data.layout import read_dataset
 from asc_study.simulation.add_devices import add_devices
 from asc_study.simulation.simulate import simulate
-from asc_study.study.launch import identify
 from asc_study.testing import check_data_format
 from asc_study.testing.data_formats import write_example
 

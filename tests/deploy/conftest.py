@@ -9,7 +9,8 @@ import pytest
 from tiny_network import TinyOptions, build
 
 from asc_study.base.taxonomy import CLASSES
-from asc_study.deploy.bundle import BundleMember, _files, _write
+from asc_study.deploy.bundle import BundleMember, _files
+from asc_study.deploy.bundle_folder import write_bundle
 from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.sources import Source
 from asc_study.deploy.tflite import convert, inspect
@@ -70,7 +71,7 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory, make_member: Call
     tree = FusionTree("top", {"top": FusionFile("fixed", CLASSES, systems, whole)})
     files, _ = _files(members, tree, "scenes", {}, "nothing")
     folder = tmp_path_factory.mktemp("bundle") / "scenes"
-    _write(folder, files)
+    write_bundle(files, folder)
     return folder
 
 
@@ -86,8 +87,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, simulated: Path, empty_sto
 
     The tests that share it may add runs, but no trained ones.
     """
+    from asc_study.data.identified import identify
     from asc_study.settings.study_file import load_study
-    from asc_study.study.launch import identify
     from asc_study.study.run_study import run_study
 
     folder = tmp_path_factory.mktemp("trained")

@@ -136,7 +136,7 @@ def test_a_bundle_says_of_the_test_clips_what_the_fusion_of_its_runs_does(
     again = build_bundle(with_trained, [], [], fusion="mini/both", scheme="float32", out=Path("more/both"))
     for path in Path("both").rglob("*"):
         if path.is_file():
-            assert path.read_bytes() == (again.folder / path.relative_to("both")).read_bytes(), path
+            assert path.read_bytes() == (Path("more/both") / path.relative_to("both")).read_bytes(), path
     by_name = build_bundle(
         with_trained, ["mini/ten"], ["mini/three@0"], fusion="average", scheme="float32", out=Path("by-name")
     )

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from asc_study.base.errors import InputError, TrainingFailure
+from asc_study.data.identified import identify
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.search.base import base_point
@@ -29,7 +30,7 @@ from asc_study.search.trial import Fold
 from asc_study.settings.study_file import load_study
 from asc_study.store.queries import RunRecord
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import Launch, identify
+from asc_study.study.launch import Launch
 from asc_study.study.train_run import RunSpec
 from asc_study.training.run_data import split_clips
 

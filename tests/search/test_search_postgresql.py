@@ -13,10 +13,10 @@ import pytest
 from test_search import ALPHA, FakeTraining, launch, light_workers, load
 
 from asc_study.base.errors import InputError
+from asc_study.data.identified import identify
 from asc_study.search.run_search import run_search
 from asc_study.search.storage import open_storage, storage_url
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import identify
 
 __all__ = ["light_workers"]  # a fixture
 

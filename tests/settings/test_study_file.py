@@ -6,7 +6,8 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.models import ARCHITECTURES
-from asc_study.settings.study_file import load_study, merge
+from asc_study.settings.settings_file import merge
+from asc_study.settings.study_file import load_study
 from asc_study.study.advice import advice
 from asc_study.study.effort import Effort
 

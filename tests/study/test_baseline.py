@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from asc_study.base.errors import InputError
+from asc_study.data.identified import identify
 from asc_study.evaluation.predictions import check_predictions
 from asc_study.features.store import FeatureStore
 from asc_study.settings.study_file import load_study
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.study.baseline import baseline_identity, make_baselines, plan_baselines, statistics
-from asc_study.study.launch import identify
 from asc_study.study.leaderboard import leaderboard
 from asc_study.study.leaderboard_forms import render
 from asc_study.study.plan import make_plan, render_plan
@@ -93,7 +93,7 @@ def test_it_does_not_start_a_back_end(simulated: Path):
     code = (
         "import sys; from pathlib import Path\n"
         "from asc_study.settings.study_file import load_study\nfrom asc_study.study.run_study import run_study\n"
-        "from asc_study.study.launch import identify\n"
+        "from asc_study.data.identified import identify\n"
         f"run_study(load_study(Path('b.yaml')), identify(Path({str(simulated)!r})), only=['baseline'])\n"
         "print([name for name in ('tensorflow', 'jax', 'keras') if name in sys.modules])"
     )

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from asc_study.base.paths import cache_dir
+from asc_study.data.identified import identify
 from asc_study.settings.identity import SCHEMA_VERSION
 from asc_study.settings.run_config import resolve
-from asc_study.study.launch import identify
 from asc_study.training.run_data import run_data
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -71,7 +71,7 @@ def test_a_repeat_of_one_seed_counts_once(tracker):
 
 def test_json_has_null_for_what_is_unknown(tracker):
     rows = json.loads(render(leaderboard(tracker, "s", order=["three"]), "s", "json"))["rows"]
-    known = {"row": "three", "state": "current", "seeds": 0}
+    known = {"row": "three", "state": "current", "seeds": 0, "folded": False}
     assert rows[0] == known | {key: None for key in rows[0] if key not in known}
     assert {row["row"]: row["acc_BC"] for row in rows}["one"] is None
 

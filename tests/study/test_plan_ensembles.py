@@ -37,7 +37,7 @@ def test_the_plan_marks_an_ensemble_whose_member_was_deleted(study, tracker, log
     runs = {(spec.row, 0): train(tracker, log_run, make_table, spec, i) for i, spec in enumerate(wanted)}
 
     def make() -> list[str]:
-        outcomes = make_ensembles(tracker, "s", study.ensembles, study.ensembles, [0], runs, lambda line: None)
+        outcomes = make_ensembles(tracker, "s", study.ensembles, study.ensembles, [0], runs, lambda line: None).outcomes
         return [outcome.status for outcome in outcomes]
 
     assert make() == ["done"]

@@ -20,6 +20,7 @@ import yaml
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
 from asc_study.base.provenance import fingerprint, short_digest
+from asc_study.data.identified import IdentifiedDataset, identify
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.settings.identity import signature
@@ -27,7 +28,6 @@ from asc_study.settings.study_file import Study, load_study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.queries import RunRecord
 from asc_study.store.tracking import Tracker
-from asc_study.study.launch import IdentifiedDataset, identify
 from asc_study.study.plan import Plan, explain, make_plan, render_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.run_study import run_study

@@ -26,7 +26,7 @@ def finished(log_run, make_table):
 
 def test_ensembles_are_made_for_each_seed_once(tracker, finished):
     said = []
-    outcomes = make_ensembles(tracker, "s", ROWS, ROWS, [0, 1], finished, said.append)
+    outcomes = make_ensembles(tracker, "s", ROWS, ROWS, [0, 1], finished, said.append).outcomes
     assert [(o.name, o.seed, o.status) for o in outcomes] == [
         ("chosen", 0, "done"),
         ("two-stage", 0, "done"),
@@ -38,19 +38,19 @@ def test_ensembles_are_made_for_each_seed_once(tracker, finished):
     board = leaderboard(tracker, "s").set_index("row")
     assert board.loc["chosen", "seeds"] == 2
     assert board.loc["two-stage", "seeds"] == 1
-    again = make_ensembles(tracker, "s", ROWS, ROWS, [0, 1], finished, said.append)
+    again = make_ensembles(tracker, "s", ROWS, ROWS, [0, 1], finished, said.append).outcomes
     assert [(o.name, o.seed, o.status) for o in again] == [("two-stage", 1, "waits")]
 
 
 def test_an_ensemble_that_is_wanted_alone_brings_its_parts(tracker, finished):
-    outcomes = make_ensembles(tracker, "s", ROWS, ROWS[1:], [0], finished, lambda line: None)
+    outcomes = make_ensembles(tracker, "s", ROWS, ROWS[1:], [0], finished, lambda line: None).outcomes
     assert [o.name for o in outcomes] == ["chosen", "two-stage"]
 
 
 def test_parts_without_predictions_are_waited_for(tracker, log_run, make_table):
     runs = {("a", 0): log_run("a", {"test": make_table(0)}), ("b", 0): log_run("b", {})}
     row = EnsembleRow(name="mean", fine=["a", "b"])
-    (outcome,) = make_ensembles(tracker, "s", [row], [row], [0], runs, lambda line: None)
+    (outcome,) = make_ensembles(tracker, "s", [row], [row], [0], runs, lambda line: None).outcomes
     assert (outcome.status, outcome.reason) == (
         "waits",
         "no predictions: b; score a data set with them, `asc-study score`",
@@ -60,7 +60,7 @@ def test_parts_without_predictions_are_waited_for(tracker, log_run, make_table):
 def test_what_does_not_go_together_fails_with_its_reason(tracker, log_run, make_table):
     runs = {("a", 0): log_run("a", {"test": make_table(0)}), ("b", 0): log_run("b", {"test": make_table(1, clips=50)})}
     row = EnsembleRow(name="mean", fine=["a", "b"])
-    (outcome,) = make_ensembles(tracker, "s", [row], [row], [0], runs, lambda line: None)
+    (outcome,) = make_ensembles(tracker, "s", [row], [row], [0], runs, lambda line: None).outcomes
     assert outcome.status == "failed"
     assert "must have predicted the same clips" in outcome.reason
 
@@ -68,13 +68,13 @@ def test_what_does_not_go_together_fails_with_its_reason(tracker, log_run, make_
 def test_a_part_that_is_gone_fails_that_ensemble_alone(tracker, finished):
     rows = (EnsembleRow(name="broken", fine=["gone", "a"]), *ROWS)
     said = []
-    outcomes = make_ensembles(tracker, "s", rows, rows, [0], finished | {("gone", 0): "0" * 32}, said.append)
+    outcomes = make_ensembles(tracker, "s", rows, rows, [0], finished | {("gone", 0): "0" * 32}, said.append).outcomes
     assert [(o.name, o.status) for o in outcomes] == [("broken", "failed"), ("chosen", "done"), ("two-stage", "done")]
     assert "was deleted" in outcomes[0].reason
 
 
 def made(tracker, finished, rows=ROWS):
-    return make_ensembles(tracker, "s", rows, rows, [0], finished, lambda line: None)
+    return make_ensembles(tracker, "s", rows, rows, [0], finished, lambda line: None).outcomes
 
 
 def reasons(tracker, finished, rows=ROWS) -> dict[str, str]:
@@ -137,5 +137,5 @@ def test_a_tag_of_members_that_was_changed_by_hand_is_no_list_of_members(tracker
 def test_an_ensemble_renamed_in_the_study_file_is_renamed_in_the_store(tracker, finished):
     make_ensembles(tracker, "s", ROWS[:1], ROWS[:1], [0], finished, lambda line: None)
     renamed = (ROWS[0].model_copy(update={"name": "better"}),)
-    assert make_ensembles(tracker, "s", renamed, renamed, [0], finished, lambda line: None) == []
+    assert make_ensembles(tracker, "s", renamed, renamed, [0], finished, lambda line: None).outcomes == []
     assert [r.tags["asc.row"] for r in tracker.runs("s", kind="ensemble")] == ["better"]

@@ -8,8 +8,8 @@ import pytest
 from asc_study.augmentation import WAVEFORM_AUGMENTATIONS
 from asc_study.augmentation.waveform.noise import Noise
 from asc_study.base.errors import InputError
+from asc_study.data.identified import identify
 from asc_study.settings.run_config import resolve
-from asc_study.study.launch import identify
 from asc_study.training.run_data import describe_left_out, run_data, split_clips
 
 FEATURES = {"n_mels": 16, "hop_length": 4096, "n_fft": 4096}
