@@ -10,8 +10,9 @@ from asc_study.base.errors import InputError
 from asc_study.study.leaderboard_forms import latex_text, render
 from dashboards.blocks import Figure, Table
 from dashboards.pages import PAGES
+from dashboards.pages.leaderboard import Leaderboard, shown_frame
 from dashboards.source import Source
-from dashboards.state import State, decode
+from dashboards.state import decode
 
 #: Ending -> what a browser is told of it.
 TYPES: Final[Mapping[str, str]] = MappingProxyType(
@@ -23,11 +24,11 @@ _FORMS: Final = {"csv": "csv", "md": "markdown", "tex": "latex", "json": "json"}
 
 def leaderboard_text(source: Source, query: str, ending: str) -> str:
     """The leaderboard of a link, as `asc-study leaderboard` prints it."""
-    state = decode(State, query)
+    state = decode(Leaderboard, query)
     studies = source.chosen(state.study)
     board = source.board(studies, state.reference)
-    frame = board.frame.drop(columns=["name"] if len(studies) > 1 else ["name", "study"])
-    return render(frame, " + ".join(studies), _FORMS[ending]) + "\n"  # type: ignore[arg-type]
+    frame = shown_frame(board, state).drop(columns=["name"] if len(studies) > 1 else ["name", "study"])
+    return render(frame, " + ".join(studies), _FORMS[ending], metric=state.sort or None) + "\n"  # type: ignore[arg-type]
 
 
 def table_text(source: Source, path: str, name: str, query: str, ending: str) -> str:

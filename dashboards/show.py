@@ -1,5 +1,6 @@
 """Blocks as components of Dash."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -150,6 +151,7 @@ def _grid(block: Grid) -> Component:
             "ensureDomOrder": True,
         },
         dangerously_allow_code=False,
+        eventListeners={"cellKeyDown": ["openCell(params)"]},
         style={"height": None, "width": "100%"},
     )
     search = html.Label(
@@ -239,4 +241,7 @@ def control(one: Control) -> Component:
         field = dcc.Dropdown(
             **known, options=options, value=one.value, multi=one.kind == "many", clearable=False, maxHeight=400
         )
-    return html.Div([html.Label(one.label, htmlFor=f"control-{one.name}"), field], className=f"control {one.kind}")
+    return html.Div(
+        [html.Label(one.label, htmlFor=json.dumps(known["id"], separators=(",", ":"))), field],
+        className=f"control {one.kind}",
+    )

@@ -40,6 +40,26 @@
     }
   });
 
+  // Components of Dash that axe finds fault with (4.4): a dropdown is reached by an input that is hidden from readers, and
+  // does not say its label; a list of checkboxes says that its labels are options.
+  function mend() {
+    for (const one of document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']")) one.tabIndex = -1;
+    for (const one of document.querySelectorAll(".dash-dropdown[tabindex='-1']")) one.tabIndex = 0;
+    for (const label of document.querySelectorAll(".control > label[for]")) {
+      const button = document.getElementById(label.htmlFor), named = button?.getAttribute("aria-labelledby");
+      label.id ||= `${label.htmlFor}-label`;
+      if (named && !named.startsWith(label.id)) button.setAttribute("aria-labelledby", `${label.id} ${named}`);
+    }
+    for (const one of document.querySelectorAll("label.dash-options-list-option[role='option']")) {
+      if (!one.closest("[class*='checklist']")) continue;
+      one.removeAttribute("role");
+      one.removeAttribute("aria-selected");
+      one.closest("[role='listbox']")?.setAttribute("role", "group");
+    }
+  }
+  new MutationObserver(mend).observe(document.documentElement, {childList: true, subtree: true, attributes: true,
+    attributeFilter: ["role", "aria-selected", "aria-labelledby", "tabindex"]});
+
   // Dash has drawn the page when its stores can be told something.
   const wait = setInterval(() => {
     if (!window.dash_clientside || !document.getElementById("content")) return;

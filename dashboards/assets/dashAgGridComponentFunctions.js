@@ -49,4 +49,9 @@
         make("circle", {cx: at(cell.value), cy: 7, r: 4, stroke: data.colour, strokeWidth: 1.5,
           fill: sure ? data.colour : "var(--ground)"})));
   };
+  // The keyboard goes from cell to cell: Enter follows the link of one.
+  (window.dashAgGridFunctions = window.dashAgGridFunctions || {}).openCell = ({event}) => {
+    if (event.key !== "Enter") return;
+    event.target.closest(".ag-cell")?.querySelector("a")?.click();
+  };
 })();

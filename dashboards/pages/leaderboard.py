@@ -9,6 +9,7 @@ import pandas as pd
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, METRICS, SUBSETS, Metric
 from asc_study.base.taxonomy import DEVICES
 from asc_study.figures.study import study_figures
+from asc_study.study.leaderboard import sorted_board
 from dashboards.blocks import Block, Cell, Column, Figure, Grid, Note
 from dashboards.links import export_link, link
 from dashboards.pages.choices import board_looks, reference_control, reference_of, study_control
@@ -22,10 +23,11 @@ FORMS: Final = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex", "JSON": "json"}
 
 @dataclass(frozen=True)
 class Leaderboard(State):
-    """Whether accuracies are shown by device subset or by device, and what the difference is of."""
+    """Whether accuracies are shown by device subset or by device, what the difference is of, and the order of rows."""
 
     columns: Literal["subsets", "devices"] = "subsets"
     difference: str = ALL_CLIPS.metric
+    sort: str = ""
 
 
 def controls(source: Source, state: Leaderboard) -> Sequence[Control]:
@@ -38,6 +40,7 @@ def controls(source: Source, state: Leaderboard) -> Sequence[Control]:
         reference_control(board, state),
         Control("columns", "Accuracy by", state.columns, shown),
         Control("difference", "Difference in", _compared(state).name, compared),
+        Control("sort", "Best first by", _sorted_by(state), {"": "the study's order", **compared}),
     ]
 
 
@@ -53,13 +56,23 @@ def blocks(source: Source, state: Leaderboard) -> Sequence[Block]:
     return found
 
 
+def _sorted_by(state: Leaderboard) -> str:
+    return state.sort if state.sort in {metric.name for metric in COLUMNS} else ""
+
+
 def _compared(state: Leaderboard) -> Metric:
     known = {metric.name: metric for metric in COLUMNS}
     return known.get(state.difference, known[ALL_CLIPS.metric])
 
 
+def shown_frame(board: Board, state: Leaderboard) -> pd.DataFrame:
+    """The frame of a board in the order that was chosen."""
+    metric = _sorted_by(state)
+    return sorted_board(board.frame, metric) if metric else board.frame
+
+
 def _grid(board: Board, state: Leaderboard) -> Grid:
-    frame = board.frame
+    frame = shown_frame(board, state)
     reference, compared = reference_of(board, state), _compared(state)
     if state.columns == "devices":
         accuracies = [BY_NAME[f"device_acc_{device}"] for device in DEVICES if f"device_acc_{device}" in frame]
@@ -67,7 +80,7 @@ def _grid(board: Board, state: Leaderboard) -> Grid:
     else:
         accuracies = [BY_NAME[subset.metric] for subset in (*SUBSETS, ALL_CLIPS)]
     metrics = [*accuracies, BY_NAME["log_loss"]]
-    columns = [Column("name", "System", "name", width=230)]
+    columns = [Column("name", "System", "name", group="combination", width=230)]
     if frame["mark"].fillna("").ne("").any():
         columns.append(Column("mark", "Mark", "text", width=130))
     columns.append(Column("seeds", "Seeds", "text", width=64))

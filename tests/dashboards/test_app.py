@@ -50,11 +50,11 @@ def test_a_link_to_what_is_gone_still_opens(source, page):
 
 def test_the_leaderboard_is_that_of_the_command(dashboard_store, client, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", dashboard_store)
-    name, board = study_leaderboard("s", reference="mixup")
+    name, board = study_leaderboard("s", reference="mixup", sort="acc_s4-s6")
     for ending, form in {"json": "json", "csv": "csv", "md": "markdown", "tex": "latex"}.items():
-        saved = client.get(f"/export/leaderboard.{ending}?study=s&reference=mixup")
+        saved = client.get(f"/export/leaderboard.{ending}?study=s&reference=mixup&sort=acc_s4-s6")
         assert saved.status_code == 200
-        assert saved.text == render(board, name, form) + "\n"
+        assert saved.text == render(board, name, form, metric="acc_s4-s6") + "\n"
 
 
 def test_the_grid_has_the_figures_of_the_board(source):
