@@ -135,9 +135,9 @@ def leaderboard(
         in the order of the seeds), ``fingerprints`` (how many computed them), then for each of `COLUMNS` the mean over
         seeds, accuracies in per cent, its sample standard deviation ``<column>_sd`` (NaN for a single seed), its 95 %
         interval ``<column>_lo, _hi`` over locations (and seeds, if there are several) and what `add_deployed` and
-        `add_standings` say;
-        then every other metric that was logged, those of validation with their prefix, and ``settings.<key>`` in which
-        trained rows differ. With published figures also ``source`` and ``published_<column>``.
+        `add_standings` say; then every other metric that was logged, those of validation with their prefix, and
+        ``settings.<key>`` in which trained rows differ. With published figures also ``source`` and
+        ``published_<column>``.
     """
     gathered = gather(tracker, study, definition=definition, order=order, published=published, orphans=orphans)
     if gathered.board.empty:

@@ -32,9 +32,9 @@ from asc_study.study.leaderboard import leaderboard
 from asc_study.study.leaderboard_forms import render, unique_names
 from asc_study.study.plan import specs
 
-#: MLflow keeps 8,000 characters of a run's tag and 5,000 of an experiment's.
+#: MLflow keeps 8,000 characters of a run's tag and 5,000 of an experiment's, to which a report adds its line.
 _LONGEST_NOTE: Final = 7900
-_LONGEST_OF_EXPERIMENT: Final = 4900
+_LONGEST_OF_EXPERIMENT: Final = 4700
 
 #: Rows whose change is told in words.
 _MOST_TOLD: Final = 15

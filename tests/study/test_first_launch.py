@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import asc_study
 from asc_study.store.tracking import Tracker
 
 pytestmark = pytest.mark.slow
@@ -43,7 +44,9 @@ def launch(folder: Path, data: Path) -> subprocess.Popen:
 
 
 def begin(folder: Path, data: Path) -> subprocess.Popen:
-    own = {"ASC_STUDY_CACHE": str(folder / "cache"), "PYTHONPATH": str(Path(__file__).parents[1])}
+    # The package as this test has it, which need not be the one that is installed, and the network of the tests.
+    parts = [str(Path(asc_study.__file__).parents[1]), str(Path(__file__).parents[1])]
+    own = {"ASC_STUDY_CACHE": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(parts)}
     return subprocess.Popen(
         [sys.executable, "-m", "asc_study", "run", "first.yaml", "--data", str(data)],
         cwd=folder,
