@@ -99,7 +99,9 @@ def import_(
 @jobs_option
 @json_option
 def score(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
-    """Name the scenes of clips, which need no labels, with trained runs, so that `fuse` and `export` can.
+    """Name the scenes of clips, which need no labels, with runs, so that `fuse` and `export` can.
+
+    An ensemble or a fusion is scored by the trained runs that it is made of.
 
     The predictions become the runs' artifact predictions/evaluation.parquet, in place of earlier ones.
 

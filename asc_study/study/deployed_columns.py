@@ -31,15 +31,17 @@ def add_deployed(board: pd.DataFrame, records: Mapping[int, Sequence[RunRecord]]
     DataFrame
         With ``kind``, ``folded`` (whether a row says nothing that another one does not: the quantised networks of other
         rows, and the steps of systems), and, of what was quantised: ``acc_quantised`` (in per cent), ``float_kb``,
-        ``quantised_kb`` and ``nonzero_kb`` (units of 1,024 bytes), of a system rather than of a single network.
+        ``quantised_kb`` and ``nonzero_kb`` (units of 1,024 bytes), of a system rather than of a single network, and of
+        several the smallest.
     """
     kinds = {place: found[-1].tags.get(Tag.KIND, "") for place, found in records.items()}
     place_of = {record.run_id: place for place, found in records.items() for record in found}
     steps = {name for place, kind in kinds.items() if kind == Kind.SYSTEM for name in step_names(board["row"][place])}
     cells: list[dict[str, Any]] = [{"kind": kinds.get(place), "folded": False} for place in board.index]
     for kind in (Kind.QUANTISED, Kind.SYSTEM):  # what a system says of a row counts more
-        for place in (known for known, found in kinds.items() if found == kind):
-            sizes = {column: _mean(records[place], metric) for column, metric in _SIZES.items()}
+        places = [place for place, found in kinds.items() if found == kind]
+        sizes_of = {place: {key: _mean(records[place], metric) for key, metric in _SIZES.items()} for place in places}
+        for place, sizes in sorted(sizes_of.items(), key=lambda item: -item[1]["quantised_kb"]):
             cells[place] |= sizes
             source = next((place_of[run] for run in members_of(records[place][-1])[:1] if run in place_of), None)
             if source is not None and board["state"][place] == board["state"][source]:

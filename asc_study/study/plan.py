@@ -245,7 +245,7 @@ def render_plan(study: Study, plan: Plan) -> str:
     if study.ensembles:
         lines.append(f"then ensembles: {', '.join(row.name for row in study.ensembles)}")
     if plan.systems:
-        lines.append(f"then systems: {', '.join(map(str, plan.systems))}")
+        lines += ["then systems:", *(f"  {system}" for system in plan.systems)]
     return "\n".join(lines + [f"{status}: {STATUSES[status]}" for status, count in plan.counts.items() if count])
 
 

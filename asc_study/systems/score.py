@@ -1,14 +1,14 @@
-"""Predictions of trained runs for clips whose labels nobody knows, such as those of the challenge's evaluation set."""
+"""Predictions of runs for clips whose labels nobody knows, such as those of the challenge's evaluation set."""
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
+from asc_study.base.contract import Artifact, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.base.paths import cache_dir
@@ -26,6 +26,7 @@ from asc_study.settings.run_config import RunConfig
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
+from asc_study.systems.score_fused import fused_table, networks_of
 from asc_study.training.runtime import start_keras
 from asc_study.workers.pool import require_jobs
 
@@ -67,7 +68,9 @@ class Scored:
 def score_runs(
     tracker: Tracker, references: Sequence[str], paths: Sequence[Path], *, jobs: int, say: Say
 ) -> list[Scored]:
-    """Add ``predictions/evaluation.parquet`` to trained runs: their probabilities for every clip.
+    """Add ``predictions/evaluation.parquet`` to runs: their probabilities for every clip.
+
+    An ensemble or a fusion is scored by the trained runs that it is made of, which are given theirs, too.
 
     Parameters
     ----------
@@ -83,29 +86,25 @@ def score_runs(
     Raises
     ------
     InputError
-        If a run is not a trained one or its model is gone, or the audio is missing or of another format.
+        If a run is of another kind, a model or a part of it is gone, or the audio is missing or of another format.
     """
     require_jobs(jobs, "processes for the features")
     found = [record for reference in references for record in find_runs(tracker, reference)]
     records = list({record.run_id: record for record in found}.values())
-    for record in records:
-        if record.tags[Tag.KIND] != Kind.TRAIN:
-            raise InputError(
-                f"only trained runs have a model to score with, {record.label!r} is of kind "
-                f"{record.tags[Tag.KIND]}: score with the runs that it is made of, then fuse them again"
-            )
+    networks = {network.run_id: network for record in records for network in networks_of(tracker, record)}
     clips = _clips(paths)
     files = [Path(path) for path in clips["path"]]
     digests = audio_digests(files, cache=cache_dir(), progress=True)
     digest = hashlib.sha256("\n".join([*clips["clip_id"], *digests]).encode()).hexdigest()
     recordings = [Recording(path, own) for path, own in zip(files, digests, strict=True)]
     stores: dict[str, FeatureStore] = {}
-    scored = []
-    for record in records:
+    about = {Tag.EVALUATION_DIGEST: digest, Tag.EVALUATION: ", ".join(path.absolute().name for path in paths)[:500]}
+    tables: dict[str, pd.DataFrame] = {}
+    for record in networks.values():
         before = record.tags.get(Tag.EVALUATION_DIGEST)
         if before == digest:
             say(f"{record.label}: has scored these {len(clips)} clips before")
-            scored.append(Scored(record, tracker.predictions(record.run_id)["evaluation"]))
+            tables[record.run_id] = tracker.predictions(record.run_id)["evaluation"]
             continue
         config = config_of(tracker, record)
         if not stores:  # one process has one number of threads; between runs it moves the last bits only
@@ -116,12 +115,25 @@ def score_runs(
         if key not in stores:
             settings = LogMelSettings(sample_rate=rate, **config.features.model_dump())
             stores[key] = extract(recordings, settings, cache_dir() / "features", jobs=jobs, progress=True)
-        scored.append(Scored(record, _predict(tracker, record, config, model, clips, stores[key])))
-        names = ", ".join(path.absolute().name for path in paths)
-        tracker.set_tags(record.run_id, {Tag.EVALUATION_DIGEST: digest, Tag.EVALUATION: names[:500]})
-        instead = f", in place of those of {record.tags.get(Tag.EVALUATION, '')}" if before else ""
-        say(f"{record.label}: {len(clips)} clips scored{instead}")
+        tables[record.run_id] = _predict(record, config, model, clips, stores[key])
+        _keep(tracker, record, tables[record.run_id], about, say)
+    scored = []
+    for record in records:
+        table = fused_table(tracker, record, clips, tables)
+        if record.run_id not in networks:
+            _keep(tracker, record, table, about, say)
+        scored.append(Scored(record, table))
     return scored
+
+
+def _keep(tracker: Tracker, record: RunRecord, table: "pd.DataFrame", about: Mapping[str, str], say: Say) -> None:
+    """Give a run its predictions of the clips, in place of those of other clips."""
+    with tracker.artifacts(record.run_id) as folder:
+        write_predictions(table, folder / predictions_path("evaluation"))
+    tracker.set_tags(record.run_id, about)
+    before = record.tags.get(Tag.EVALUATION_DIGEST) not in (None, about[Tag.EVALUATION_DIGEST])
+    instead = f", in place of those of {record.tags.get(Tag.EVALUATION) or 'other clips'}" if before else ""
+    say(f"{record.label}: {len(table)} clips scored{instead}")
 
 
 def _clips(paths: Sequence[Path]) -> "pd.DataFrame":
@@ -168,7 +180,6 @@ def sample_rate_of(record: RunRecord, channels: int) -> int:
 
 
 def _predict(
-    tracker: Tracker,
     record: RunRecord,
     config: RunConfig,
     model: "keras.Model",
@@ -185,7 +196,4 @@ def _predict(
             f"{record.label!r} takes {model.input_shape[-1] // 3} audio channels, the clips have "
             f"{batches.input_shape[-1] // 3}: score clips like those that it was trained on"
         )
-    table = predictions_table(clips, model.predict(batches, verbose=0), config.task)
-    with tracker.artifacts(record.run_id) as folder:
-        write_predictions(table, folder / predictions_path("evaluation"))
-    return table
+    return predictions_table(clips, model.predict(batches, verbose=0), config.task)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, simulated: Path, empty_st
 def here(finished: Path, monkeypatch: pytest.MonkeyPatch, isolated: Path) -> Tracker:
     """The finished study as the folder of the test, with a store that may be added to."""
     shutil.copytree(finished, isolated, symlinks=True, dirs_exist_ok=True)
+    places = {"runs": "artifact_uri", "experiments": "artifact_location", "logged_models": "artifact_location"}
+    with closing(sqlite3.connect(isolated / "mlflow.db")) as connection, connection:
+        for table, column in places.items():
+            moved = (finished.as_uri(), isolated.as_uri())
+            connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", moved)
     monkeypatch.setenv("ASC_STUDY_CACHE", str(finished / "cache"))
     return Tracker()
 
@@ -115,8 +122,9 @@ def test_a_learned_fusion_is_not_measured_on_the_labels_it_was_fitted_on(here: T
     records = {record.tags.get(Tag.ROW, ""): record for record in here.runs("small")}
     fusion, system = records["learned-fusion"], records["learned"]
     assert fusion.tags[Tag.BASIS] == system.tags[Tag.BASIS] == "validation"
-    kept = here.predictions(system.run_id)["validation"]
-    assert kept.equals(here.predictions(fusion.run_id)["validation"])
+    ours, theirs = here.predictions(system.run_id), here.predictions(fusion.run_id)
+    assert ("validation" in ours) == ("validation" in theirs)  # there, it is cross-fitted; on few clips it cannot be
+    assert "test/agreement" in system.metrics
     assert "validation/agreement" not in system.metrics
 
 
@@ -150,19 +158,14 @@ def test_what_no_study_has_made_is_not_replaced(here: Tracker) -> None:
 
 def test_a_system_over_its_budget_is_kept_and_failed_each_time(here: Tracker) -> None:
     for _ in range(2):
-        (outcome,) = run(
-            STUDY.replace("coarse: [three]}\n- {name: fitting", "coarse: [three], max_kb: 1}\n- {name: fitting")
-        )[0]
+        (outcome,) = run(STUDY.replace("fine: [two-stage]", "fine: [two-stage], max_kb: 1"))[0]
         assert (outcome.name, outcome.status) == ("whole", "failed")
         assert outcome.reason.startswith("its networks must have at most 1 kB, got ")
     open_bundle(Path("bundles/small/whole")).verify()
 
 
 def test_a_changed_setting_makes_a_new_system_and_orphans_the_old(here: Tracker) -> None:
-    changed = STUDY.replace(
-        "fine: [ten], coarse: [three]}\n- {name: fitting",
-        "fine: [ten], coarse: [three], scheme: float16}\n- {name: fitting",
-    )
+    changed = STUDY.replace("fine: [two-stage]", "fine: [two-stage], scheme: float16")
     plan = make_plan(load_study(_written(changed), default_task="ten_class"), identify(Path("sim")).digest, here)
     assert [system.status for system in plan.systems] == ["new", "done", "done"]
     assert [outcome.name for outcome in run(changed)[0]] == ["whole"]
@@ -179,7 +182,7 @@ def _written(text: str) -> Path:
 def test_plan_status_and_leaderboard_show_systems(here: Tracker) -> None:
     study = load_study(_written(STUDY), default_task="ten_class")
     plan = make_plan(study, identify(Path("sim")).digest, here)
-    assert "fitting (dynamic of fitting-fusion, at most 500 kB): done" in render_plan(study, plan).splitlines()[-2]
+    assert "  fitting (dynamic of fitting-fusion, at most 500 kB): done" in render_plan(study, plan).splitlines()
     assert {(one.row, one.state) for one in study_state("small", here).made} >= {("whole", "done"), ("fitting", "done")}
     name, board = study_leaderboard("s.yaml")
     by_row = board.set_index("row")

@@ -115,11 +115,31 @@ def test_what_cannot_be_scored(tracker, trained, isolated, log_run, make_table):
         score_runs(tracker, ["s/x"], [Path("none.wav")], jobs=1, say=print)
     with pytest.raises(InputError, match="must have names of their own, got 'a' twice"):
         score_runs(tracker, ["s/x"], [Path("a.wav"), Path("b/a.wav")], jobs=1, say=print)
-    log_run("a", {"test": make_table(0)}, study="t")
-    log_run("b", {"test": make_table(1)}, study="t")
-    fusion = fuse_runs(tracker, ["t/a", "t/b"], [], fusion="average", join="product", exponent="1")
-    log_fusion(tracker, "t", "mean", fusion)
+    log_run("a", {"test": make_table(0)}, study="t", kind="imported")
     with pytest.raises(
-        InputError, match="only trained runs have a model to score with, 'mean seed 0' is of kind fusion"
+        InputError, match="trained runs have a model to score with, and what is made of them, 'a seed 0' is of kind imp"
     ):
-        score_runs(tracker, ["t/mean"], [isolated], jobs=1, say=print)
+        score_runs(tracker, ["t/a"], [isolated], jobs=1, say=print)
+
+
+def test_fusions_are_scored_by_what_they_are_made_of(tracker, trained, unlabelled, isolated):
+    score_runs(tracker, ["s/x", "s/y"], [unlabelled], jobs=1, say=print)
+    fused = fuse_runs(tracker, ["s/x", "s/y"], [], fusion="average", join="product", exponent="1")
+    made = log_fusion(tracker, "s", "mean", fused)
+    nested = fuse_runs(tracker, ["s/mean", "s/x"], [], fusion="product", join="product", exponent="1")
+    log_fusion(tracker, "s", "nested", nested)
+
+    some = [unlabelled / "audio" / f"{number}.wav" for number in (3, 1)]
+    said = []
+    mean, inner = score_runs(tracker, ["s/mean", "s/nested"], some, jobs=1, say=said.append)
+    before = {"x": "eval", "y": "eval", "mean": "other clips", "nested": "other clips"}
+    assert said == [f"{row} seed 0: 2 clips scored, in place of those of {there}" for row, there in before.items()]
+    tables = [tracker.predictions(find_runs(tracker, f"s/{row}")[0].run_id)["evaluation"] for row in ("x", "y")]
+    x, y = (table[list(SCENES)].to_numpy() for table in tables)
+    kept = tracker.predictions(made.run_id)["evaluation"]
+    assert list(kept["clip_id"]) == ["3", "1"]
+    np.testing.assert_allclose(kept[list(SCENES)], (x + y) / 2, atol=1e-6)
+    product = (x + y) / 2 * x
+    expected = product / product.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(inner.predictions[list(SCENES)], expected, atol=1e-5)
+    assert mean.record.run_id == made.run_id
