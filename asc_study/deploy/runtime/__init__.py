@@ -7,7 +7,7 @@ the package's own and never runs code from a bundle.
 from pathlib import Path
 from typing import Final
 
-_PACKAGE: Final = Path(__file__).parents[2]
+_RULES: Final = Path(__file__).parents[2] / "ensemble" / "rules"
 
 #: The modules that a bundle carries, relative to the package; every fusion rule is one.
 CARRIED: Final = (
@@ -26,7 +26,7 @@ CARRIED: Final = (
     "ensemble/fusion_file.py",
     "ensemble/logistic.py",
     "ensemble/two_stage.py",
-    *sorted(f"ensemble/rules/{file.name}" for file in (_PACKAGE / "ensemble" / "rules").glob("*.py")),
+    *sorted(f"ensemble/rules/{file.name}" for file in _RULES.iterdir() if file.suffix == ".py"),
     "deploy/__init__.py",
     "deploy/runtime/__init__.py",
     "deploy/runtime/fusion.py",
