@@ -235,5 +235,6 @@ def test_a_bundle_carries_its_whole_runtime() -> None:
     from asc_study.deploy.runtime import CARRIED
 
     runtime = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "deploy" / "runtime").glob("*.py")}
-    assert runtime <= set(CARRIED)
+    rules = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "ensemble" / "rules").glob("*.py")}
+    assert runtime | rules <= set(CARRIED)
     assert "features/front_end.py" in CARRIED

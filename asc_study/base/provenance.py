@@ -115,10 +115,12 @@ def fact_tags(facts: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def other_facts(recorded: str, here: Mapping[str, str]) -> str:
-    """What tells a recorded fingerprint from this one, in words: ``backend jax, here tensorflow``."""
+def other_facts(tags: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """What tells the fingerprint in a run's tags from this one, in words: ``backend jax, here tensorflow``."""
+    if tags.get(Tag.FINGERPRINT) == MIXED:
+        return "mixed, it was interrupted and went on elsewhere"
     try:
-        facts = dict(json.loads(recorded))
+        facts = dict(json.loads(tags.get(Tag.FINGERPRINT_FACTS, "")))
     except (ValueError, TypeError):
         return "not recorded"
     keys = [key for key in {**here, **facts} if facts.get(key) != here.get(key)]

@@ -14,6 +14,7 @@ import pandas as pd
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS, METRICS, Metric
+from asc_study.base.provenance import MIXED
 from asc_study.base.schema import did_you_mean
 from asc_study.evaluation.marks import marks
 from asc_study.settings.published import parse_published
@@ -237,6 +238,7 @@ def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
     seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))
     augmentation = sorted({key.split(".")[1] for key in newest.params if "_augmentation." in key})
     combination = combination_of(newest)
+    fingerprints = {record.tags.get(Tag.FINGERPRINT, "") for record in by_seed.values()}
     summary: dict[str, Any] = {
         "row": newest.tags.get(Tag.ROW, newest.run_id),
         "architecture": newest.tags.get(Tag.SYSTEM, newest.params.get("architecture", "")),
@@ -252,7 +254,7 @@ def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
         "seeds": len(by_seed),
         "seed_list": " ".join(seeds),
         "run_ids": " ".join(by_seed[seed].run_id for seed in seeds),
-        "fingerprints": len({record.tags.get(Tag.FINGERPRINT, "") for record in by_seed.values()}),
+        "fingerprints": len(fingerprints) + (MIXED in fingerprints),
         "first_start": min(record.start_seconds for record in records),
         "records": [by_seed[seed] for seed in seeds],
     }

@@ -141,7 +141,7 @@ def _notes(board: pd.DataFrame, compared: Metric | None, deployed: Sequence[str]
         references = ", ".join(dict.fromkeys(board["reference"].dropna()))
         notes.append(f"difference: in {compared.heading} to {references}, paired; !: more than noise")
     if "fingerprints" in board and (board["fingerprints"] > 1).any():
-        notes.append(f"{_MIXED} its seeds were computed by different back ends, devices or library versions")
+        notes.append(f"{_MIXED} computed by different back ends, devices or library versions")
     if "mark" in board:
         told = " ".join(board["mark"].fillna(""))
         notes += [f"{mark}: {meaning}" for mark, meaning in LEGEND.items() if mark in told]

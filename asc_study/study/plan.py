@@ -177,7 +177,7 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
             continue
         other = ""
         if status == "done" and found not in ours:
-            other = other_facts(found.tags.get(Tag.FINGERPRINT_FACTS, ""), here)
+            other = other_facts(found.tags, here)
         runs.append(
             PlannedRun(spec, status, found.run_id, found.failure, found.tags.get(Tag.ROW, ""), fingerprint=other)
         )

@@ -1,5 +1,9 @@
 """Search files: what is read, what a point and a fold of it are, what is refused."""
 
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +87,50 @@ def test_identity_names_what_must_not_change():
     assert load(sampler={"name": "random", "seed": 7}).identity("d1") == identity
     assert load(base={"training": {"epochs": 3}}).identity("d1") != identity
     assert load().identity("d2") != identity
+
+
+def test_identity_names_a_profiles_settings_of_parts_that_the_base_leaves_off():
+    content = {
+        "space": {CROP: {"type": "categorical", "choices": [None, {}]}},
+        "profiles": {
+            name: {"batch_augmentation": {"random_crop": {"frames": n}}} for name, n in {"a": 50, "b": 60}.items()
+        },
+    }
+    one, other = (load(name, **content).identity("d1") for name in ("a", "b"))
+    assert one["settings"] == other["settings"]
+    assert one["profile"] != other["profile"]
+
+
+#: Opens the Optuna study of a search, as a launch does, in a process that has read the parts' modules as they are now.
+OPEN = """
+from pathlib import Path
+from asc_study.search.file import load_search
+from asc_study.search.storage import open_study, storage_url
+search = load_search(Path("own.yaml"))
+open_study(storage_url(), search.name, {"holdout/acc": "maximize"}, search.identity("d1"))
+"""
+
+
+def test_a_search_is_refused_when_the_code_behind_it_changed(isolated: Path):
+    """The code of a part that the base leaves off too."""
+    shutil.copy(STUDIES / "examples" / "own_augmentations.py", isolated)
+    part = isolated / "own_augmentations.py"
+    space = {"batch_augmentation.own_augmentations:Gain": {"type": "categorical", "choices": [None, {}]}}
+    Path("own.yaml").write_text(yaml.safe_dump({"search": "own", "space": space}))
+
+    def launch() -> str:
+        done = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True)
+        return done.stderr.strip().rpartition("\n")[2]
+
+    assert launch() == ""
+    text = part.read_text()
+    part.write_text(text.replace("Scale the features of each clip", "Make each clip louder or softer"))
+    assert launch() == ""
+    part.write_text(text.replace("1 + self.spread", "1 + 2 * self.spread"))
+    message = (
+        r"the search 'own' in .* was begun with other code: code\.batch_augmentation own_augmentations:Gain was \w{12}"
+    )
+    assert re.search(message, launch())
 
 
 def test_every_objective_has_a_direction_of_its_own():

@@ -21,6 +21,10 @@ from asc_study.store.addresses import masked
 SPACE = {
     "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
     "settings": {"training.epochs": 2},
+    "profile": {"batch_augmentation.mixup.alpha": 0.2},
+    "schema": 2,
+    "versions": {"features": 1},
+    "code": {"batch_augmentation mixup": "a" * 64},
     "data": "e" * 64,
 }
 
@@ -74,6 +78,16 @@ def test_a_study_is_opened_again_and_shows_its_metric(study: optuna.Study):
         ),
         ({"space": {}}, r"other parameters: space\.x was .*, is not there"),
         ({"settings": {"training.epochs": 3}}, r"other settings: settings\.training\.epochs was 2, is 3"),
+        (
+            {"profile": {"batch_augmentation.mixup.alpha": 0.3}},
+            r"other profile: profile\.batch_augmentation\.mixup\.alpha was 0\.2, is 0\.3",
+        ),
+        ({"schema": 3}, r"other schema: schema was 2, is 3"),
+        ({"versions": {"features": 2}}, r"other versions: versions\.features was 1, is 2"),
+        (
+            {"code": {"batch_augmentation mixup": "b" * 64}},
+            r"other code: code\.batch_augmentation mixup was aaaaaaaaaaaa, is bbbbbbbbbbbb",
+        ),
         ({"data": "f" * 64}, r"other data: data was eeeeeeeeeeee, is ffffffffffff: rename"),
         ({"objectives": {"holdout": "minimize"}}, r"other objectives: objectives was None, is \{'holdout': 'minim"),
     ],

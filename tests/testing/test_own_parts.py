@@ -39,6 +39,7 @@ def asc_study(*arguments: object) -> str:
     ("template", "message"),
     [
         ("own_augmentations.py", "Gain and Roll keep the contracts of augmentations"),
+        ("own_fusion.py", "ByAccuracy keeps the contract of a fusion rule"),
         pytest.param("own_architecture.py", "OWN keeps the contract of an architecture", marks=pytest.mark.slow),
     ],
 )
@@ -84,6 +85,7 @@ def test_a_strangers_parts_are_trained_in_worker_processes(stranger: Path, simul
         ("baseline", "done"),
         ("spread=0.1", "done"),
         ("spread=0.3", "done"),
+        ("by-accuracy", "done"),
     }
 
 

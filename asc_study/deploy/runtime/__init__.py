@@ -4,9 +4,12 @@ A bundle holds a copy of these modules, so that it works where this package is n
 the package's own and never runs code from a bundle.
 """
 
+from pathlib import Path
 from typing import Final
 
-#: The modules that a bundle carries, relative to the package.
+_RULES: Final = Path(__file__).parents[2] / "ensemble" / "rules"
+
+#: The modules that a bundle carries, relative to the package; every fusion rule is one.
 CARRIED: Final = (
     "base/__init__.py",
     "base/contract.py",
@@ -23,11 +26,7 @@ CARRIED: Final = (
     "ensemble/fusion_file.py",
     "ensemble/logistic.py",
     "ensemble/two_stage.py",
-    "ensemble/rules/__init__.py",
-    "ensemble/rules/average.py",
-    "ensemble/rules/logistic.py",
-    "ensemble/rules/product.py",
-    "ensemble/rules/weighted.py",
+    *sorted(f"ensemble/rules/{file.name}" for file in _RULES.iterdir() if file.suffix == ".py"),
     "deploy/__init__.py",
     "deploy/runtime/__init__.py",
     "deploy/runtime/fusion.py",
