@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from dashboards.pages import devices, leaderboard
+from dashboards.pages import confusions, devices, leaderboard
 from dashboards.registry import Page
 
-PAGES: Final[tuple[Page[Any], ...]] = (leaderboard.PAGE, devices.PAGE)
+PAGES: Final[tuple[Page[Any], ...]] = (leaderboard.PAGE, devices.PAGE, confusions.PAGE)
