@@ -28,6 +28,7 @@ from dashboards import export, show
 from dashboards.blocks import Note
 from dashboards.links import link, study_link
 from dashboards.pages import PAGES
+from dashboards.recordings import add_recordings
 from dashboards.registry import Control, Page
 from dashboards.source import Source
 from dashboards.state import State as PageState
@@ -65,6 +66,7 @@ def create_app(source: Source, hosts: Sequence[str] = ("127.0.0.1", "localhost",
     app.layout = _layout()
     _guard(app.server, hosts)
     _add_exports(app.server, source)
+    add_recordings(app.server, source)
     _add_callbacks(app, source)
     return app
 
@@ -179,12 +181,17 @@ def _add_callbacks(app: Dash, source: Source) -> None:
         Input("url", "search"),
         Input("moved", "data"),
         State("controls-for", "data"),
+        State({show.CONTROL: ALL}, "value"),
     )
-    def what_for(path: str, search: str | None, moved: float | None, known: Any) -> Any:
+    def what_for(path: str, search: str | None, moved: float | None, known: Any, _: Any) -> Any:
         page, state = _asked(path, search)
         wanted = [page.path if page else "", moved, *(getattr(state, name) for name in (page.depends if page else ()))]
         wanted = json.loads(json.dumps(wanted))
-        return no_update if wanted == known else wanted
+        if page is None or not known or wanted != known[:-1]:
+            return [*wanted, 0]
+        told = {one["id"][show.CONTROL]: one.get("value") for one in ctx.states_list[-1]}
+        stale = any(one.name in told and not _same(told[one.name], one.value) for one in _controls(page, source, state))
+        return [*wanted, known[-1] + 1] if stale else no_update  # a click or a link of the page chose something
 
     @app.callback(
         Output("controls", "children"), Input("controls-for", "data"), State("url", "pathname"), State("url", "search")
@@ -286,6 +293,13 @@ def _add_callbacks(app: Dash, source: Source) -> None:
 def _said(note: Note, page: Page[Any], state: PageState) -> Any:
     """A page that can say no more than this; after an error it asks again."""
     return [show.note(note)], [html.H1("asc-study")], _navigation(page, state), note.kind != "error", TICK_MS
+
+
+def _same(told: Any, value: Any) -> bool:
+    """Whether a control shows a value; several of them in any order."""
+    if isinstance(value, bool):
+        return bool(told) is value
+    return set(told or ()) == set(value) if isinstance(value, list) else told == value
 
 
 def _asked(path: str, search: str | None) -> tuple[Page[Any] | None, PageState]:

@@ -46,6 +46,8 @@ class Table:
         Decimals of numbers that are no whole numbers; a column's own in ``numbered``.
     links
         Column -> the address behind each of its cells (empty: none), of this site or another.
+    sounds
+        The address of each row's recording, played in a column of its own; empty: there are none. No report holds it.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Table:
     digits: int = 1
     numbered: Mapping[str, int] = field(default_factory=dict)
     links: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sounds: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

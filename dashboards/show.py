@@ -70,7 +70,9 @@ def _figure(block: Figure, page: Page[Any], state: State, theme: str) -> Compone
     title = one.title or block.name
     parts = [
         html.H2(title),
-        html.Div(graph, className="plot", **{"data-name": file_name(block.name)}),
+        html.Div(
+            graph, className="plot clickable" if block.clickable else "plot", **{"data-name": file_name(block.name)}
+        ),
         html.P(one.sentence, className="answer"),
         html.Div([html.Span("Save the figure: "), *saved], className="saves"),
     ]
@@ -94,8 +96,11 @@ def _exports(name: str, page: Page[Any], state: State) -> Component:
 
 
 def _table(block: Table, page: Page[Any], state: State) -> Component:
-    body = _html_table(block.frame, block.digits, block.numbered, block.links)
+    shown = block.frame.head(MOST_ROWS)
+    body = _html_table(shown, block.digits, block.numbered, block.links, block.sounds)
     parts = [html.H2(block.title), body, _exports(block.name, page, state)]
+    if len(shown) < len(block.frame):
+        parts.insert(1, html.P(f"The first {len(shown)} of {len(block.frame)} rows.", className="answer"))
     return html.Section(parts, className="figure", **{"aria-label": block.title})
 
 
@@ -104,9 +109,11 @@ def _html_table(
     digits: int,
     numbered: Mapping[str, int] = {},
     links: Mapping[str, Sequence[str]] = {},
+    sounds: Sequence[str] = (),
 ) -> Component:
     numbers = {column: pd.api.types.is_numeric_dtype(frame[column]) for column in frame}
-    head = html.Tr([html.Th(str(column), scope="col", className="number" * numbers[column]) for column in frame])
+    heads = [html.Th(str(column), scope="col", className="number" * numbers[column]) for column in frame]
+    head = html.Tr([*heads, *([html.Th("recording", scope="col")] if sounds else [])])
     rows = []
     for place, row in enumerate(frame.to_dict("records")):
         cells = []
@@ -115,9 +122,16 @@ def _html_table(
             address = links[str(column)][place] if str(column) in links else ""
             content = (dcc.Link if address.startswith("/") else html.A)(text, href=address) if address else text
             cells.append(html.Td(content, className="number" * numbers[column]))
+        if sounds:
+            cells.append(html.Td(player(sounds[place], f"recording {next(iter(row.values()), '')}")))
         rows.append(html.Tr(cells))
     table = html.Table([html.Thead(head), html.Tbody(rows)])
     return html.Div(table, className="scroll", tabIndex=0, role="region", **{"aria-label": "table"})
+
+
+def player(address: str, name: str) -> Component:
+    """What plays a recording, which is not loaded before."""
+    return html.Audio(src=address, controls=True, preload="none", **{"aria-label": name})
 
 
 def _grid(block: Grid) -> Component:

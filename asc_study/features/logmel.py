@@ -13,7 +13,7 @@ import scipy.sparse
 from asc_study.base.compiled import compiled
 from asc_study.features.front_end import LogMelSettings, Loops, log_mel_features
 
-__all__ = ["LogMelSettings", "log_mel", "mel_filters"]
+__all__ = ["LogMelSettings", "band_centres", "log_mel", "mel_filters"]
 
 
 def log_mel(waveform: npt.NDArray[np.floating[Any]], settings: LogMelSettings) -> npt.NDArray[np.float32]:
@@ -31,6 +31,14 @@ def mel_filters(settings: LogMelSettings) -> npt.NDArray[np.float32]:
         sr=rate, n_fft=settings.n_fft, n_mels=settings.n_mels, fmin=0.0, fmax=rate / 2, htk=True, norm=None
     )
     return filters
+
+
+def band_centres(settings: LogMelSettings) -> npt.NDArray[np.float64]:
+    """The centre of each mel band in Hz, (n_mels,)."""
+    from librosa import mel_frequencies
+
+    edges = mel_frequencies(settings.n_mels + 2, fmin=0.0, fmax=settings.sample_rate / 2, htk=True)
+    return np.asarray(edges[1:-1], dtype=np.float64)
 
 
 @lru_cache

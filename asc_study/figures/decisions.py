@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS
+from asc_study.evaluation.by_clip import confusion_shares, most_frequent
 from asc_study.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -14,51 +14,26 @@ from asc_study.evaluation.calibration import (
     with_temperature,
 )
 from asc_study.evaluation.metrics import confusion
-from asc_study.figures.theme import BLUE, LEAST_CLIPS, REFERENCE, SHARES, VERMILION, finish, listed, percent
+from asc_study.figures.confusions import confusion_heat, in_groups, matrix_height, spoken
+from asc_study.figures.theme import BLUE, LEAST_CLIPS, REFERENCE, VERMILION, finish, listed, percent
 
 
 def confusion_figure(test: pd.DataFrame) -> go.Figure:
     """Heat map of the confusion matrix, in per cent of each true class; scenes stand beside those of their group."""
-    counts = confusion(test)
-    order = sorted(counts.index, key=lambda name: (SCENE_GROUPS.index(GROUP_OF_SCENE.get(name, name)), name))
-    counts = counts.loc[order, order]
-    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0) * 100
-    labels = [name.replace("_", " ") for name in order]
-    heat = go.Heatmap(
-        z=share.to_numpy(),
-        x=labels,
-        y=labels,
-        zmin=0,
-        zmax=100,
-        colorscale=SHARES,
-        texttemplate="%{z:.0f}",
-        name="% of the true scene",
-        hovertemplate="true %{y}<br>decided %{x}<br>%{z:.1f} %<extra></extra>",
-        showscale=False,
-        xgap=1,
-        ygap=1,
-    )
-    figure = go.Figure(heat)
-    groups = [GROUP_OF_SCENE.get(name, name) for name in order]
-    if len(order) > len(SCENE_GROUPS):
-        for at in (number + 0.5 for number in range(len(order) - 1) if groups[number] != groups[number + 1]):
-            line = {"color": REFERENCE, "width": 2}
-            figure.add_vline(x=at, line=line).add_hline(y=at, line=line)
-    figure.update_xaxes(title="decision", showgrid=False, tickangle=-45)
-    figure.update_yaxes(title="true scene", autorange="reversed", showgrid=False)
-    height = 600 if len(order) > len(SCENE_GROUPS) else 420
-    return finish(figure, "Which scenes does it take for which?", _confusion_sentence(counts, share), height=height)
+    shares = confusion_shares([test])
+    title, sentence = "Which scenes does it take for which?", _confusion_sentence(test, shares)
+    return finish(confusion_heat(shares), title, sentence, height=matrix_height(list(shares.index)))
 
 
-def _confusion_sentence(counts: pd.DataFrame, share: pd.DataFrame) -> str:
-    never = [name.replace("_", " ") for name in counts.columns if not counts[name].any()]
-    wrong = share.to_numpy() * ~np.eye(len(share), dtype=bool)
-    names = [name.replace("_", " ") for name in share.index]
-    true, decided = (names[place] for place in np.unravel_index(wrong.argmax(), wrong.shape))
-    sentence = f"In % of the clips of each true scene ({counts.to_numpy().sum()} test clips)"
-    if wrong.max() == 0:
+def _confusion_sentence(test: pd.DataFrame, shares: pd.DataFrame) -> str:
+    decided = confusion(test).any()
+    never = [spoken(name) for name in in_groups(list(decided.index)) if not decided[name]]
+    sentence = f"In % of the clips of each true scene ({len(test)} test clips)"
+    most = most_frequent(shares)
+    if most is None:
         return f"{sentence}; every clip is right."
-    sentence += f": most often {true} is taken for {decided} ({percent(wrong.max())})"
+    share = percent(shares[most[1]][most[0]])
+    sentence += f": most often {spoken(most[0])} is taken for {spoken(most[1])} ({share})"
     return f"{sentence}; it never decides for {listed(never)}." if never else f"{sentence}."
 
 

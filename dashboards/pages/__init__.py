@@ -2,12 +2,13 @@
 
 from typing import Any, Final
 
-from dashboards.pages import devices, ensemble, leaderboard, run, search, size
+from dashboards.pages import confusions, devices, ensemble, leaderboard, run, search, size
 from dashboards.registry import Page
 
 PAGES: Final[tuple[Page[Any], ...]] = (
     leaderboard.PAGE,
     devices.PAGE,
+    confusions.PAGE,
     ensemble.PAGE,
     search.PAGE,
     size.PAGE,

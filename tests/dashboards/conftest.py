@@ -4,9 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from logged_runs import log
 
+from asc_study.base.taxonomy import CLASSES
+from asc_study.data.layout import read_dataset
+from asc_study.evaluation.predictions import predictions_table
 from asc_study.store.queries import Reader
 from asc_study.store.tracking import Tracker
 from dashboards.source import Source
@@ -33,6 +37,32 @@ def dashboard_store(tmp_path_factory, empty_store, make_table) -> str:
     finally:
         os.chdir(before)
     return tracker.uri
+
+
+@pytest.fixture(scope="session")
+def heard_store(tmp_path_factory, empty_store, simulated) -> str:
+    """A store whose predictions are of the simulated data set: ``plain``, ``other`` and, of the groups, ``groups``."""
+    folder = tmp_path_factory.mktemp("heard")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    clips = read_dataset(simulated).clips.query("split == 'test'")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}")
+        for number, (row, task) in enumerate(
+            {"plain": "ten_class", "other": "ten_class", "groups": "three_class"}.items()
+        ):
+            drawn = np.random.default_rng(number).dirichlet(np.ones(len(CLASSES[task])), len(clips))
+            log(tracker, row, {"test": predictions_table(clips, drawn.astype(np.float32), task)}, task=task)
+    finally:
+        os.chdir(before)
+    return tracker.uri
+
+
+@pytest.fixture
+def heard(heard_store: str, simulated: Path) -> Source:
+    """What pages read where the recordings are there too."""
+    return Source(Reader(heard_store), ("s",), simulated)
 
 
 @pytest.fixture
