@@ -139,7 +139,7 @@ def test_fusions_are_scored_by_what_they_are_made_of(tracker, trained, unlabelle
     kept = tracker.predictions(made.run_id)["evaluation"]
     assert list(kept["clip_id"]) == ["3", "1"]
     np.testing.assert_allclose(kept[list(SCENES)], (x + y) / 2, atol=1e-6)
-    product = (x + y) / 2 * x
+    product = np.sqrt((x + y) / 2 * x)  # of two systems: the geometric mean
     expected = product / product.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(inner.predictions[list(SCENES)], expected, atol=1e-5)
     assert mean.record.run_id == made.run_id
