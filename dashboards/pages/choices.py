@@ -46,12 +46,14 @@ def reference_of(board: Board, state: State) -> str:
     return names[0] if names else ""
 
 
-def comparable_rows(board: Board, name: str) -> list[str]:
-    """The rows of the same task and test clips as a row."""
+def comparable_rows(board: Board, name: str, *, telling: bool = False) -> list[str]:
+    """The rows of the same task and test clips as a row; ``telling``: without steps of systems and single networks."""
     if not name:
         return []
     row, frame = board.row(name), board.frame
     same = (frame["seeds"] > 0) & frame[ALL_CLIPS.metric].notna()
+    if telling:
+        same &= ~frame["folded"].astype(bool) | frame["name"].eq(name)
     for column in ("task", "dataset_digest"):
         same &= frame[column].eq(row[column])
     return list(frame["name"][same])
@@ -59,7 +61,7 @@ def comparable_rows(board: Board, name: str) -> list[str]:
 
 def first_rows(board: Board, reference: str, count: int = 4) -> list[str]:
     """The reference and the best others on devices never heard, for a page that nobody chose rows for yet."""
-    others = board.among([name for name in comparable_rows(board, reference) if name != reference])
+    others = board.among([name for name in comparable_rows(board, reference, telling=True) if name != reference])
     metric = (
         UNSEEN_ACCURACY if UNSEEN_ACCURACY in others and others[UNSEEN_ACCURACY].notna().any() else ALL_CLIPS.metric
     )

@@ -88,7 +88,7 @@ def blocks(source: Source, state: Devices) -> Sequence[Block]:
         compared = compared[compared["reference"].notna()]
         if len(compared):
             found.append(Figure(change_figure(compared, task), "changes"))
-    every = board.among(comparable_rows(board, reference))
+    every = board.among(comparable_rows(board, reference, telling=True))
     if state.split == "test" and len(every) > 1 and every["gap_A_to_unseen"].notna().sum() > 1:
         columns = ["row", "acc_A", "acc_s4-s6", "gap_A_to_unseen", "acc_avg"]
         found.append(Figure(gap_figure(every, colours), "gap", every[columns]))

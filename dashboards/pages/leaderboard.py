@@ -49,7 +49,7 @@ def blocks(source: Source, state: Leaderboard) -> Sequence[Block]:
     board = source.board(state.study, state.reference)
     shown = board.frame[board.frame["seeds"] > 0]
     found: list[Block] = [_grid(board, state)]
-    figures = source.kept(("study figures", board.key), lambda: study_figures(board.among(board.names)))
+    figures = source.kept(("study figures", board.key), lambda: study_figures(_telling(board.among(board.names))))
     found += [Figure(one, f"{'-'.join(state.study) or 'study'}-{number}") for number, one in enumerate(figures, 1)]
     if shown["fingerprints"].gt(1).any():
         found.append(Note("other fingerprint: seeds of a row were computed by different back ends or versions."))
@@ -71,8 +71,13 @@ def shown_frame(board: Board, state: Leaderboard) -> pd.DataFrame:
     return sorted_board(board.frame, metric) if metric else board.frame
 
 
+def _telling(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without steps of systems and quantised networks, which the table of another row tells of."""
+    return frame[~frame["folded"].astype(bool)]
+
+
 def _grid(board: Board, state: Leaderboard) -> Grid:
-    frame = shown_frame(board, state)
+    frame = _telling(shown_frame(board, state))
     reference, compared = reference_of(board, state), _compared(state)
     if state.columns == "devices":
         accuracies = [BY_NAME[f"device_acc_{device}"] for device in DEVICES if f"device_acc_{device}" in frame]
