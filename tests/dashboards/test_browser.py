@@ -162,6 +162,15 @@ def test_the_commonest_question_takes_two_clicks(window):
     assert not window.faults
 
 
+def test_a_click_on_a_cell_lists_its_clips(window):
+    page = window.open("/confusions?row=plain")
+    box = page.locator("main .nsewdrag").first.bounding_box()
+    page.mouse.click(box["x"] + 0.15 * box["width"], box["y"] + 0.05 * box["height"])
+    page.wait_for_url("**true=airport&decided=metro_station**")
+    expect(page.get_by_role("heading", name="The clips: airport taken for metro station")).to_be_visible()
+    assert not window.faults
+
+
 def test_search_and_columns_of_the_grid(window):
     page = window.open("/")
     rows = page.locator(".ag-pinned-left-cols-container .ag-row")
