@@ -85,19 +85,20 @@ def _grid(board: Board, state: Leaderboard) -> Grid:
     else:
         accuracies = [BY_NAME[subset.metric] for subset in (*SUBSETS, ALL_CLIPS)]
     metrics = [*accuracies, BY_NAME["log_loss"]]
+    narrow = 92 if frame["seeds"].max() < 2 else 110  # without or with a standard deviation
     columns = [Column("name", "System", "name", group="combination", width=230)]
     if frame["mark"].fillna("").ne("").any():
         columns.append(Column("mark", "Mark", "text", width=130))
-    columns.append(Column("seeds", "Seeds", "text", width=64))
-    columns += [Column(metric.name, metric.heading, group="test accuracy (%)", width=104) for metric in accuracies]
+    columns.append(Column("seeds", "Seeds", "text", width=82))
+    columns += [Column(metric.name, metric.heading, group="test accuracy (%)", width=narrow) for metric in accuracies]
     columns.append(
-        Column("difference", f"Difference in {compared.heading}", "difference", group=f"to {reference}", width=170)
+        Column("difference", f"Difference in {compared.heading}", "difference", group=f"to {reference}", width=160)
     )
     columns.append(Column("log_loss", "log loss", width=90))
     costs = [
         metric for metric in METRICS if metric.name in ("cost/model_kb", "cost/parameters") and metric.name in frame
     ]
-    columns += [Column(metric.name, _COST_HEADINGS[metric.name], width=90) for metric in costs]
+    columns += [Column(metric.name, _COST_HEADINGS[metric.name], width=124) for metric in costs]
     published = [metric for metric in metrics if _has(frame, f"published_{metric.name}")]
     columns += [Column(f"published_{one.name}", one.heading, group="published", width=84) for one in published]
     colours = board_looks(board, reference)
