@@ -47,10 +47,12 @@ def begin(folder: Path, data: Path) -> subprocess.Popen:
     # The package as this test has it, which need not be the one that is installed, and the network of the tests.
     parts = [str(Path(asc_study.__file__).parents[1]), str(Path(__file__).parents[1])]
     own = {"ASC_STUDY_CACHE": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(parts)}
+    # MLflow leaves the store of an earlier test of this process in the environment.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
     return subprocess.Popen(
         [sys.executable, "-m", "asc_study", "run", "first.yaml", "--data", str(data)],
         cwd=folder,
-        env=os.environ | own,
+        env=inherited | own,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
