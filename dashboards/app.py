@@ -7,6 +7,7 @@ it was started for: a page of another site cannot ask it for a store's contents 
 
 import ipaddress
 import json
+import logging
 import socket
 import time
 import traceback
@@ -85,6 +86,7 @@ def open_server(app: Dash, host: str, port: int) -> BaseWSGIServer:
             probe.bind((host, port))
     except (OSError, OverflowError) as error:
         raise InputError(f"{host} port {port} cannot be listened on ({error}): choose another --port") from None
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # not a line a request
     return make_server(host, port, app.server, threaded=True)
 
 

@@ -218,7 +218,7 @@ def _column(one: Column) -> dict[str, Any]:
     if one.kind == "name":
         return column | {"cellRenderer": "SystemName", "pinned": "left", "tooltipField": "about", "autoHeight": True}
     if one.kind == "text":
-        return column | {"wrapText": True}
+        return column | {"wrapText": True, "autoHeight": True, "cellClass": "words"}
     renderer = "Difference" if one.kind == "difference" else "Figure"
     value = {"function": f"params.data[{one.field!r}] && params.data[{one.field!r}].value"}
     tip = {"function": f"params.data[{one.field!r}] && params.data[{one.field!r}].tip"}

@@ -18,9 +18,13 @@ STUDY: Final = "demo"
 
 #: File -> address, colour scheme and height of the window.
 PICTURES: Final = {
-    "dashboards-leaderboard.png": ("/", "light", 860),
-    "dashboards-devices.png": ("/devices?rows=fcnn-plain&rows=fcnn-mixup&rows=two-stage", "light", 960),
-    "dashboards-confusions.png": ("/confusions?row=two-stage", "dark", 960),
+    "dashboards-leaderboard.png": ("/?reference=fcnn-plain", "light", 860),
+    "dashboards-devices.png": (
+        "/devices?reference=fcnn-plain&rows=fcnn-plain&rows=fcnn-mixup&rows=two-stage",
+        "light",
+        960,
+    ),
+    "dashboards-confusions.png": ("/confusions?reference=fcnn-plain&row=two-stage", "dark", 960),
 }
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
-from asc_study.figures.theme import UNSEEN, looks
+from asc_study.figures.theme import REFERENCE, UNSEEN, looks
 from dashboards.registry import Control
 from dashboards.source import Board, Source
 from dashboards.state import State
@@ -71,13 +71,25 @@ def first_rows(board: Board, reference: str, count: int = 4) -> list[str]:
 
 
 def board_looks(board: Board, reference: str) -> dict[str, tuple[str, str]]:
-    """The colour and the symbol of each row of a board, the same on every page."""
-    return looks(list(board.frame["name"]), reference) if len(board.frame) else {}
+    """The colour and the symbol of each row of a board, the same on every page; statistics baselines are grey too."""
+    frame = board.frame
+    if not len(frame):
+        return {}
+    folded = frame["folded"].astype(bool)
+    names = [str(name) for name in (*frame["name"][~folded], *frame["name"][folded])]
+    floors = [name for name in names if name != reference and _is_baseline(board, name)]
+    found = looks([name for name in names if name not in floors], reference)
+    return found | {name: (REFERENCE, "square") for name in floors}
+
+
+def _is_baseline(board: Board, name: str) -> bool:
+    records = board.records.get(name)
+    return bool(records) and records[0].tags.get(Tag.KIND) == Kind.BASELINE
 
 
 def baseline_row(board: Board, name: str) -> "pd.Series[Any] | None":
     """The statistics baseline of the same task and clips as a row; None if it was not measured."""
     for known in comparable_rows(board, name):
-        if board.records[known][0].tags.get(Tag.KIND) == Kind.BASELINE:
+        if _is_baseline(board, known):
             return board.row(known)
     return None
