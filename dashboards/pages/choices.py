@@ -79,12 +79,11 @@ def board_looks(board: Board, reference: str) -> dict[str, tuple[str, str]]:
     names = [str(name) for name in (*frame["name"][~folded], *frame["name"][folded])]
     floors = [name for name in names if name != reference and _is_baseline(board, name)]
     found = looks([name for name in names if name not in floors], reference)
-    return found | {name: (REFERENCE, "square") for name in floors}
+    return found | dict.fromkeys(floors, (REFERENCE, "square"))
 
 
 def _is_baseline(board: Board, name: str) -> bool:
-    records = board.records.get(name)
-    return bool(records) and records[0].tags.get(Tag.KIND) == Kind.BASELINE
+    return any(record.tags.get(Tag.KIND) == Kind.BASELINE for record in board.records.get(name, ()))
 
 
 def baseline_row(board: Board, name: str) -> "pd.Series[Any] | None":
