@@ -166,7 +166,7 @@ def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool
         html = page(f"Study {study.name}", study.description, figures, study.figures)
         (folder / Artifact.FIGURES).mkdir()
         write_file(folder / Artifact.SUMMARY, html)
-    found = changes_on_unseen(board)
+    found = changes_on_unseen(shown)
     _publish(study, tracker, launch, found)
     looks = links(tracker.experiment_id(study.name), (DEVICES, CHARTS))
     lead = f"All rows of *{study.name}* beside each other: {looks}, and `{Artifact.SUMMARY}` among the artifacts."
