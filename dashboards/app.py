@@ -68,7 +68,9 @@ def create_app(source: Source, hosts: Sequence[str] = ("127.0.0.1", "localhost",
     _guard(app.server, hosts)
     _add_exports(app.server, source)
     add_recordings(app.server, source)
-    _add_callbacks(app, source)
+    _add_choices(app, source)
+    _add_content(app, source)
+    _add_grid(app)
     return app
 
 
@@ -176,7 +178,9 @@ def _line(text: object, source: Source) -> str:
     return scrubbed(" ".join(str(text).split()), source.reader.uri)
 
 
-def _add_callbacks(app: Dash, source: Source) -> None:
+def _add_choices(app: Dash, source: Source) -> None:
+    """What is chosen, or clicked, becomes the address; what there is to choose follows the address."""
+
     @app.callback(
         Output("controls-for", "data"),
         Input("url", "pathname"),
@@ -245,6 +249,10 @@ def _add_callbacks(app: Dash, source: Source) -> None:
             raise PreventUpdate
         return f"?{encode(after)}"
 
+
+def _add_content(app: Dash, source: Source) -> None:
+    """What the address asks for is shown, and again while runs are being made or read."""
+
     @app.callback(
         Output("content", "children"),
         Output("head", "children"),
@@ -277,6 +285,10 @@ def _add_callbacks(app: Dash, source: Source) -> None:
             blocks.insert(0, show.note(Note(line)))
         still = running or pending is not None
         return blocks, head, _navigation(page, state), not still, PENDING_MS if pending else TICK_MS
+
+
+def _add_grid(app: Dash) -> None:
+    """Search and columns of the leaderboard's table, which are no part of the address."""
 
     @app.callback(Output("grid", "dashGridOptions"), Input("grid-search", "value"), State("grid", "dashGridOptions"))
     def found(text: str | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What a network is given of a sound: log-mel spectrograms side by side on one scale of colours."""
+"""What a network is given of a sound: its log-mel spectrogram, and what systems make of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from asc_study.evaluation.predictions import classes_of
 from asc_study.figures.confusions import spoken
@@ -30,19 +29,16 @@ class Drawn:
     Attributes
     ----------
     values
-        (bands, frames): decibels, or with ``scaled`` what a network is given, from 0 to 1.
+        (bands, frames) in decibels.
     centres
         Centre of each band in Hz.
     frame_seconds
         From one frame to the next.
-    scaled
-        Which of the two the values are.
     """
 
     values: npt.NDArray[np.floating[Any]]
     centres: npt.NDArray[np.float64]
     frame_seconds: float
-    scaled: bool = False
 
 
 def clip_figure(drawn: Drawn, name: str, said: str = "") -> go.Figure:
@@ -60,7 +56,21 @@ def clip_figure(drawn: Drawn, name: str, said: str = "") -> go.Figure:
     loudest = drawn.centres[int(np.argmax(drawn.values.mean(axis=1)))]
     sentence = f"{said} " if said else ""
     sentence += f"Its loudest band on average is that around {_hertz(loudest)}."
-    return sounds_figure({name: drawn}, f"What does {name} sound like?", sentence)
+    decibels = np.rint(drawn.values - np.max(drawn.values))  # whole ones take a quarter of the room
+    heat = go.Heatmap(
+        z=np.clip(decibels, -127, 127).astype(np.int8),
+        x=np.round(np.arange(drawn.values.shape[1]) * drawn.frame_seconds, 4),
+        zmin=-_RANGE_DB,
+        zmax=0,
+        colorscale=_COLOURS,
+        colorbar={"title": {"text": "dB"}, "thickness": 12, "outlinewidth": 0},
+        name=name,
+        hovertemplate="%{x:.2f} s, band %{y}: %{z} dB<extra></extra>",
+    )
+    figure = go.Figure(heat)
+    figure.update_yaxes(title="Hz (mel scale)", **_frequencies(drawn)).update_xaxes(title="s", showgrid=False)
+    finish(figure, f"What does {name} sound like?", sentence, height=TITLE_HEIGHT + 310)
+    return figure.update_layout(margin={"t": TITLE_HEIGHT + 10})
 
 
 def beliefs(name: str, seeds: Sequence[pd.DataFrame], clip: str) -> str:
@@ -71,62 +81,6 @@ def beliefs(name: str, seeds: Sequence[pd.DataFrame], clip: str) -> str:
     mean = pd.concat(rows).mean().sort_values(ascending=False, kind="stable")
     said = ", ".join(f"{spoken(str(scene))} {percent(100 * value)}" for scene, value in mean.head(3).items())
     return f"{name}: {said}."
-
-
-def sounds_figure(panels: Mapping[str, Drawn], title: str, sentence: str, *, columns: int = 2) -> go.Figure:
-    """Spectrograms side by side; colours mean the same in all of them.
-
-    Parameters
-    ----------
-    panels
-        What each is called -> the spectrogram; decibels are shown below the loudest value of the first.
-    title, sentence
-        The question and its answer.
-    columns
-        How many stand side by side.
-    """
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = make_subplots(
-        rows=rows,
-        cols=columns,
-        subplot_titles=list(panels) if len(panels) > 1 else None,
-        shared_yaxes=True,
-        horizontal_spacing=0.03,
-        vertical_spacing=0.24 / rows if rows > 1 else 0,
-    )
-    first = next(iter(panels.values()))
-    top = float(np.max(first.values))
-    for number, (name, one) in enumerate(panels.items()):
-        row, column = divmod(number, columns)
-        figure.add_trace(_heat(one, name, top), row + 1, column + 1)
-        figure.update_yaxes(_frequencies(one), row=row + 1, col=column + 1)
-        figure.update_xaxes(title="s" if row == rows - 1 else None, showgrid=False, row=row + 1, col=column + 1)
-        if not column:
-            figure.update_yaxes(title="Hz (mel scale)", row=row + 1, col=1)
-    bar = {"title": {"text": "scaled" if first.scaled else "dB"}, "thickness": 12, "outlinewidth": 0}
-    ends = {"cmin": 0, "cmax": 1} if first.scaled else {"cmin": -_RANGE_DB, "cmax": 0}
-    figure.update_layout(coloraxis={"colorscale": _COLOURS, "colorbar": bar, **ends})
-    figure.update_annotations(font={"size": 13}, xanchor="center")
-    above = 30 if len(panels) > 1 else 10
-    height = TITLE_HEIGHT + above + (300 if rows == 1 else 50 + 190 * rows)
-    finish(figure, title, sentence, height=height, least_width=300 * columns if columns > 1 else 0)
-    return figure.update_layout(margin={"t": TITLE_HEIGHT + above})
-
-
-def _heat(one: Drawn, name: str, top: float) -> go.Heatmap:
-    frames = np.arange(one.values.shape[1]) * one.frame_seconds
-    if one.scaled:
-        values, number = one.values.astype(np.float32), "%{z:.2f}"
-    else:  # whole decibels take a quarter of the room
-        values, number = np.clip(np.rint(one.values - top), -127, 127).astype(np.int8), "%{z} dB"
-    return go.Heatmap(
-        z=values,
-        x=np.round(frames, 4),
-        coloraxis="coloraxis",
-        name=name,
-        hovertemplate=f"%{{x:.2f}} s, band %{{y}}: {number}<extra></extra>",
-    )
 
 
 def _frequencies(one: Drawn) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def clips(simulated):
 
 
 @pytest.fixture
-def test_clip(clips):
+def one_clip(clips):
     return clips.query("split == 'test' and device == 'a'").iloc[0]
 
 
@@ -36,26 +36,26 @@ def copied(heard, simulated, tmp_path):
     return Source(heard.reader, ("s",), tmp_path / "data")
 
 
-def test_a_clip_of_24_bits_is_played_as_one_of_16(client, test_clip):
-    answer = client.get(f"/recording/{test_clip['clip_id']}.wav?study=s")
+def test_a_clip_of_24_bits_is_played_as_one_of_16(client, one_clip):
+    answer = client.get(f"/recording/{one_clip['clip_id']}.wav?study=s")
     assert (answer.status_code, answer.mimetype) == (200, "audio/wav")
     with soundfile.SoundFile(io.BytesIO(answer.data)) as file:
         assert (file.format, file.subtype, file.samplerate) == ("WAV", "PCM_16", 44_100)
         played = file.read()
-    np.testing.assert_allclose(played, soundfile.read(test_clip["path"])[0], atol=2**-15)
+    np.testing.assert_allclose(played, soundfile.read(one_clip["path"])[0], atol=2**-15)
 
 
-def test_a_clip_of_16_bits_is_played_as_it_is(copied, test_clip):
-    path = copied.data / "audio" / f"{test_clip['clip_id']}.wav"
+def test_a_clip_of_16_bits_is_played_as_it_is(copied, one_clip):
+    path = copied.data / "audio" / f"{one_clip['clip_id']}.wav"
     samples, rate = soundfile.read(path)
     soundfile.write(path, samples, rate, subtype="PCM_16")
-    answer = create_app(copied).server.test_client().get(f"/recording/{test_clip['clip_id']}.wav")
+    answer = create_app(copied).server.test_client().get(f"/recording/{one_clip['clip_id']}.wav")
     assert answer.data == path.read_bytes()
 
 
-def test_a_player_may_ask_for_a_part(client, test_clip):
-    whole = client.get(f"/recording/{test_clip['clip_id']}.wav").data
-    part = client.get(f"/recording/{test_clip['clip_id']}.wav", headers={"Range": "bytes=100-199"})
+def test_a_player_may_ask_for_a_part(client, one_clip):
+    whole = client.get(f"/recording/{one_clip['clip_id']}.wav").data
+    part = client.get(f"/recording/{one_clip['clip_id']}.wav", headers={"Range": "bytes=100-199"})
     assert part.status_code == 206
     assert part.data == whole[100:200]
     assert part.headers["Content-Range"] == f"bytes 100-199/{len(whole)}"
@@ -87,26 +87,26 @@ def test_nothing_else_is_served(client, path):
     assert not any(one in answer.data for one in (b"scene_label", b"root:", b"RIFF"))
 
 
-def test_a_link_that_leads_out_of_the_data_is_refused(copied, test_clip, tmp_path):
-    path = copied.data / "audio" / f"{test_clip['clip_id']}.wav"
+def test_a_link_that_leads_out_of_the_data_is_refused(copied, one_clip, tmp_path):
+    path = copied.data / "audio" / f"{one_clip['clip_id']}.wav"
     path.rename(tmp_path / "outside.wav")
     path.symlink_to(tmp_path / "outside.wav")
-    answer = create_app(copied).server.test_client().get(f"/recording/{test_clip['clip_id']}.wav")
+    answer = create_app(copied).server.test_client().get(f"/recording/{one_clip['clip_id']}.wav")
     assert answer.status_code == 404
     assert "lies outside of" in answer.text
 
 
-def test_a_recording_that_is_missing_or_damaged_is_said(copied, test_clip):
-    path = copied.data / "audio" / f"{test_clip['clip_id']}.wav"
+def test_a_recording_that_is_missing_or_damaged_is_said(copied, one_clip):
+    path = copied.data / "audio" / f"{one_clip['clip_id']}.wav"
     client = create_app(copied).server.test_client()
     path.write_bytes(b"no sound")
-    assert "must be readable" in client.get(f"/recording/{test_clip['clip_id']}.wav").text
+    assert "must be readable" in client.get(f"/recording/{one_clip['clip_id']}.wav").text
     path.unlink()
-    assert "is missing" in client.get(f"/recording/{test_clip['clip_id']}.wav").text
+    assert "is missing" in client.get(f"/recording/{one_clip['clip_id']}.wav").text
 
 
-def test_data_without_the_clip_and_no_data_are_said(source, heard, tmp_path, test_clip):
-    name = test_clip["clip_id"]
+def test_data_without_the_clip_and_no_data_are_said(source, heard, tmp_path, one_clip):
+    name = one_clip["clip_id"]
     with pytest.raises(InputError, match="--data DIR"):
         recordings.recording(Source(heard.reader, ("s",)), (), name)
     with pytest.raises(InputError, match=r"has no clip 'test-00000'"):
@@ -122,13 +122,13 @@ def test_what_is_louder_than_full_scale_is_softened_and_not_clipped():
     assert rate == 8000
 
 
-def test_decibels_are_those_of_the_features(heard, test_clip):
+def test_decibels_are_those_of_the_features(heard, one_clip):
     from asc_study.features.logmel import LogMelSettings, log_mel
 
-    drawn = recordings.clip_drawn(heard, (), test_clip["clip_id"])
-    sound = soundfile.read(test_clip["path"], dtype="float32")[0]
+    drawn = recordings.clip_drawn(heard, (), one_clip["clip_id"])
+    sound = soundfile.read(one_clip["path"], dtype="float32")[0]
     scaled = log_mel(sound, LogMelSettings(44_100))[:, :, 0]
     again = (drawn.values - drawn.values.min()) / np.ptp(drawn.values)
     np.testing.assert_allclose(again, scaled, atol=1e-5)
     assert drawn.frame_seconds == 1024 / 44_100
-    assert recordings.clip_drawn(heard, (), test_clip["clip_id"]) is drawn
+    assert recordings.clip_drawn(heard, (), one_clip["clip_id"]) is drawn

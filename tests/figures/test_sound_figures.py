@@ -2,15 +2,15 @@ import numpy as np
 from made_up import sentence
 
 from asc_study.features.logmel import LogMelSettings, band_centres, mel_filters
-from asc_study.figures.sounds import Drawn, beliefs, clip_figure, sounds_figure
+from asc_study.figures.sounds import Drawn, beliefs, clip_figure
 
 SETTINGS = LogMelSettings(44_100)
 CENTRES = band_centres(SETTINGS)
 
 
-def drawn(values=None, scaled=False):
+def drawn(values=None):
     values = np.random.default_rng(0).normal(-40, 10, (128, 50)) if values is None else values
-    return Drawn(values, CENTRES, 1024 / 44_100, scaled)
+    return Drawn(values, CENTRES, 1024 / 44_100)
 
 
 def test_centres_are_where_the_filters_are_highest():
@@ -18,7 +18,7 @@ def test_centres_are_where_the_filters_are_highest():
     assert np.abs(peaks - CENTRES)[10:].max() < 44_100 / 2048
 
 
-def test_decibels_are_below_the_loudest_of_the_first_and_ticks_stand_at_their_bands():
+def test_decibels_are_below_the_loudest_and_ticks_stand_at_their_bands():
     figure = clip_figure(drawn(), "one")
     (heat,) = figure.data
     assert heat.z.max() == 0
@@ -34,22 +34,6 @@ def test_the_sentence_names_the_loudest_band():
     assert sentence(clip_figure(drawn(values), "one", "plain: bus 90 %.")) == (
         "plain: bus 90 %. Its loudest band on average is that around 3.0 kHz."
     )
-
-
-def test_panels_share_one_scale_of_colours():
-    values = np.full((128, 50), -60.0)
-    figure = sounds_figure({"before": drawn(values), "after": drawn(values + 20)}, "?", ".")
-    assert [heat.coloraxis for heat in figure.data] == ["coloraxis", "coloraxis"]
-    assert [int(heat.z.max()) for heat in figure.data] == [0, 20]
-    assert [note.text for note in figure.layout.annotations] == ["before", "after"]
-    scaled = sounds_figure({"one": drawn(np.full((128, 5), 0.5), True)}, "?", ".")
-    assert (scaled.layout.coloraxis.cmin, scaled.layout.coloraxis.cmax) == (0, 1)
-
-
-def test_nine_panels_stand_in_three_rows():
-    figure = sounds_figure({name: drawn() for name in "abcdefghi"}, "?", ".", columns=3)
-    assert len(figure.data) == 9
-    assert figure.layout.xaxis9.anchor == "y9"
 
 
 def test_beliefs_are_the_likeliest_classes_over_seeds(make_table):
