@@ -182,7 +182,7 @@ def exit_status(outcomes: "list[StudyOutcome]") -> int:
 )
 @click.option("--sort", metavar="METRIC", help="Best first by this metric, e.g. acc_s4-s6; default: the study's order.")
 @click.option(
-    "--reference", metavar="ROW", help="Row that the others are compared with; default: baseline, else the first."
+    "--reference", metavar="ROW", help="Row that the others are compared with; default: the first trained one."
 )
 @click.option("--orphans", is_flag=True, help="Show finished runs that are no longer part of the study too.")
 @profile_option

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from asc_study.base.contract import Kind
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS
 from asc_study.base.schema import did_you_mean
 from asc_study.evaluation.paired import Panel, Sums, clips_key, decisions, in_order
 from asc_study.store.queries import Reader, RunRecord
-
-#: The row that others are compared with if there is one of this name and nothing else is said.
-BASELINE: Final = "baseline"
 
 Tables = Mapping[int, Sequence[pd.DataFrame]]
 
@@ -70,7 +68,8 @@ def add_standings(board: pd.DataFrame, tables: Tables, reference: str | Sequence
         Place in the board -> predictions of the test split, one table a seed.
     reference
         Name of the row that the others are compared with; of several names the first that there is in each group of
-        rows that were tested on the same clips; by default `BASELINE`, else the first row of each group.
+        rows that were tested on the same clips; by default the first trained row of each group, for what a study asks is
+        what a change to it brings (how rows stand to the statistics baseline is told by their marks), else its first.
 
     Returns
     -------
@@ -173,9 +172,11 @@ def _compared_standings(
 ) -> Iterator[tuple[int, str, Any]]:
     """Place, column and value of each cell of the differences to a reference, the first of ``names`` that there is."""
     current = [place for place in group.systems if board["state"][place] == "current"]
-    wanted = [BASELINE] if names is None else names
-    named = [place for name in wanted for place in current if board["row"][place] == name]
-    for place in (named or current)[:1] if names is None else named[:1]:
+    if names is None:
+        wanted = [place for place in current if board["kind"][place] == Kind.TRAIN] or current
+    else:
+        wanted = [place for name in names for place in current if board["row"][place] == name]
+    for place in wanted[:1]:
         for column in COLUMNS:
             if column.name in group.panel.masks:
                 yield from _changes(board, group, place, column.name, column.factor)

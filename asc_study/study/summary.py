@@ -138,20 +138,13 @@ def links(experiment_id: str, views: Sequence[View], summary_run_id: str = "") -
 
 
 def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool) -> None:
-    """Give the study's run the leaderboard as it is now: a table, a figure, and in words who gains on unseen devices.
-
-    The reference is the first trained row of each task, not the baseline, which the marks are about: what a study asks
-    is what an augmentation changes.
-    """
+    """Give the study's run the leaderboard as it is now: a table, a figure, and in words who gains on unseen devices."""
     from asc_study.figures.page import page
     from asc_study.figures.study import study_figures
 
     published = parse_published(study.published, "published figures") if study.published else None
     definition = define(study, launch.data.digest)
-    trained = [row.name for row in study.rows]
-    board = leaderboard(
-        tracker, study.name, definition=definition, order=study.names, published=published, reference=trained
-    )
+    board = leaderboard(tracker, study.name, definition=definition, order=study.names, published=published)
     run_id = launch.summary_run_id
     tracker.finish(run_id, "FAILED" if failed else "FINISHED")
     if not board["seeds"].any():

@@ -64,10 +64,18 @@ def test_of_several_names_the_first_that_was_tested_on_the_same_clips_is_the_ref
     assert leaderboard(tracker, "s", reference=["missing"]).get("reference") is None
 
 
-def test_a_baseline_row_is_the_reference_if_nothing_else_is_said(tracker, tested, log_run, make_table):
-    log_run("baseline", {"test": make_table(9, skill=0.3)})
-    board = leaderboard(tracker, "s").set_index("row")
-    assert set(board["reference"].dropna()) == {"baseline"}
+def test_the_first_trained_row_is_the_reference_not_the_statistics_baseline(tracker, tested, log_run, make_table):
+    log_run("baseline", {"test": make_table(9, skill=0.3)}, kind="baseline")
+    board = leaderboard(tracker, "s", order=["baseline", "plain", "good"]).set_index("row")
+    assert board.index[0] == "baseline"
+    assert set(board["reference"].dropna()) == {"plain"}
+    assert board.loc["baseline", "reference"] == "plain"
+
+
+def test_without_a_trained_row_the_first_is_the_reference(tracker, log_run, make_table):
+    for place, name in enumerate(("first", "second")):
+        log_run(name, {"test": make_table(place)}, kind="imported")
+    assert set(leaderboard(tracker, "s", order=["second"])["reference"].dropna()) == {"second"}
 
 
 def test_rows_of_other_clips_are_not_compared(tracker, tested, log_run, make_table):
