@@ -68,8 +68,8 @@ def add_standings(board: pd.DataFrame, tables: Tables, reference: str | Sequence
         Place in the board -> predictions of the test split, one table a seed.
     reference
         Name of the row that the others are compared with; of several names the first that there is in each group of
-        rows that were tested on the same clips; by default the first trained row of each group, for what a study asks is
-        what a change to it brings (how rows stand to the statistics baseline is told by their marks), else its first.
+        rows that were tested on the same clips; by default the first trained row of each group (what a study asks is
+        what a change to it brings; how rows stand to the statistics baseline is told by their marks), else its first.
 
     Returns
     -------

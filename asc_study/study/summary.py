@@ -138,7 +138,7 @@ def links(experiment_id: str, views: Sequence[View], summary_run_id: str = "") -
 
 
 def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool) -> None:
-    """Give the study's run the leaderboard as it is now: a table, a figure, and in words who gains on unseen devices."""
+    """Give the study's run the leaderboard as it is now: a table, figures, and in words who gains on unseen devices."""
     from asc_study.figures.page import page
     from asc_study.figures.study import study_figures
 
