@@ -1,8 +1,11 @@
 """Training batches in samples/s against a loop written from the description of the authors' generator.
 
 Run with ``python benchmarks/bench_batches.py``. Clips are noise of the size of Task 1a: 128 bands, 431 frames, mono.
-Both sides make batches of 32 from 64 clips: masks on every channel, a crop of 400 frames, mixup. Runs alternate, so
-that a busy machine slows both; figures are medians. The authors' generator holds a lock, so threads do not speed it up.
+Both sides make batches of 32 from 64 clips: masks on every channel, a crop of 400 frames, mixup. Ours always load and
+make deltas; a pipeline of built-in augmentations is one pass over memory, one with a part of someone's own goes step by
+step. Ratios are to the authors' loop with the deltas of all clips in memory, to their loop with loading, and to our one
+pass in one thread. Runs alternate, so that a busy machine slows all; figures are medians. The authors' generator holds
+a lock, so threads do not speed it up.
 Where the description leaves a choice the loop takes the faster one: it masks in place, mixes in float32 and reads no
 files.
 """
@@ -13,14 +16,14 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from asc_study.augmentation import batch_augmentations, compose
+from asc_study.augmentation import Pipeline, batch_augmentations, compose
+from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.features.deltas import with_deltas
 from asc_study.features.store import FeatureStore
 from asc_study.training.batches import TrainingBatches
@@ -33,6 +36,14 @@ ROUNDS = 25
 
 Array = npt.NDArray[np.float32]
 Make = Callable[[int], object]
+
+
+class Unchanged(BatchAugmentation):
+    """An augmentation that is not built in, and costs nothing."""
+
+    def __call__(self, features: Array, one_hot: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return what was passed."""
+        return features, one_hot
 
 
 def authors_deltas(static: Array) -> Array:
@@ -72,60 +83,51 @@ def authors_batch(clips: Array, labels: Array, chosen: npt.NDArray[np.int64]) ->
     return features, labels[chosen[:BATCH]] * scale + labels[chosen[BATCH:]] * (1 - scale)
 
 
-class FromMemory(TrainingBatches):
-    """Our batches with the deltas of all clips made beforehand, as the authors' generator has them."""
-
-    def __init__(self, clips: Array, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._clips = clips
-
-    def _load(self, positions: npt.NDArray[np.integer[Any]], out: Array) -> None:
-        for position, clip in zip(positions, out, strict=True):
-            clip[...] = self._clips[position]
-
-
 def main() -> None:
     rng = np.random.default_rng(0)
     stored = rng.random((CLIPS, 128, 431, 1)).astype(np.float16)
     store = FeatureStore([stored], [(0, index) for index in range(CLIPS)])
     labels = np.eye(10, dtype=np.float32)[rng.integers(0, 10, CLIPS)]
-    options = {"batch_size": BATCH, "augmentation": compose(batch_augmentations(PIPELINE))}
-    batches = TrainingBatches(store, range(CLIPS), labels, **options)
-    with_our_deltas = np.stack([with_deltas(clip) for clip in stored])
-    from_memory = FromMemory(with_our_deltas, store, range(CLIPS), labels, **options)
+    pipeline = compose(batch_augmentations(PIPELINE))
+    ours, steps = (
+        TrainingBatches(store, range(CLIPS), labels, batch_size=BATCH, augmentation=chosen)
+        for chosen in (pipeline, Pipeline((*pipeline.steps[:-1], Unchanged(), pipeline.steps[-1])))
+    )
+    with_deltas_of_all = np.stack([with_deltas(clip) for clip in stored])
     static = stored.astype(np.float32)
 
     def chosen(step: int) -> npt.NDArray[np.int64]:
         return np.arange(2 * BATCH * step, 2 * BATCH * (step + 1)) % CLIPS
 
-    def authors_with_loading(step: int) -> object:
+    def with_loading(step: int) -> object:
         return authors_batch(authors_load(static[chosen(step)]), labels, np.arange(2 * BATCH))
 
-    threads = ThreadPoolExecutor(2)
-    contenders: dict[str, tuple[Make, Make]] = {
-        "masks, crop, mixup": (
-            lambda step: authors_batch(with_our_deltas, labels, chosen(step)),
-            from_memory.__getitem__,
-        ),
-        "with loading and deltas": (authors_with_loading, batches.__getitem__),
-        "the same, ours in two threads": (
-            authors_with_loading,
-            lambda step: list(threads.map(batches.__getitem__, (step, (step + 1) % len(batches)))),
-        ),
+    def in_threads(pool: ThreadPoolExecutor, count: int) -> Make:
+        return lambda step: list(pool.map(ours.__getitem__, [(step + more) % len(ours) for more in range(count)]))
+
+    contenders: dict[str, tuple[Make, int]] = {
+        "authors, deltas in memory": (lambda step: authors_batch(with_deltas_of_all, labels, chosen(step)), 1),
+        "authors, loading and deltas": (with_loading, 1),
+        "ours, step by step": (steps.__getitem__, 1),
+        "ours, one pass": (ours.__getitem__, 1),
     }
-    print(f"{'training batches, samples/s':<30}{'authors':>10}{'ours':>10}{'ratio':>8}")
-    for name, pair in contenders.items():
-        for make in pair:
-            make(0)
-        seconds: list[list[float]] = [[], []]
-        for repeat in range(ROUNDS):
-            for side, make in enumerate(pair):
-                start = time.perf_counter()
-                make(repeat % len(batches))
-                seconds[side].append(time.perf_counter() - start)
-        theirs, mine = (BATCH / statistics.median(times) for times in seconds)
-        mine *= 2 if "two threads" in name else 1
-        print(f"{name:<30}{theirs:>10.0f}{mine:>10.0f}{mine / theirs:>8.1f}")
+    pools = {count: ThreadPoolExecutor(count) for count in (2, 4, 8, 16) if count <= (os.cpu_count() or 1)}
+    for count, pool in pools.items():
+        contenders[f"ours, one pass, {count} threads"] = in_threads(pool, 4 * count), 4 * count
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for make, _ in contenders.values():
+        make(0)
+    for repeat in range(ROUNDS):
+        for name, (make, _) in contenders.items():
+            start = time.perf_counter()
+            make(repeat % len(ours))
+            seconds[name].append(time.perf_counter() - start)
+    rates = {name: count * BATCH / statistics.median(seconds[name]) for name, (_, count) in contenders.items()}
+    authors = list(rates)[:2]
+    print(f"{'training batches':<30}{'samples/s':>10}{'in memory':>12}{'loading':>10}{'one pass':>10}")
+    for name, rate in rates.items():
+        ratios = [rate / rates[other] for other in (*authors, "ours, one pass")]
+        print(f"{name:<30}{rate:>10.0f}{ratios[0]:>11.1f}x{ratios[1]:>9.1f}x{ratios[2]:>9.2f}x")
 
 
 if __name__ == "__main__":

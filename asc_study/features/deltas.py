@@ -74,12 +74,17 @@ def with_deltas(
     if not out.flags.c_contiguous:
         out[...] = with_deltas(static)
         return out
-    fill = compiled(_with_deltas_loop(channels))
-    if static.dtype == np.float16:
-        fill(np.ascontiguousarray(static).view(np.int16), 13, _SIGN_AND_MAGNITUDE, np.float32(2.0**112), out)
-    else:
-        fill(np.ascontiguousarray(static, np.float32).view(np.int32), 0, np.int32(-1), np.float32(1), out)
+    compiled(_with_deltas_loop(channels))(*bits_of_floats(static), out)
     return out
+
+
+def bits_of_floats(
+    static: npt.NDArray[np.floating[Any]],
+) -> tuple[npt.NDArray[np.signedinteger[Any]], int, np.int32, np.float32]:
+    """The bits of finite floats, and how loops widen them to float32 as `widen` does: shift, mask, then scale."""
+    if static.dtype == np.float16:
+        return np.ascontiguousarray(static).view(np.int16), 13, _SIGN_AND_MAGNITUDE, np.float32(2.0**112)
+    return np.ascontiguousarray(static, np.float32).view(np.int32), 0, np.int32(-1), np.float32(1)
 
 
 def widen(static: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:

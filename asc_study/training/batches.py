@@ -17,6 +17,7 @@ from asc_study.base.errors import InputError
 from asc_study.features.deltas import with_deltas
 from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.store import FeatureStore
+from asc_study.training.fused import fused
 from asc_study.training.run_data import steps_of_epoch
 
 FloatArray = npt.NDArray[np.float32]
@@ -107,6 +108,7 @@ class TrainingBatches(_StoreBatches):
         self._batch_size = min(batch_size, len(self._indices))
         self._augmentation = augmentation or Pipeline()
         self._at_a_time = self._augmentation.samples_at_a_time(self._batch_size)
+        self._fused = fused(self._augmentation, store)
         self._seed = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         self._clips_of_class = _clips_of_class(self._one_hot) if balance_classes else None
         self._epoch = 0
@@ -133,6 +135,14 @@ class TrainingBatches(_StoreBatches):
         epoch = self._epoch
         positions = self._order(epoch)[:, step * self._batch_size : (step + 1) * self._batch_size]
         rng = self._generator(_AUGMENTATION, epoch, step)
+        if self._fused:
+            return self._fused(self._indices[positions], self._one_hot[positions], rng, self._at_a_time)
+        return self._step_by_step(positions, rng)
+
+    def _step_by_step(
+        self, positions: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        """The samples of some clips, (passes, samples), one augmentation after the other."""
         one_hot = np.empty((self._batch_size, self._one_hot.shape[1]), np.float32)
         # Clips are loaded into the memory of the batch itself, from where their samples belong onwards: augmentations
         # that work in place leave the samples there. What lies behind them is overwritten by the next clips.

@@ -1,6 +1,7 @@
 """Channel confusion: left and right change places."""
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from asc_study.augmentation.batch import BatchAugmentation, FloatArray
@@ -22,12 +23,17 @@ class ChannelConfusion(BatchAugmentation):
         InputError
             If the channels do not come in pairs.
         """
-        clips, bands, frames, channels = features.shape
+        _, bands, frames, channels = features.shape
+        for clip in np.flatnonzero(self.draw(features.shape, rng)):
+            pairs = features[clip].reshape(bands, frames, channels // 2, 2)
+            pairs[...] = pairs[..., ::-1].copy()
+        return features, one_hot
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+        """Whether the channels of each clip change places, for clips of a shape: (clips,)."""
+        clips, _, _, channels = shape
         if channels % 2:
             raise InputError(
                 f"channel_confusion needs stereo clips, got {channels} feature channels: leave it out for mono clips"
             )
-        for clip in np.flatnonzero(rng.random(clips) < self.probability):
-            pairs = features[clip].reshape(bands, frames, channels // 2, 2)
-            pairs[...] = pairs[..., ::-1].copy()
-        return features, one_hot
+        return rng.random(clips) < self.probability

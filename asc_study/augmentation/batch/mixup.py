@@ -33,11 +33,19 @@ class Mixup(BatchAugmentation):
         if len(features) % 2:
             raise InputError(f"mixup needs an even number of clips, got {len(features)}: pass two equal batches")
         half = len(features) // 2
-        weight = rng.beta(self.alpha, self.alpha, half).astype(np.float32)
+        weight = self.draw(features.shape, rng)
         features = np.ascontiguousarray(features)
         compiled(_mix)(features.reshape(len(features), -1), weight)
+        return features[:half], self.mixed_labels(one_hot[:half], one_hot[half:], weight)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
+        """What the first clip of each pair counts, of 1, for clips of a shape: (clips / 2,)."""
+        return rng.beta(self.alpha, self.alpha, shape[0] // 2).astype(np.float32)
+
+    def mixed_labels(self, first: FloatArray, second: FloatArray, weight: FloatArray) -> FloatArray:
+        """The labels of mixed clips."""
         weight = weight[:, np.newaxis]
-        return features[:half], weight * one_hot[:half] + (1 - weight) * one_hot[half:]
+        return weight * first + (1 - weight) * second
 
 
 def _mix(clips: FloatArray, weight: FloatArray) -> None:

@@ -26,16 +26,21 @@ class RandomCrop(BatchAugmentation):
             If the clips have fewer frames.
         """
         clips, bands, available, channels = features.shape
-        if self.frames > available:
-            raise InputError(
-                f"random_crop.frames must be at most the {available} frames of a clip, got {self.frames}: lower it"
-            )
-        starts = rng.integers(0, available - self.frames, clips, endpoint=True)
+        starts = self.draw(features.shape, rng)
         features = np.ascontiguousarray(features)
         shape = (clips, bands, self.frames, channels)
         if self.frames < available:
             compiled(_move_to_front)(features.reshape(clips, bands, -1), starts * channels, self.frames * channels)
         return features.reshape(-1)[: math.prod(shape)].reshape(shape), one_hot
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> IndexArray:
+        """The first frame that is kept of each clip, for clips of a shape: (clips,)."""
+        clips, _, available, _ = shape
+        if self.frames > available:
+            raise InputError(
+                f"random_crop.frames must be at most the {available} frames of a clip, got {self.frames}: lower it"
+            )
+        return rng.integers(0, available - self.frames, clips, endpoint=True)
 
 
 def _move_to_front(rows: FloatArray, skipped: IndexArray, kept: int) -> None:

@@ -63,14 +63,21 @@ class SpecAugment(BatchAugmentation):
         InputError
             If a width is given that is larger than its axis.
         """
-        clips, bands, frames, channels = features.shape
-        shape = (clips, channels if self.per_channel else 1)
+        compiled(_mask)(features, *self.draw(features.shape, rng), np.float32(self.mask_value))
+        return features, one_hot
+
+    def draw(
+        self, shape: tuple[int, ...], rng: np.random.Generator
+    ) -> tuple[IndexArray, IndexArray, IndexArray, IndexArray]:
+        """The masks of clips of a shape: first band and the one after the last, first frame and the one after the last.
+
+        Each is (clips, channels), or (clips, 1) where all channels share a mask.
+        """
+        clips, bands, frames, channels = shape
+        masks = (clips, channels if self.per_channel else 1)
         widest_band = _widest("frequency_mask_bands", self.frequency_mask_bands, self.frequency_mask_ratio, bands)
         widest_span = _widest("time_mask_frames", self.time_mask_frames, self.time_mask_ratio, frames)
-        low, high = _spans(rng, shape, bands, widest_band)
-        start, stop = _spans(rng, shape, frames, widest_span)
-        compiled(_mask)(features, low, high, start, stop, np.float32(self.mask_value))
-        return features, one_hot
+        return *_spans(rng, masks, bands, widest_band), *_spans(rng, masks, frames, widest_span)
 
 
 def _widest(name: str, width: int | None, ratio: float | None, size: int) -> int:

@@ -1,0 +1,215 @@
+"""A training batch in one pass over memory: read, deltas, masks, channel swap, crop and mixup, a band at a time.
+
+Step by step, every augmentation passes over all clips of a batch again; here a band of a clip stays in the processor's
+cache from its stored bits to the sample. The values are those of the steps to the last bit: the same random values are
+drawn in the same order, and the arithmetic is the same. It serves pipelines of built-in augmentations; others go step
+by step (`asc_study.training.batches`). It runs without the interpreter's lock.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from asc_study.augmentation import Pipeline
+from asc_study.augmentation.batch import BatchAugmentation, FloatArray
+from asc_study.augmentation.batch.channel_confusion import ChannelConfusion
+from asc_study.augmentation.batch.mixup import Mixup
+from asc_study.augmentation.batch.random_crop import RandomCrop
+from asc_study.augmentation.batch.spec_augment import SpecAugment
+from asc_study.base.compiled import compiled
+from asc_study.features.deltas import bits_of_floats
+from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
+from asc_study.features.store import FeatureStore
+
+#: The augmentations that one pass can do, in the only order in which it does them.
+_ORDER: Final[tuple[type[BatchAugmentation], ...]] = (SpecAugment, ChannelConfusion, RandomCrop, Mixup)
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass
+class _Drawn:
+    """The random values of a batch; clips are numbered (pass, sample).
+
+    Attributes
+    ----------
+    masks
+        First band, the one after the last, first frame, the one after the last: (4, passes, samples, columns), where a
+        column is for a channel, or for all, and there is none without masks.
+    swapped
+        (passes, samples): 1 where left and right change places.
+    starts
+        (passes, samples): the first frame that is kept.
+    shares
+        (samples,): what the first clip counts, of 1.
+    """
+
+    masks: IntArray
+    swapped: IntArray
+    starts: IntArray
+    shares: FloatArray
+
+
+class FusedAugmentation:
+    """The one pass for a pipeline and a store. Made by `fused`."""
+
+    def __init__(self, pipeline: Pipeline, store: FeatureStore) -> None:
+        steps = {type(step): step for step in pipeline.steps}
+        self._masks: Any = steps.get(SpecAugment)
+        self._swap: Any = steps.get(ChannelConfusion)
+        self._crop: Any = steps.get(RandomCrop)
+        self._mixup: Any = steps.get(Mixup)
+        self._pipeline = pipeline
+        self._store = store
+        bands, frames, channels = store.shape
+        self._clip_shape = bands, frames - FRAMES_LOST_TO_DELTAS, 3 * channels
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Bands, frames and channels of a sample."""
+        bands, frames, channels = self._clip_shape
+        return bands, self._crop.frames if self._crop else frames, channels
+
+    def __call__(
+        self, clips: IntArray, one_hot: FloatArray, rng: np.random.Generator, at_a_time: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Make the samples of a batch.
+
+        Parameters
+        ----------
+        clips
+            (passes, samples): which clips of the store each sample is made from.
+        one_hot
+            (passes, samples, classes) labels of these clips.
+        rng
+            The batch's generator.
+        at_a_time
+            For how many samples values are drawn at once, as `Pipeline.samples_at_a_time` says.
+        """
+        drawn = self._draw(clips.shape, rng, at_a_time)
+        out = np.empty((clips.shape[1], *self.sample_shape), np.float32)
+        fill = compiled(_fused_loop(self._store.shape[2]))
+        value = np.float32(self._masks.mask_value if self._masks else 0)
+        for sample, chosen in enumerate(clips.T):
+            bits, *widening = bits_of_floats(self._store[chosen[0]])
+            others = bits if len(chosen) == 1 else bits_of_floats(self._store[chosen[1]])[0]
+            fill(
+                bits, others, *widening, sample, drawn.masks, value, drawn.swapped, drawn.starts, drawn.shares,
+                out[sample],
+            )  # fmt: skip
+        if self._mixup:
+            return out, self._mixup.mixed_labels(one_hot[0], one_hot[1], drawn.shares)
+        return out, one_hot[0]
+
+    def _draw(self, clips: tuple[int, ...], rng: np.random.Generator, at_a_time: int) -> _Drawn:
+        passes, samples = clips
+        bands, frames, channels = self._clip_shape
+        columns = 0 if self._masks is None else channels if self._masks.per_channel else 1
+        drawn = _Drawn(
+            np.empty((4, passes, samples, columns), np.int64),
+            np.zeros(clips, np.int64),
+            np.zeros(clips, np.int64),
+            np.empty(samples, np.float32),
+        )
+        for start in range(0, samples, at_a_time):
+            now = slice(start, min(start + at_a_time, samples))
+            count = now.stop - now.start
+            shape = passes * count, bands, frames, channels
+            if self._masks is not None:
+                for place, values in enumerate(self._masks.draw(shape, rng)):
+                    drawn.masks[place, :, now] = values.reshape(passes, count, columns)
+            if self._swap is not None:
+                drawn.swapped[:, now] = self._swap.draw(shape, rng).reshape(passes, count)
+            if self._crop is not None:
+                drawn.starts[:, now] = self._crop.draw(shape, rng).reshape(passes, count)
+            if self._mixup is not None:
+                drawn.shares[now] = self._mixup.draw(shape, rng)
+        return drawn
+
+
+def fused(pipeline: Pipeline, store: FeatureStore) -> FusedAugmentation | None:
+    """The one pass for batches of a store; None if the pipeline has other steps than built-in ones in their order."""
+    known = [_ORDER.index(type(step)) for step in pipeline.steps if type(step) in _ORDER]
+    if len(known) < len(pipeline.steps) or known != sorted(set(known)):
+        return None
+    return FusedAugmentation(pipeline, store)
+
+
+@lru_cache
+def _fused_loop(channels: int) -> Callable[..., None]:
+    """The loop that makes a sample: to the compiler, the number of channels is a constant."""
+    features = 3 * channels
+
+    def fill(
+        first: npt.NDArray[np.signedinteger[Any]],
+        second: npt.NDArray[np.signedinteger[Any]],
+        shift: int,
+        mask: np.int32,
+        scale: np.float32,
+        sample: int,
+        masks: IntArray,
+        value: np.float32,
+        swapped: IntArray,
+        starts: IntArray,
+        shares: FloatArray,
+        out: FloatArray,
+    ) -> None:
+        """Make sample number ``sample`` of one clip's bits, or of two, in ``out`` (bands, frames, features)."""
+        bands, frames, _ = out.shape
+        passes = len(starts)
+        columns = masks.shape[3]
+        wide = np.empty(frames + 8, np.float32)
+        wide_bits = wide.view(np.int32)
+        slopes = np.empty(frames + 4, np.float32)  # ten times the deltas, as in `ten_slopes`
+        rows = np.empty((2, features, frames), np.float32)
+        share = shares[sample]
+        for band in range(bands):
+            for number in range(passes):
+                clip = first if number == 0 else second
+                skipped, swap = starts[number, sample], swapped[number, sample]
+                for channel in range(channels):
+                    source = clip[band].reshape(-1)[channels * skipped + channel :]
+                    for t in range(frames + 8):
+                        wide_bits[t] = (np.int32(source[channels * t]) << np.int32(shift)) & mask
+                    for t in range(frames + 8):
+                        wide[t] *= scale
+                    for t in range(frames + 4):
+                        far = wide[t + 4] - wide[t]
+                        slopes[t] = far + far + wide[t + 3] - wide[t + 1]
+                    static = rows[number, channel ^ swap]
+                    delta = rows[number, (channels + channel) ^ swap]
+                    accelerated = rows[number, (2 * channels + channel) ^ swap]
+                    for t in range(frames):
+                        far = slopes[t + 4] - slopes[t]
+                        change = far + far + slopes[t + 3] - slopes[t + 1]
+                        static[t] = wide[t + 4]
+                        delta[t] = slopes[t + 2] * np.float32(0.1)
+                        accelerated[t] = change * np.float32(0.01)
+                    if columns:
+                        for order in range(3):
+                            feature = order * channels + channel
+                            column = min(feature, columns - 1)
+                            row = rows[number, feature ^ swap]
+                            if masks[0, number, sample, column] <= band < masks[1, number, sample, column]:
+                                row[:] = value
+                            else:
+                                begin = max(masks[2, number, sample, column] - skipped, 0)
+                                end = min(masks[3, number, sample, column] - skipped, frames)
+                                for t in range(begin, end):
+                                    row[t] = value
+            target = out[band].reshape(-1)
+            if passes == 1:
+                for t in range(frames):
+                    for feature in range(features):
+                        target[features * t + feature] = rows[0, feature, t]
+            else:
+                for t in range(frames):
+                    for feature in range(features):
+                        one, other = rows[0, feature, t], rows[1, feature, t]
+                        target[features * t + feature] = (one - other) * share + other
+
+    return fill
