@@ -19,6 +19,7 @@ from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
 from asc_study.models import find_architecture
+from asc_study.models.cost import count_macs
 from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
@@ -72,6 +73,8 @@ def train(
 
     Raises
     ------
+    InputError
+        If the model's cost cannot be counted.
     TrainingFailure
         If the loss is not finite.
     """
@@ -210,6 +213,7 @@ def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: i
     optimizer = keras.optimizers.SGD(schedule, momentum=settings.momentum)
     model.compile(optimizer, loss="categorical_crossentropy", jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
+    count_macs(model, batches.input_shape)  # what it refuses would else be found after the last epoch
     return _Parts(model, batches, schedule)
 
 

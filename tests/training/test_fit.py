@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.base.errors import TrainingFailure
+from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENES
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
@@ -110,6 +110,17 @@ def test_without_validation_the_last_epoch_is_kept(clips, store):
 def test_loss_that_is_not_finite_stops_with_a_reason(clips, store):
     with pytest.raises(TrainingFailure, match=r"the loss became (nan|inf) in epoch 1: lower training\.lr_max"):
         train(config(lr_max=1e38), clips, store, 0, checkpoint=Path("c.npz"))
+
+
+def test_a_model_that_cannot_be_counted_is_refused_before_the_first_epoch(clips, store, monkeypatch):
+    def build(settings, shape):
+        inputs = keras.Input(shape)
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.SeparableConv2D(10, 3)(inputs))
+        return keras.Model(inputs, keras.layers.Softmax()(x))
+
+    monkeypatch.setattr("asc_study.training.fit._build", build)
+    with pytest.raises(InputError, match="multiply-accumulates of a SeparableConv2D are not known"):
+        train(config(), clips, store, 0, checkpoint=Path("c.npz"), on_epoch=lambda *_: pytest.fail("it was trained"))
 
 
 def test_damaged_checkpoint_is_no_checkpoint(clips, store, capfd):
