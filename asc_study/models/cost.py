@@ -112,7 +112,8 @@ def _macs_of_layer(layer: Any, output_shape: tuple[int, ...], kernels_only: bool
     weights = getattr(layer, "weights", [])
     if isinstance(layer, _COUNTED):
         counted = [layer.kernel] if kernels_only else weights
-        return math.prod(output_shape[1:-1]) * sum(math.prod(weight.shape) for weight in counted)
+        once: int = sum(math.prod(weight.shape) for weight in counted)
+        return math.prod(output_shape[1:-1]) * once
     if isinstance(layer, layers.BatchNormalization):
         learned = [] if kernels_only else [weight for weight in (layer.gamma, layer.beta) if weight is not None]
         return sum(math.prod(weight.shape) for weight in learned)

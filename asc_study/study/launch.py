@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from asc_study.base.contract import Tag
+from asc_study.base.errors import TrainingFailure
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import Say
 from asc_study.base.provenance import git_commit
@@ -47,7 +48,10 @@ class Launch:
 def prepare_features(configs: Iterable[RunConfig], data: IdentifiedDataset, jobs: int, say: Say) -> None:
     """Compute what runs will need of features and copies once, before they start beside each other."""
     for config in {data_key(config): config for config in configs}.values():
-        made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+        try:
+            made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+        except TrainingFailure:  # of these runs alone: each says it when it fails
+            continue
         if made.left_out:
             say(describe_left_out(made.left_out))
 
