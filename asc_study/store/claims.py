@@ -96,9 +96,9 @@ def shares_locks(record: RunRecord) -> bool:
 
 
 def heard_of_lately(record: RunRecord) -> bool:
-    """Whether the run gave a sign of life within the limit."""
-    last_sign = float(record.tags.get(Tag.HEARTBEAT, record.start_seconds))
-    return time.time() - last_sign < HEARTBEAT_LIMIT_SECONDS
+    """Whether the run gave a sign of life within the limit; one from the future counts as none, clocks may differ."""
+    last_sign = record.start_seconds if record.heartbeat is None else record.heartbeat
+    return abs(time.time() - last_sign) < HEARTBEAT_LIMIT_SECONDS
 
 
 @contextmanager

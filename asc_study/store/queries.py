@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import today
+from asc_study.base.taxonomy import CLASSES
 from asc_study.store.addresses import SQLITE, address_line, tracking_uri
 from asc_study.store.opening import open_client
 
@@ -55,14 +57,35 @@ class RunRecord:
 
     @property
     def seed(self) -> str:
-        """The run's seed as text; empty for what has none."""
-        return self.tags.get(Tag.SEED, "")
+        """The run's seed as text; empty for what has none, or one that a person changed to no number."""
+        seed = self.tags.get(Tag.SEED, "")
+        return seed if seed.isascii() and seed.isdecimal() else ""
 
     @property
     def label(self) -> str:
         """Row and seed, as shown to people."""
         row = self.tags.get(Tag.ROW, self.run_id)
         return f"{row} seed {self.seed}" if self.seed else row
+
+    @property
+    def heartbeat(self) -> float | None:
+        """When the run last gave a sign of life, in seconds since the epoch; None if it never did or says no time."""
+        try:
+            told = float(self.tags.get(Tag.HEARTBEAT, ""))
+        except ValueError:
+            return None
+        return told if isfinite(told) else None
+
+    @property
+    def spoiled_tag(self) -> str:
+        """The first tag of a system that is not what the platform writes there: MLflow's page lets people edit them."""
+        right = {
+            Tag.STUDY: bool(self.tags.get(Tag.STUDY)),
+            Tag.ROW: bool(self.tags.get(Tag.ROW)),
+            Tag.TASK: self.tags.get(Tag.TASK) in CLASSES,
+            Tag.SEED: self.seed == self.tags.get(Tag.SEED, ""),
+        }
+        return next((tag for tag, is_right in right.items() if not is_right), "")
 
     @property
     def failure(self) -> str:

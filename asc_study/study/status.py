@@ -207,7 +207,8 @@ def _run_state(row: str, seed: str, records: Sequence[RunRecord], tracker: Reade
     if len(stamps) > 1:  # the median: a run that was cut off has a gap
         seconds = statistics.median(after - before for before, after in itertools.pairwise(stamps))
     alive = record.status == "RUNNING" and is_alive(tracker, record)
-    last_sign = max(float(record.tags.get(Tag.HEARTBEAT, 0)), record.start_seconds, *stamps)
+    told = min(record.heartbeat or 0.0, time.time())
+    last_sign = max(told, record.start_seconds, *stamps)
     return RunState(
         row,
         seed,
