@@ -183,7 +183,7 @@ def extract(
     failed: dict[str, str] = {}
     if len(found.places) < len(sound_of_key):
         cache.mkdir(parents=True, exist_ok=True)
-        with file_lock(f"features {cache.resolve()}"):
+        with file_lock(f"features {cache.name}", folder=cache.parent / "locks"):
             remove_left_over(cache)
             found = _find(cache, sound_of_key)  # another process may have computed them while this one waited
             _remove_damaged(found)

@@ -95,7 +95,8 @@ def work(job: Job, tell: Tell) -> None:
     search, worker = job.search, uuid.uuid4().hex
     with ExitStack() as stack:
         stack.enter_context(worker_lock(worker))
-        stack.enter_context(run_lock(job.launch.tracking_uri, search.name, worker))
+        tracker = Tracker(job.launch.tracking_uri)
+        stack.enter_context(run_lock(tracker, search.name, worker))
         stack.enter_context(quiet_optuna())
         stack.enter_context(storage_errors(job.url))
         study = optuna.load_study(
@@ -104,7 +105,7 @@ def work(job: Job, tell: Tell) -> None:
             sampler=make_sampler(search.sampler, search.space),
             pruner=make_pruner(search.pruner, search.epochs()),
         )
-        setting = Setting(search, job.launch, Tracker(job.launch.tracking_uri), job.train, masked(job.url), worker)
+        setting = Setting(search, job.launch, tracker, job.train, masked(job.url), worker)
         failures = 0
         while time.time() < job.deadline and not _orphaned(job.launch):
             outcome = _begin_trial(job, setting, study)
@@ -118,7 +119,7 @@ def work(job: Job, tell: Tell) -> None:
 
 def _begin_trial(job: Job, setting: Setting, study: "Study") -> TrialOutcome | None:
     """Count the trials and run one more if it is wanted; None if not."""
-    lock = trials_lock(job.url, study.study_name)
+    lock = trials_lock(study)
     objective = _Objective(setting, lock)
     with lock:
         settle_trials(study)
@@ -250,7 +251,7 @@ class _Watch:
         pipe.close()
         if process.exitcode == 0 or self._error:
             return
-        with trials_lock(self._job.url, self._study.study_name):
+        with trials_lock(self._study):
             settle_trials(self._study)
         settle_abandoned(self._tracker, self._study.study_name)
         self._deaths += 1

@@ -5,6 +5,7 @@ The default store is ``sqlite:///mlflow.db`` in the working directory with its a
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Runs asked for in one request.
 _PAGE: Final = 1000
+
+_UUID: Final = re.compile(r"[0-9a-f]{32}")
 
 #: Of metrics that a training logs after each epoch.
 _EPOCH: Final = "epoch/"
@@ -111,6 +114,7 @@ class Reader:
         self.uri = uri or tracking_uri()
         self.database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
         self.client = open_client(self.uri)
+        self._identities: dict[str, str] = {}
 
     def find_experiment(self, study: str) -> "Experiment | None":
         """The experiment of a study; None if there is none.
@@ -130,6 +134,22 @@ class Reader:
                 )
             )
         return experiment
+
+    def identity(self, study: str) -> str:
+        """What names the locks of a study: a UUID in its experiment, so that no spelling of the address matters.
+
+        The address itself where there is none yet: then nobody of this version works on the study.
+        """
+        return self._known_identity(study) or f"{self.uri} {study}"
+
+    def _known_identity(self, study: str) -> str:
+        if study not in self._identities:
+            experiment = self.find_experiment(study)
+            known = experiment.tags.get(Tag.STORE, "") if experiment else ""
+            if not _UUID.fullmatch(known):
+                return ""
+            self._identities[study] = known
+        return self._identities[study]
 
     def studies(self) -> list[str]:
         """The names of the studies that have runs of systems, the newest experiment first; searches are none."""
@@ -253,6 +273,11 @@ class Reader:
                 if one.step > 0:  # what is true of the whole training has step 0
                     epochs.setdefault(one.step, {})[name.removeprefix(_EPOCH)] = one.value
         return [epochs[step] for step in sorted(epochs)]
+
+    def last_epoch(self, run_id: str) -> int:
+        """The last epoch of a training, counted from 1, whose metrics are in the store; 0 if there is none."""
+        history = self.client.get_metric_history(run_id, f"{_EPOCH}train_loss")
+        return max((int(one.step) for one in history), default=0)
 
     def status(self, run_id: str) -> str:
         """The MLflow status of a run as it is now."""

@@ -157,7 +157,7 @@ def study_state(study: str, tracker: Reader) -> StudyState:
     ]
     # Only a run tells of launches that do not share our locks; between two runs they look as if they had ended.
     trains = any(record.status == "RUNNING" and is_alive(tracker, record) for record in records)
-    active = trains or is_launched(tracker.uri, study)
+    active = trains or is_launched(tracker, study)
     return StudyState(study, tuple(runs), active, tuple(_made(records, tracker)))
 
 

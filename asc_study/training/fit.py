@@ -55,7 +55,7 @@ def train(
     seed: int,
     *,
     checkpoint: Path,
-    on_start: Callable[[int], None] = lambda finished_epochs: None,
+    on_start: Callable[[Sequence[dict[str, float]]], None] = lambda history: None,
     on_epoch: EpochReport = lambda epoch, metrics: None,
 ) -> TrainingResult:
     """Train one model, or go on from its checkpoint, and predict validation and test as far as there are any.
@@ -67,7 +67,7 @@ def train(
     checkpoint
         File of the unfinished training; read if it exists, rewritten after every epoch.
     on_start
-        Told how many epochs are finished already, before the first batch.
+        Told the metrics of the epochs that are finished already, before the first batch.
     on_epoch
         Told the metrics of every finished epoch.
 
@@ -80,7 +80,7 @@ def train(
     """
     training = Training(config, clips, store, seed)
     training.load(checkpoint)
-    on_start(training.finished_epochs)
+    on_start(training.history)
     for epoch in range(training.finished_epochs, config.training.epochs):
         on_epoch(epoch, training.train_epoch())  # first: an epoch that a checkpoint counts has been told
         training.save(checkpoint)
@@ -116,6 +116,11 @@ class Training:
     def finished_epochs(self) -> int:
         """How many epochs are trained."""
         return len(self._state.history)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The metrics of the finished epochs."""
+        return list(self._state.history)
 
     def load(self, checkpoint: Path) -> None:
         """Go on from a checkpoint, if the file exists."""

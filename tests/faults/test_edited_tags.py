@@ -70,7 +70,7 @@ def test_a_tag_that_was_edited_costs_at_most_its_run(
         assert "kept" in render_plan(study, plan)
         assert study_state("s", tracker).counts["done"] >= 1
         assert [record.label for record in find_runs(tracker, "s/kept")] == ["kept seed 0"]
-        if 0 < len(said := capfd.readouterr().err):
+        if said := capfd.readouterr().err:
             assert said.count("\n") == 1, said
             assert (
                 f"note: run {victim} has {'' if removed else text!r} as {tag}, which was edited: it is left out" in said
