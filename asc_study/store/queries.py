@@ -20,6 +20,7 @@ from asc_study.base.metric_table import today
 from asc_study.base.taxonomy import CLASSES
 from asc_study.store.addresses import SQLITE, address_line, tracking_uri
 from asc_study.store.opening import open_client
+from asc_study.store.relocation import moved_from, tell_moved
 
 if TYPE_CHECKING:
     import keras
@@ -114,7 +115,12 @@ class Reader:
         self.uri = uri or tracking_uri()
         self.database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
         self.client = open_client(self.uri)
+        if self.database and (old := moved_from(self.database)):
+            self._heed_move(self.database, old)
         self._identities: dict[str, str] = {}
+
+    def _heed_move(self, database: Path, old: Path) -> None:
+        tell_moved(database, old)
 
     def find_experiment(self, study: str) -> "Experiment | None":
         """The experiment of a study; None if there is none.

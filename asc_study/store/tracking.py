@@ -20,6 +20,7 @@ from asc_study.base.locks import file_lock
 from asc_study.store.addresses import cannot_write
 from asc_study.store.failures import patiently
 from asc_study.store.queries import Reader
+from asc_study.store.relocation import ARTIFACTS, moved
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +44,16 @@ def source_tags(command: str, commit: str) -> dict[str, str]:
 
 
 class Tracker(Reader):
-    """A tracking store, opened for reading and writing."""
+    """A tracking store, opened for reading and writing.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be opened, or its folder was moved: artifacts would be written to where it was.
+    """
+
+    def _heed_move(self, database: Path, old: Path) -> None:
+        raise moved(database, old)
 
     def experiment_id(self, study: str) -> str:
         """The experiment of a study, which is created if there is none.
@@ -58,7 +68,7 @@ class Tracker(Reader):
         experiment = self.find_experiment(study)
         if experiment is None:
             # Without a location MLflow would put artifacts in the working directory, not beside the database.
-            location = (self.database.parent.resolve() / "mlruns" / study).as_uri() if self.database else None
+            location = (self.database.parent.resolve() / ARTIFACTS / study).as_uri() if self.database else None
             try:
                 # With its identity from the first moment on: of two machines that create it, one does.
                 return str(self.client.create_experiment(study, location, {Tag.STORE: uuid.uuid4().hex}))

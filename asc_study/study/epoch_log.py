@@ -19,13 +19,20 @@ class EpochLog:
 
     An epoch that the store has is not logged again: of one that was trained twice, because its checkpoint was lost or
     is on another machine, a chart would go back and forth.
+
+    Parameters
+    ----------
+    tracker, run_id
+        The store and the run.
+    every_seconds
+        How long epochs are gathered: a request may take longer than an epoch of a small training.
     """
 
-    def __init__(self, tracker: Tracker, run_id: str) -> None:
-        self._tracker, self._run_id = tracker, run_id
+    def __init__(self, tracker: Tracker, run_id: str, *, every_seconds: float = 0.0) -> None:
+        self._tracker, self._run_id, self._every_seconds = tracker, run_id, every_seconds
         self._waiting: dict[int, Mapping[str, float]] = {}
         self._last: int | None = None
-        self._not_before = float("-inf")
+        self._not_before = time.monotonic() + every_seconds
         self._told = False
 
     def begin(self, history: Sequence[Mapping[str, float]]) -> None:
@@ -37,6 +44,7 @@ class EpochLog:
         self._waiting[epoch + 1] = measured
         if time.monotonic() < self._not_before:
             return
+        self._not_before = time.monotonic() + self._every_seconds
         try:
             self.flush()
         except Exception as error:

@@ -3,6 +3,7 @@
 The server and a lock of 30 s take long: `make soak` tries them (``ASC_STUDY_SOAK``).
 """
 
+import json
 import os
 import resource
 import signal
@@ -280,3 +281,33 @@ def test_a_server_that_ends_costs_no_epoch(server: Server, launches: Launches, m
     assert launches.run() == 0
     assert launches.trained == []
     require_done(Tracker())
+
+
+@soak
+@pytest.mark.timeout(600)
+def test_two_spellings_of_a_server_have_one_writer_a_run(server: Server, launches: Launches) -> None:
+    study = STUDY | {"rows": [{"name": name, "training.momentum": 0.1 * n} for n, name in enumerate("abcdef")]}
+    Path("tiny.yaml").write_text(yaml.safe_dump(study))
+    command = [sys.executable, "-m", "asc_study", "run", "tiny.yaml", "--data", str(launches.data), "--json"]
+    shared = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    begun = [
+        subprocess.Popen(
+            command,
+            env=shared | {"MLFLOW_TRACKING_URI": f"http://{host}:{server.port}{slash}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for host, slash in (("127.0.0.1", ""), ("localhost", "/"))
+    ]
+    ended = [launch.communicate(timeout=500) for launch in begun]
+    assert [launch.returncode for launch in begun] == [0, 0], ended
+    outcomes = [run for out, _ in ended for run in json.loads(out)["runs"]]
+    assert sorted(run["row"] for run in outcomes if run["status"] == "done") == list("abcdef")
+    assert {run["status"] for run in outcomes} <= {"done", "elsewhere"}
+    tracker = Tracker(f"http://127.0.0.1:{server.port}")
+    records = tracker.runs("tiny", kind="train")
+    assert sorted((record.tags["asc.row"], record.status) for record in records) == [(n, "FINISHED") for n in "abcdef"]
+    for record in records:
+        history = tracker.client.get_metric_history(record.run_id, "epoch/train_loss")
+        assert [one.step for one in history] == list(range(1, EPOCHS + 1))
+    assert [record.status for record in tracker.runs("tiny", kind="study")] == ["FINISHED"]
