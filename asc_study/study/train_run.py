@@ -86,7 +86,8 @@ def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
         lock = run_lock(tracker, spec.study, spec.signature)
     except Exception as error:  # the store's: nothing was begun
         reason = scrubbed(failure_reason(error), launch.tracking_uri)
-        return Outcome(spec, "interrupted", time.perf_counter() - start, reason=reason)
+        status: Literal["failed", "interrupted"] = "interrupted" if is_outer(error) else "failed"
+        return Outcome(spec, status, time.perf_counter() - start, reason=reason)
     try:
         with lock:
             return _Execution(spec, launch, tracker).execute()
