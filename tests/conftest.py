@@ -22,6 +22,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks in a folder of the tests: they are named by what is in a store, so all tests may share it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASC_STUDY_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start TensorFlow with the threads that the tests' runs ask for, before a test starts it with other ones."""
     if "keras" in sys.modules:

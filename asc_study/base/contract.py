@@ -62,6 +62,9 @@ class Tag:
     EVALUATION: Final = "asc.evaluation"
     EVALUATION_DIGEST: Final = "asc.evaluation_digest"
 
+    #: Of an experiment, and of a study in Optuna: a UUID that names the locks of its runs, whatever its address.
+    STORE: Final = "asc.store"
+
     OPTUNA_STUDY: Final = "asc.optuna_study"
     OPTUNA_STORAGE: Final = "asc.optuna_storage"
     TRIAL: Final = "asc.trial"

@@ -12,27 +12,30 @@ import filelock
 
 from asc_study.base.errors import InputError
 from asc_study.base.files import read_input, write_file
-from asc_study.base.paths import cache_dir
+from asc_study.base.paths import locks_dir
 
 _IDENTIFIER: Final = re.compile(r"[0-9a-f]{12}")
 
 
-def file_lock(name: str, *, timeout_seconds: float = -1) -> filelock.BaseFileLock:
+def file_lock(name: str, *, timeout_seconds: float = -1, folder: Path | None = None) -> filelock.BaseFileLock:
     """A lock between processes of this machine; the system frees it when its holder dies, even by kill -9.
 
     Entering it raises `filelock.Timeout` if another process holds it for longer than ``timeout_seconds`` (-1: waits).
+    It is in the state folder, unless it guards a ``folder`` that others may share and must be found with it.
     """
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
-    return filelock.FileLock(cache_dir() / "locks" / f"{digest}.lock", timeout=timeout_seconds)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock((folder or locks_dir()) / f"{digest}.lock", timeout=timeout_seconds)
 
 
 def lock_domain() -> str:
-    """Who shares the locks of this process: the host, and the cache folder in which they are.
+    """Who shares the locks of this process: the host, and the state folder in which they are.
 
     Of a process with another domain only its signs of life can tell whether it lives. An identifier that is damaged is
-    made anew: runs that are under way then count as those of another cache folder.
+    made anew: runs that are under way then count as those of another state folder.
     """
-    path = cache_dir() / "locks" / "identifier"
+    path = locks_dir() / "identifier"
     with file_lock("identifier"):
         identifier = _read(path)
         if identifier is None:

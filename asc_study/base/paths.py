@@ -1,7 +1,8 @@
 """Where derived files live.
 
 The cache holds what can be computed again: features, audio digests, checkpoints of unfinished runs. It is the user's
-cache folder, or ``ASC_STUDY_CACHE``.
+cache folder, or ``ASC_STUDY_CACHE``. The state folder holds the locks that tell which processes live, and which may not
+go when somebody tidies the cache up. It is the user's state folder, or ``ASC_STUDY_STATE``.
 """
 
 import os
@@ -20,15 +21,29 @@ def cache_dir() -> Path:
     InputError
         If it cannot be created or written.
     """
-    chosen = os.environ.get("ASC_STUDY_CACHE")
-    folder = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("asc-study"))
+    return _folder("cache", "ASC_STUDY_CACHE", platformdirs.user_cache_dir("asc-study"))
+
+
+def locks_dir() -> Path:
+    """The folder of the locks, in the state folder, created if needed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be created or written.
+    """
+    return _folder("state", "ASC_STUDY_STATE", platformdirs.user_state_dir("asc-study"), "locks")
+
+
+def _folder(what: str, variable: str, default: str, inside: str = "") -> Path:
+    folder = Path(os.environ.get(variable) or default)
     try:
         folder = folder.expanduser().resolve()
-        (folder / "locks").mkdir(parents=True, exist_ok=True)
+        (folder / inside).mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: ~user without a home
         raise InputError(
-            f"the cache folder {folder} cannot be created ({error}): set ASC_STUDY_CACHE to a writable folder"
+            f"the {what} folder {folder} cannot be created ({error}): set {variable} to a writable folder"
         ) from None
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"the cache folder {folder} cannot be written: set ASC_STUDY_CACHE to a writable folder")
-    return folder
+    if not os.access(folder / inside, os.W_OK):
+        raise InputError(f"the {what} folder {folder} cannot be written: set {variable} to a writable folder")
+    return folder / inside

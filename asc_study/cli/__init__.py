@@ -7,7 +7,7 @@ import traceback
 import click
 
 from asc_study import __version__
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, failure_reason
 from asc_study.cli.dashboard import dashboard, report
 from asc_study.cli.data import data
 from asc_study.cli.demo import demo
@@ -39,7 +39,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except Exception:  # a fault of ours or of a library, whose text may hold an address in full
+    except Exception as error:  # a fault of ours or of a library, whose text may hold an address in full
+        from asc_study.store.failures import is_outer
+
+        if is_outer(error):
+            _fail(f"the store or the disk failed ({failure_reason(error):.300}): the same command goes on from here", 1)
         click.echo(_without_secrets(traceback.format_exc()), err=True, nl=False)
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)

@@ -12,7 +12,7 @@ from asc_study.cli.options import FILE, FOLDER, existing_store, json_option, set
 
 @click.group()
 def runs() -> None:
-    """Tidy up the runs of a study.
+    """Tidy up the runs of a study; tell a store that its folder was moved.
 
     \b
     Example:
@@ -77,6 +77,28 @@ def prune(
         click.echo(f"{len(deleted)} of {going} runs deleted; to have them back:\n  {restore}")
     elif going:
         click.echo(f"nothing deleted: {going} runs would go with --yes")
+
+
+@runs.command("relocate")
+@click.argument("old", type=click.Path(path_type=Path), metavar="OLD")
+@click.argument("new", type=FOLDER, metavar="NEW")
+def relocate(old: Path, new: Path) -> None:
+    """Tell the store of this folder that its artifacts, which were in OLD, are in NEW: the folder was moved.
+
+    \b
+    Example:
+      asc-study runs relocate /home/me/study /data/study
+    """
+    from asc_study.store.addresses import SQLITE, address_line, tracking_uri
+    from asc_study.store.queries import store_exists
+    from asc_study.store.relocation import relocate as change
+
+    uri = tracking_uri()
+    if not (uri.startswith(SQLITE) and store_exists()):
+        line = "runs relocate is for a SQLite store that is there, got {address}: set MLFLOW_TRACKING_URI to its file"
+        raise InputError(address_line(uri, line))
+    count = change(Path(uri.removeprefix(SQLITE)), old, new)
+    click.echo(f"{count} places of artifacts are now below {new}")
 
 
 def _confirmed(count: int, as_json: bool) -> bool:

@@ -4,15 +4,20 @@ Each feature has a key: the digest of the sound, of what was done to it and of t
 setting can never read a stale feature. Features that are computed together share *packs*: a ``.npy`` file of about a
 hundred clips and a ``.json`` file that lists their keys, so that a big data set needs a few hundred open files at most
 and an interrupted extraction goes on where it stopped. Whatever is asked for later, alone or among other clips, is
-found by its key. Files are written under a temporary name and renamed: what has its final name is complete.
+found by its key. Files are written under a temporary name and renamed: what has its final name is complete. A checksum
+over both files is looked at when a pack is opened: what a disk changed is computed again, never trained on.
 """
 
 import hashlib
 import json
 import math
+import shutil
+import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +39,9 @@ FEATURE_VERSION: Final = 1
 #: About how many clips share a file, as long as that takes at most 2 ** _MAX_PACK_BITS files.
 _CLIPS_PER_PACK: Final = 128
 _MAX_PACK_BITS: Final = 8
+
+#: Bytes of a pack that are read at once to look at its checksum.
+_CHUNK: Final = 2**22
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,8 @@ def extract(
     progress
         Show a progress bar, in clips, on standard error.
     leave_out_broken
-        Note a sound that cannot be loaded in the store's ``broken`` instead of raising.
+        Note a sound that cannot be loaded in the store's ``broken`` instead of raising. An `InputError` is true of the
+        sound and remembered; whatever else went wrong (no memory, no disk) is tried again by the next extraction.
     label
         What the progress bar calls the work.
 
@@ -171,18 +180,23 @@ def extract(
         keys.append(entry_key(sound.digest, settings, sound.treatment))
         sound_of_key.setdefault(keys[-1], sound)
     found = _find(cache, sound_of_key)
+    failed: dict[str, str] = {}
     if len(found.places) < len(sound_of_key):
         cache.mkdir(parents=True, exist_ok=True)
-        with file_lock(f"features {cache.resolve()}"):
+        with file_lock(f"features {cache.name}", folder=cache.parent / "locks"):
             remove_left_over(cache)
             found = _find(cache, sound_of_key)  # another process may have computed them while this one waited
+            _remove_damaged(found)
             missing = {key: sound for key, sound in sound_of_key.items() if key not in found.places}
             shape = _feature_shape(sounds[0].path, settings, channels)
             calls = [(pack, settings, shape, leave_out_broken) for pack in _plan(missing, cache)]
             with progress_bar(len(missing), label, "clip", shown=progress) as bar:
-                for clips in run_parallel(_build, calls, jobs=jobs):
+                for clips, failures in run_parallel(_build, calls, jobs=jobs):
                     bar.update(clips)
+                    failed |= failures
         found = _find(cache, sound_of_key)
+        if failed:
+            _leave_out(found, failed, np.zeros((1, *shape), settings.dtype))
     store = _open_store(keys, sound_of_key, found, cache)
     # What the store held already was not read now, so its sound is checked by what was made of it.
     require_sound(sounds[0].path, (settings.sample_rate, store.shape[2]), (settings.sample_rate, channels))
@@ -191,41 +205,81 @@ def extract(
 
 @dataclass(frozen=True)
 class _Found:
-    """What the cache holds of the wanted features."""
+    """What the cache holds of the wanted features, and the listings of packs that hold other than was written."""
 
-    arrays: dict[Path, npt.NDArray[Any]]
-    places: dict[str, tuple[Path, int]]
-    broken: dict[str, str]
+    arrays: dict[Path, npt.NDArray[Any]] = field(default_factory=dict)
+    places: dict[str, tuple[Path, int]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    damaged: list[Path] = field(default_factory=list)
 
 
 def _find(cache: Path, wanted: Iterable[str]) -> _Found:
     wanted = set(wanted)
-    found = _Found({}, {}, {})
+    found = _Found()
     for listing in sorted(cache.glob("*.json")):
         try:
             content = json.loads(listing.read_text(encoding="utf-8"))
-            rows = {key: row for row, key in enumerate(content["keys"]) if key in wanted}
-            broken = {key: str(reason) for key, reason in content["broken"].items() if key in rows}
-            length = len(content["keys"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # damaged: its features are computed again
-        file = listing.with_suffix(".npy")
-        if not rows.keys() - found.places.keys() or (array := _open(file, length)) is None:
+            keys, broken = content["keys"], content["broken"]
+            rows = {key: row for row, key in enumerate(keys) if key in wanted}
+            if not rows.keys() - found.places.keys():
+                continue
+            file = listing.with_suffix(".npy")
+            if content["checksum"] != _checksum(keys, broken, _file_checksum(file, *_version(file))):
+                raise ValueError("the checksum is another one")
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+            # A plain view: slicing np.memmap itself costs several times more, and batches slice it for every clip.
+            found.arrays[file] = np.asarray(array)
+        except Exception:  # of the disk, or of whichever parser a changed byte meets: computed again
+            found.damaged.append(listing)
             continue
-        found.arrays[file] = array
         found.places.update({key: (file, row) for key, row in rows.items()})
-        found.broken.update(broken)
+        found.broken.update({key: reason for key, reason in broken.items() if key in rows})
     return found
 
 
-def _open(file: Path, clips: int) -> npt.NDArray[Any] | None:
-    """Map a pack into memory; None if it is missing or was cut short, which its header and size tell."""
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    # A plain view: slicing np.memmap itself costs several times more, and batches slice it for every clip.
-    return np.asarray(array) if array.ndim == 4 and len(array) == clips else None
+def _checksum(keys: Sequence[str], broken: Mapping[str, str], of_file: int) -> str:
+    """The checksum of a pack: over its listing and the bytes of its features."""
+    return f"{zlib.crc32(json.dumps([list(keys), dict(broken)]).encode(), of_file):08x}"
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    """Tells one content of a file from another, as long as nobody changes the bytes of the disk itself."""
+    status = file.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@lru_cache(maxsize=4096)
+def _file_checksum(file: Path, *version: int) -> int:
+    """The checksum of a file's bytes, which a process reads once a version."""
+    checksum = 0
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
+
+
+def _remove_damaged(found: _Found) -> None:
+    """Make room for packs that are made anew, whatever stands in their places; the caller holds the cache's lock."""
+    if found.damaged:
+        packs = "1 file" if len(found.damaged) == 1 else f"{len(found.damaged)} files"
+        said = (
+            f"note: {packs} of features, such as {found.damaged[0].with_suffix('.npy')}, are damaged or of an earlier"
+        )
+        print(f"{said} version: computed again", file=sys.stderr)
+    for listing in found.damaged:
+        for path in (listing.with_suffix(".npy"), listing):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _leave_out(found: _Found, failed: Mapping[str, str], zeros: npt.NDArray[Any]) -> None:
+    """Note sounds that could not be made this time; their features are zeros, as of those that never can."""
+    nowhere = Path()
+    found.arrays[nowhere] = zeros
+    found.places.update(dict.fromkeys(failed, (nowhere, 0)))
+    found.broken.update(failed)
 
 
 def _open_store(keys: Sequence[str], sounds: Mapping[str, Sound], found: _Found, cache: Path) -> FeatureStore:
@@ -261,26 +315,35 @@ def _plan(sound_of_key: Mapping[str, Sound], cache: Path) -> list[Pack]:
     ]
 
 
-def _build(pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], leave_out_broken: bool) -> int:
-    """Compute one pack and move it to its place; returns its number of clips."""
+def _build(
+    pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], leave_out_broken: bool
+) -> tuple[int, dict[str, str]]:
+    """Compute one pack and move it to its place; returns how many clips it was to hold, and why some are not in it."""
     features = np.zeros((len(pack.keys), *shape), settings.dtype)
-    broken = {}
-    for row, (key, sound) in enumerate(zip(pack.keys, pack.sounds, strict=True)):
+    keys: list[str] = []
+    broken, failed = {}, {}
+    for key, sound in zip(pack.keys, pack.sounds, strict=True):
         try:
             clip = log_mel(sound.load(settings.sample_rate, shape[2]), settings)
             if clip.shape != shape:
                 raise _uneven(sound.path, clip.shape, shape)
+            features[len(keys)] = clip
         except Exception as error:  # InputError, librosa's, or that of a user's augmentation: one clip is left out
             if not leave_out_broken:
                 raise
-            broken[key] = " ".join(str(error).split()) or type(error).__name__
-            continue
-        features[row] = clip
-    listing = {"keys": pack.keys, "broken": broken}
-    write_file(pack.file.with_suffix(".json"), json.dumps(listing))
-    with writing(pack.file) as file:
-        np.save(file, features)
-    return len(pack.keys)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if not isinstance(error, InputError):  # it may not happen again
+                failed[key] = reason
+                continue
+            broken[key] = reason
+        keys.append(key)
+    if keys:
+        with writing(pack.file) as file:
+            np.save(file, features[: len(keys)])
+        checksum = _checksum(keys, broken, _file_checksum(pack.file, *_version(pack.file)))
+        listing = {"keys": keys, "broken": broken, "checksum": checksum}
+        write_file(pack.file.with_suffix(".json"), json.dumps(listing))
+    return len(pack.keys), failed
 
 
 def _feature_shape(path: Path, settings: LogMelSettings, channels: int | None) -> tuple[int, int, int]:

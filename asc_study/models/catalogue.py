@@ -52,7 +52,7 @@ class CatalogueRow:
     trainable_parameters, other_parameters
         Values that training changes by gradients, and the running statistics of batch normalisation.
     crop_macs, clip_macs
-        Multiply-accumulates for a training crop and for a whole clip.
+        Multiply-accumulates for a training crop and for a whole clip, those of biases and batch normalisation left out.
     float32_megabytes
         All parameters in float32, in units of 10^6 bytes.
     """
@@ -145,8 +145,8 @@ def _measure(system: ReferenceSystem) -> CatalogueRow:
         crop_frames=system.crop_frames,
         trainable_parameters=cost.trainable_parameters,
         other_parameters=cost.parameters - cost.trainable_parameters,
-        crop_macs=count_macs(model, (_BANDS, system.crop_frames, system.channels)),
-        clip_macs=cost.macs,
+        crop_macs=count_macs(model, (_BANDS, system.crop_frames, system.channels), kernels_only=True),
+        clip_macs=count_macs(model, clip, kernels_only=True),
         float32_megabytes=4 * cost.parameters / 1e6,
     )
 

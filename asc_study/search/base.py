@@ -114,7 +114,7 @@ def measure_base(job: Job, study: "optuna.Study", tracker: Tracker, say: Say) ->
     setting = Setting(job.search, job.launch, tracker, job.train, masked(job.url), worker)
     run = TrialRun(setting)
     try:
-        with run_lock(tracker.uri, job.search.name, worker):
+        with run_lock(tracker, job.search.name, worker):
             values = run.run()
     except Exception as error:  # whatever fails it may fail the trials too, which say so
         say(f"base: failed: {scrubbed(failure_reason(error), tracker.uri)}")

@@ -1,7 +1,7 @@
 """Which trials of a search count, which are wanted, and which were cut off.
 
 Trials that a dead process left RUNNING are told by their worker's lock, and by Optuna's heartbeat if it is out of reach
-(on another machine, with another cache folder). Such a trial is marked FAIL and its point is tried once more.
+(on another machine, with another state folder). Such a trial is marked FAIL and its point is tried once more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ _HISTORY: Final = "retry_history"
 _OF_PRUNERS: Final = "completed_rung_"
 
 
-def trials_lock(url: str, name: str) -> filelock.BaseFileLock:
+def trials_lock(study: "Study") -> filelock.BaseFileLock:
     """Held while a trial is counted and begun, so that processes of this machine begin no more than are wanted."""
-    return file_lock(f"optuna-trials {url} {name}")
+    return file_lock(f"optuna-trials {study.user_attrs.get(Tag.STORE, study.study_name)}")
 
 
 def worker_lock(worker: str) -> filelock.BaseFileLock:

@@ -109,11 +109,11 @@ def run_search(
     study = open_study(url, search.name, {t.metric: t.direction for t in search.targets}, search.identity(data.digest))
     settle_abandoned(tracker, search.name)
     with storage_errors(url):
-        with trials_lock(url, search.name):
+        with trials_lock(study):
             settle_trials(study)
         say(_describe(search, data, study, total))
         if one_more(study, total):
-            with trials_lock(url, search.name):
+            with trials_lock(study):
                 enqueue_base(search, study)
             configs = [search.config({}), *(config for _, config in search.corners())]
             folds = [fold for config in configs for fold in search.folds(config).values()]
@@ -211,7 +211,7 @@ def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: S
         measure_base(job, study, tracker, say)
         run_workers(job, study, tracker, jobs, tell, say)
     finally:
-        with trials_lock(job.url, search.name):  # what workers that were ended could not tell is told here
+        with trials_lock(study):  # what workers that were ended could not tell is told here
             settle_trials(study)
         base = compare_base(search, study, tracker, best_trials(search, study))
         write_report(

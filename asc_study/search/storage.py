@@ -1,6 +1,7 @@
 """The Optuna storage of a search: where it is, opening it, and the study in it, which one search alone may fill."""
 
 import json
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ def open_study(url: str, name: str, directions: Mapping[str, "Direction"], ident
     with quiet_optuna():
         import optuna
 
-        with file_lock(f"optuna-study {url} {name}"):
+        with file_lock("identity of a study"):  # one for all storages: two processes may call this one differently
             try:
                 study = optuna.create_study(
                     storage=storage, study_name=name, directions=list(directions.values()), load_if_exists=True
@@ -136,6 +137,8 @@ def open_study(url: str, name: str, directions: Mapping[str, "Direction"], ident
                 if Tag.SEARCH not in study.user_attrs and same and not study.get_trials(deepcopy=False):
                     study.set_metric_names(list(directions))
                     study.set_user_attr(Tag.SEARCH, dict(identity))
+                if Tag.SEARCH in study.user_attrs and Tag.STORE not in study.user_attrs:
+                    study.set_user_attr(Tag.STORE, uuid.uuid4().hex)
             except Exception as error:  # SQLAlchemy's, of every database
                 raise cannot_use(url, error) from None
     recorded = study.user_attrs.get(Tag.SEARCH)

@@ -6,6 +6,7 @@ trained again, on full data and several seeds.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -22,7 +23,9 @@ from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import signs_of_life
+from asc_study.store.failures import is_outer, patiently
 from asc_study.store.tracking import Tracker
+from asc_study.study.epoch_log import EpochLog
 from asc_study.study.launch import Launch
 from asc_study.study.train_run import RunSpec, log_environment, metrics_of
 from asc_study.training.run_data import run_data
@@ -139,8 +142,6 @@ class TrialRun:
         self._start = time.perf_counter()
         self._epochs = self._trained_epochs = self._clips = 0
         self._folds: dict[str, Fold] = {}
-        self._unlogged: dict[int, dict[str, float]] = {}
-        self._logged = time.monotonic()
         self._run_id = ""
         self.point: Mapping[str, Any] = {}
         if trial is not None:
@@ -170,22 +171,32 @@ class TrialRun:
             self._run_id = tracker.create_run(search.name, self._name, self._tags(config), self._params(config))
             with signs_of_life(tracker, self._run_id, launch.process_id):
                 log_environment(tracker, self._run_id)
-                self._folds = self._train(config)
+                epochs = EpochLog(tracker, self._run_id, every_seconds=_LOG_SECONDS)
+                try:
+                    self._folds = self._train(config, epochs)
+                except BaseException:
+                    with suppress(Exception):  # what ended the training is what is to be told
+                        epochs.flush()
+                    raise
+                patiently(tracker.uri, epochs.flush)
                 metrics = self._metrics()
                 values = self._values(metrics)
                 self._log_artifacts(config)
+            patiently(tracker.uri, self._end, "FINISHED", "complete")
         except TrialPruned:
-            self._end("KILLED", "pruned")
+            self._try_to_end("KILLED", "pruned")
             raise
         except KeyboardInterrupt:
-            self._end("KILLED", "interrupted")
+            self._try_to_end("KILLED", "interrupted")
             raise
         except Exception as error:  # Keras', MLflow's or the disk's: no trial's failure may end the others
+            if is_outer(error):  # nothing is wrong with the point
+                self._try_to_end("KILLED", "interrupted")
+                raise
             reason = scrubbed(failure_reason(error), self._setting.tracker.uri)
-            self._end("FAILED", "failed", reason)
+            self._try_to_end("FAILED", "failed", reason)
             self._trial.set_user_attr(Tag.FAILURE, reason)
             raise
-        self._end("FINISHED", "complete")
         return values
 
     def outcome(self, state: State, values: Sequence[float] = (), reason: str = "") -> TrialOutcome:
@@ -198,7 +209,7 @@ class TrialRun:
         self._setting.tracker.set_tags(self._run_id, {Tag.STATE: "failed"})
         self._setting.tracker.finish(self._run_id, "FAILED", failure=reason)
 
-    def _train(self, config: RunConfig) -> dict[str, Fold]:
+    def _train(self, config: RunConfig, log: EpochLog) -> dict[str, Fold]:
         """Train the folds side by side, an epoch of each in turn: the pruner judges the mean of all."""
         from optuna import TrialPruned
 
@@ -212,22 +223,20 @@ class TrialRun:
             spec = RunSpec(search.name, label, search.seed, settings, signature="", combination="")
             trainings[name] = self._setting.train(spec, launch, watched[name])
         epochs = config.training.epochs
-        try:
-            with EpochProgress(self._name, epochs, alone=launch.jobs == 1) as progress:
-                for epoch in range(epochs):
-                    measured = {name: training.train_epoch() for name, training in trainings.items()}
-                    shown = self._report(epoch, measured, watched)
-                    progress(epoch, shown)
-                    if "objective" in shown and self._trial.should_prune():
-                        raise TrialPruned
-        finally:
-            self._log_epochs()
+        with EpochProgress(self._name, epochs, alone=launch.jobs == 1) as progress:
+            for epoch in range(epochs):
+                measured = {name: training.train_epoch() for name, training in trainings.items()}
+                shown = self._report(epoch, measured, watched)
+                log.add(epoch, shown)
+                progress(epoch, shown)
+                if "objective" in shown and self._trial.should_prune():
+                    raise TrialPruned
         return {name: training.result() for name, training in trainings.items()}
 
     def _report(
         self, epoch: int, measured: Mapping[str, Mapping[str, float]], watched: Mapping[str, Sequence[str]]
     ) -> Mapping[str, float]:
-        """Log an epoch and tell Optuna of it; returns the means over the folds, and of the objective if it has one."""
+        """Tell Optuna of an epoch; returns the means over the folds, and of the objective if it has one."""
         self._epochs = epoch + 1
         self._trained_epochs += len(measured)
         self._clips += sum(int(metrics[CLIPS]) for metrics in measured.values())
@@ -236,16 +245,7 @@ class TrialRun:
         if values:
             shown["objective"] = sum(values) / len(values)
             self._trial.report(shown["objective"], epoch)
-        self._unlogged[epoch] = {f"epoch/{name}": value for name, value in shown.items()}
-        if time.monotonic() - self._logged > _LOG_SECONDS:
-            self._log_epochs()
         return shown
-
-    def _log_epochs(self) -> None:
-        if self._unlogged:
-            steps, self._unlogged = self._unlogged, {}
-            self._logged = time.monotonic()
-            self._setting.tracker.log_path(self._run_id, list(steps.values()), first=min(steps) + 1)
 
     def _metrics(self) -> dict[str, float]:
         """The effective cost; once all folds are trained, also their means and the accuracy on each held-out device."""
@@ -289,6 +289,11 @@ class TrialRun:
         tracker.log_metrics(self._run_id, self._metrics())
         tracker.set_tags(self._run_id, {Tag.STATE: state})
         tracker.finish(self._run_id, status, failure=failure)
+
+    def _try_to_end(self, status: str, state: str, failure: str = "") -> None:
+        """End the run if the store takes it: else it stays as it is, and the next launch settles it."""
+        with suppress(Exception):  # what ended the trial is what is to be told
+            self._end(status, state, failure)
 
     def _tags(self, config: RunConfig) -> dict[str, str]:
         setting, launch = self._setting, self._setting.launch

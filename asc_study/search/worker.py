@@ -32,6 +32,7 @@ from asc_study.search.storage import open_storage, quiet_optuna, storage_errors
 from asc_study.search.trial import Setting, State, Trainer, TrialOutcome, TrialRun, begin_training
 from asc_study.store.addresses import masked, scrubbed
 from asc_study.store.claims import run_lock, settle_abandoned
+from asc_study.store.failures import is_outer
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
 
@@ -95,7 +96,8 @@ def work(job: Job, tell: Tell) -> None:
     search, worker = job.search, uuid.uuid4().hex
     with ExitStack() as stack:
         stack.enter_context(worker_lock(worker))
-        stack.enter_context(run_lock(job.launch.tracking_uri, search.name, worker))
+        tracker = Tracker(job.launch.tracking_uri)
+        stack.enter_context(run_lock(tracker, search.name, worker))
         stack.enter_context(quiet_optuna())
         stack.enter_context(storage_errors(job.url))
         study = optuna.load_study(
@@ -104,7 +106,7 @@ def work(job: Job, tell: Tell) -> None:
             sampler=make_sampler(search.sampler, search.space),
             pruner=make_pruner(search.pruner, search.epochs()),
         )
-        setting = Setting(search, job.launch, Tracker(job.launch.tracking_uri), job.train, masked(job.url), worker)
+        setting = Setting(search, job.launch, tracker, job.train, masked(job.url), worker)
         failures = 0
         while time.time() < job.deadline and not _orphaned(job.launch):
             outcome = _begin_trial(job, setting, study)
@@ -118,7 +120,7 @@ def work(job: Job, tell: Tell) -> None:
 
 def _begin_trial(job: Job, setting: Setting, study: "Study") -> TrialOutcome | None:
     """Count the trials and run one more if it is wanted; None if not."""
-    lock = trials_lock(job.url, study.study_name)
+    lock = trials_lock(study)
     objective = _Objective(setting, lock)
     with lock:
         settle_trials(study)
@@ -129,9 +131,13 @@ def _begin_trial(job: Job, setting: Setting, study: "Study") -> TrialOutcome | N
         except (ValueError, AssertionError) as error:  # Optuna's, of a trial that is not RUNNING any more
             if objective.is_interrupted:
                 raise KeyboardInterrupt from None
+            if objective.outer_error:
+                raise objective.outer_error from None
             if not objective.was_taken(study):
                 raise
             objective.lose(str(error))
+        if objective.outer_error:
+            raise objective.outer_error
     return objective.outcome
 
 
@@ -143,6 +149,7 @@ class _Objective:
         self._run: TrialRun | None = None
         self._number = -1
         self.is_interrupted = False
+        self.outer_error: Exception | None = None
         self.outcome: TrialOutcome | None = None
 
     def __call__(self, trial: "Trial") -> tuple[float, ...]:
@@ -159,9 +166,14 @@ class _Objective:
             self._end("pruned")
             raise
         except KeyboardInterrupt:
+            self.is_interrupted = True
             self._give_back(trial)
             raise
         except Exception as error:  # of the sampler or the training: told, and left to Optuna
+            if is_outer(error):  # nothing is wrong with the point: it is tried again, when the store works again
+                self.outer_error = error
+                self._give_back(trial)
+                raise
             self._end("failed", reason=scrubbed(failure_reason(error), self._setting.tracker.uri))
             raise
         self._end("complete", values)
@@ -185,8 +197,8 @@ class _Objective:
             self.outcome = TrialOutcome(self._number, state, 0, {}, reason=reason)
 
     def _give_back(self, trial: "Trial") -> None:
-        """Queue the point of a trial that Ctrl-C cut off, before another process can count that it is missing."""
-        study, self.is_interrupted = trial.study, True
+        """Queue the point of a trial that was cut off, before another process can count that it is missing."""
+        study = trial.study
         with self._lock:
             (frozen,) = (one for one in study.get_trials(deepcopy=False) if one.number == trial.number)
             if not frozen.state.is_finished():
@@ -250,7 +262,7 @@ class _Watch:
         pipe.close()
         if process.exitcode == 0 or self._error:
             return
-        with trials_lock(self._job.url, self._study.study_name):
+        with trials_lock(self._study):
             settle_trials(self._study)
         settle_abandoned(self._tracker, self._study.study_name)
         self._deaths += 1
@@ -279,6 +291,10 @@ def _serve(job: Job, pipe: connection.Connection) -> None:
         work(job, pipe.send)
     except InputError as error:
         pipe.send(str(error))
+    except Exception as error:
+        if not is_outer(error):
+            raise
+        pipe.send(scrubbed(f"the store or the disk failed: {failure_reason(error)}", job.launch.tracking_uri))
     except KeyboardInterrupt:
         pass
     finally:

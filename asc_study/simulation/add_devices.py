@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from asc_study import __version__
@@ -43,7 +44,8 @@ def add_devices(
     """Write a copy of a data set that has device a only, with the eight other devices added.
 
     The clips of device a are copied unchanged. In train, b, c and s1-s3 record a few clips each; in test, all devices
-    record every clip. New clips keep the rate, length and channels of their source and are 24-bit PCM.
+    record every clip. New clips keep the rate, length and channels of their source and are 24-bit PCM; a clip in floats
+    that goes beyond full scale is first scaled to it.
 
     Parameters
     ----------
@@ -135,6 +137,8 @@ def _write_segment(root: Path, segment: Segment, devices: tuple[str, ...], devic
     original = source / segment.filename("a")
     with open_input(original, "recording") as file:
         signal, _ = soundfile.read(file, dtype="float32")
+    if (peak := float(np.abs(signal).max(initial=0.0))) > 1:  # floats may go beyond: only a device may clip
+        signal = signal / np.float32(peak)
     for device in devices:
         path = root / segment.filename(device)
         if device == "a":

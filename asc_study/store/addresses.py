@@ -52,6 +52,10 @@ _SHORTEST_PIECE: Final = 3
 _LONGEST_REASON: Final = 300
 
 
+class StoreError(InputError):
+    """A store that cannot be opened, read or written; the message is one line without its secrets."""
+
+
 def tracking_uri() -> str:
     """The store in use: ``MLFLOW_TRACKING_URI``, or a SQLite file in the working directory."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
@@ -190,16 +194,16 @@ def require_database(uri: str) -> None:
         raise cannot_open(uri, error) from None
 
 
-def cannot_open(uri: str, error: Exception) -> InputError:
+def cannot_open(uri: str, error: Exception) -> StoreError:
     """One line for whatever made a store unusable."""
-    return InputError(
+    return StoreError(
         address_line(uri, "the tracking store {address} cannot be opened: {reason}: check MLFLOW_TRACKING_URI", error)
     )
 
 
-def cannot_write(uri: str, error: Exception) -> InputError:
+def cannot_write(uri: str, error: Exception) -> StoreError:
     """One line for whatever a store that can be read says when it is written."""
-    return InputError(
+    return StoreError(
         address_line(uri, "the tracking store {address} cannot be written: {reason}: mend that and try again", error)
     )
 

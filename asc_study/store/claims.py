@@ -1,7 +1,7 @@
 """Claims: which process may work on a run, and when a run that is marked RUNNING counts as dead.
 
 A run is claimed by a file lock, which the system frees when its process dies, so a killed run is recognised at once. Of
-runs that do not share our locks (on another machine, or with another cache folder) only the heartbeat tag tells.
+runs that do not share our locks (on another machine, or with another state folder) only the heartbeat tag tells.
 """
 
 import os
@@ -27,25 +27,25 @@ _HEARTBEAT_SECONDS: Final = 60
 _MOST_LAUNCHES: Final = 8
 
 
-def run_lock(tracking_uri: str, study: str, identity: str) -> filelock.BaseFileLock:
+def run_lock(store: Reader, study: str, identity: str) -> filelock.BaseFileLock:
     """The lock that the process working on a run holds; ``identity`` is that of its `RunRecord`."""
-    return file_lock(f"run {tracking_uri} {study} {identity}", timeout_seconds=1)
+    return file_lock(f"run {store.identity(study)} {identity}", timeout_seconds=1)
 
 
 @contextmanager
-def launch_claim(tracking_uri: str, study: str) -> Iterator[None]:
+def launch_claim(store: Reader, study: str) -> Iterator[None]:
     """Hold one of the locks of a study's launches: `is_launched` sees it, also while no run of it is trained."""
     with ExitStack() as held:
-        for lock in _launch_locks(tracking_uri, study):
+        for lock in _launch_locks(store, study):
             with suppress(filelock.Timeout):
                 held.enter_context(lock)
                 break
         yield
 
 
-def is_launched(tracking_uri: str, study: str) -> bool:
+def is_launched(store: Reader, study: str) -> bool:
     """Whether a launch of a study that shares our locks is alive: it trains, computes features or compares the rows."""
-    for lock in _launch_locks(tracking_uri, study):
+    for lock in _launch_locks(store, study):
         try:
             with lock:
                 continue
@@ -54,16 +54,16 @@ def is_launched(tracking_uri: str, study: str) -> bool:
     return False
 
 
-def _launch_locks(tracking_uri: str, study: str) -> Iterator[filelock.BaseFileLock]:
+def _launch_locks(store: Reader, study: str) -> Iterator[filelock.BaseFileLock]:
     for place in range(_MOST_LAUNCHES):
-        yield file_lock(f"launch {tracking_uri} {study} {place}", timeout_seconds=0)
+        yield file_lock(f"launch {store.identity(study)} {place}", timeout_seconds=0)
 
 
 def is_alive(tracker: Reader, record: RunRecord) -> bool:
     """Whether a process still works on a run that is marked RUNNING."""
     if shares_locks(record):
         try:
-            with run_lock(tracker.uri, record.tags.get(Tag.STUDY, ""), record.identity):
+            with run_lock(tracker, record.tags.get(Tag.STUDY, ""), record.identity):
                 return False
         except filelock.Timeout:
             return True
@@ -80,7 +80,7 @@ def settle_abandoned(tracker: Tracker, study: str) -> None:
                 tracker.finish(record.run_id, "KILLED")
             continue
         # Read again under the lock: its holder may have ended the run properly since.
-        with suppress(filelock.Timeout), run_lock(tracker.uri, study, record.identity):
+        with suppress(filelock.Timeout), run_lock(tracker, study, record.identity):
             if tracker.status(record.run_id) == "RUNNING":
                 tracker.finish(record.run_id, "KILLED")
 
@@ -96,9 +96,9 @@ def shares_locks(record: RunRecord) -> bool:
 
 
 def heard_of_lately(record: RunRecord) -> bool:
-    """Whether the run gave a sign of life within the limit."""
-    last_sign = float(record.tags.get(Tag.HEARTBEAT, record.start_seconds))
-    return time.time() - last_sign < HEARTBEAT_LIMIT_SECONDS
+    """Whether the run gave a sign of life within the limit; one from the future counts as none, clocks may differ."""
+    last_sign = record.start_seconds if record.heartbeat is None else record.heartbeat
+    return abs(time.time() - last_sign) < HEARTBEAT_LIMIT_SECONDS
 
 
 @contextmanager

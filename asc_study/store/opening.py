@@ -36,6 +36,9 @@ def open_client(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # MLflow would ask a server that is gone for minutes without a word: who waits here says so.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
     if uri.startswith(("http://", "https://")):
         require_server(uri)
@@ -45,6 +48,7 @@ def open_client(uri: str) -> "MlflowClient":
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").disabled = True  # it prints the stack of what is told here in one line
     try:
         with file_lock(f"tracking-store {uri}"):  # one process creates a store or changes its form
             client = _open_file(database) if database else _answering(uri)
@@ -69,8 +73,6 @@ def _open_file(database: Path) -> "MlflowClient":
     if not (database.exists() and require_sqlite(database)):
         _create(database)
     elif not _holds_runs(database):
-        log = logging.getLogger("mlflow.store.db.utils")  # it would print the stack of what is told in one line here
-        log.disabled = True
         try:
             # MLflow keeps what it opened by its address, also what failed: the file itself must be opened first below.
             _answering(f"{SQLITE}{database.parent}/./{database.name}")
@@ -79,8 +81,6 @@ def _open_file(database: Path) -> "MlflowClient":
             said = f"{{address}} was left half made ({{reason}}) and held no runs: it is now {aside.name}"
             print(address_line(str(database), said, str(error).partition("\n")[0]), file=sys.stderr)
             _create(database)
-        finally:
-            log.disabled = False
     return _answering(f"{SQLITE}{database}")
 
 

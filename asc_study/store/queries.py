@@ -5,18 +5,22 @@ The default store is ``sqlite:///mlflow.db`` in the working directory with its a
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import today
+from asc_study.base.taxonomy import CLASSES
 from asc_study.store.addresses import SQLITE, address_line, tracking_uri
 from asc_study.store.opening import open_client
+from asc_study.store.relocation import moved_from, tell_moved
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Runs asked for in one request.
 _PAGE: Final = 1000
+
+_UUID: Final = re.compile(r"[0-9a-f]{32}")
 
 #: Of metrics that a training logs after each epoch.
 _EPOCH: Final = "epoch/"
@@ -55,14 +61,35 @@ class RunRecord:
 
     @property
     def seed(self) -> str:
-        """The run's seed as text; empty for what has none."""
-        return self.tags.get(Tag.SEED, "")
+        """The run's seed as text; empty for what has none, or one that a person changed to no number."""
+        seed = self.tags.get(Tag.SEED, "")
+        return seed if seed.isascii() and seed.isdecimal() else ""
 
     @property
     def label(self) -> str:
         """Row and seed, as shown to people."""
         row = self.tags.get(Tag.ROW, self.run_id)
         return f"{row} seed {self.seed}" if self.seed else row
+
+    @property
+    def heartbeat(self) -> float | None:
+        """When the run last gave a sign of life, in seconds since the epoch; None if it never did or says no time."""
+        try:
+            told = float(self.tags.get(Tag.HEARTBEAT, ""))
+        except ValueError:
+            return None
+        return told if isfinite(told) else None
+
+    @property
+    def spoiled_tag(self) -> str:
+        """The first tag of a system that is not what the platform writes there: MLflow's page lets people edit them."""
+        right = {
+            Tag.STUDY: bool(self.tags.get(Tag.STUDY)),
+            Tag.ROW: bool(self.tags.get(Tag.ROW)),
+            Tag.TASK: self.tags.get(Tag.TASK) in CLASSES,
+            Tag.SEED: self.seed == self.tags.get(Tag.SEED, ""),
+        }
+        return next((tag for tag, is_right in right.items() if not is_right), "")
 
     @property
     def failure(self) -> str:
@@ -88,6 +115,12 @@ class Reader:
         self.uri = uri or tracking_uri()
         self.database = Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
         self.client = open_client(self.uri)
+        if self.database and (old := moved_from(self.database)):
+            self._heed_move(self.database, old)
+        self._identities: dict[str, str] = {}
+
+    def _heed_move(self, database: Path, old: Path) -> None:
+        tell_moved(database, old)
 
     def find_experiment(self, study: str) -> "Experiment | None":
         """The experiment of a study; None if there is none.
@@ -107,6 +140,22 @@ class Reader:
                 )
             )
         return experiment
+
+    def identity(self, study: str) -> str:
+        """What names the locks of a study: a UUID in its experiment, so that no spelling of the address matters.
+
+        The address itself where there is none yet: then nobody of this version works on the study.
+        """
+        return self._known_identity(study) or f"{self.uri} {study}"
+
+    def _known_identity(self, study: str) -> str:
+        if study not in self._identities:
+            experiment = self.find_experiment(study)
+            known = experiment.tags.get(Tag.STORE, "") if experiment else ""
+            if not _UUID.fullmatch(known):
+                return ""
+            self._identities[study] = known
+        return self._identities[study]
 
     def studies(self) -> list[str]:
         """The names of the studies that have runs of systems, the newest experiment first; searches are none."""
@@ -230,6 +279,11 @@ class Reader:
                 if one.step > 0:  # what is true of the whole training has step 0
                     epochs.setdefault(one.step, {})[name.removeprefix(_EPOCH)] = one.value
         return [epochs[step] for step in sorted(epochs)]
+
+    def last_epoch(self, run_id: str) -> int:
+        """The last epoch of a training, counted from 1, whose metrics are in the store; 0 if there is none."""
+        history = self.client.get_metric_history(run_id, f"{_EPOCH}train_loss")
+        return max((int(one.step) for one in history), default=0)
 
     def status(self, run_id: str) -> str:
         """The MLflow status of a run as it is now."""

@@ -10,10 +10,11 @@ import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 from asc_study.base.contract import SYSTEM_KINDS, Artifact, Kind, Tag
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.progress import Say
 from asc_study.base.schema import did_you_mean
 from asc_study.store.addresses import address_line
@@ -163,9 +164,24 @@ def finished_systems(tracker: Reader, study: str) -> list[RunRecord]:
 def _finished(records: Sequence[RunRecord]) -> list[RunRecord]:
     found: dict[str, RunRecord] = {}
     for record in records:
-        if record.status == "FINISHED" and record.tags.get(Tag.KIND) in SYSTEM_KINDS:
-            found.setdefault(record.signature or record.run_id, record)
+        if record.status != "FINISHED" or record.tags.get(Tag.KIND) not in SYSTEM_KINDS:
+            continue
+        if record.spoiled_tag:
+            _tell_once(f"note: {_spoiled(record)}: it is left out")
+            continue
+        found.setdefault(record.signature or record.run_id, record)
     return list(found.values())
+
+
+def _spoiled(record: RunRecord) -> str:
+    tag = record.spoiled_tag
+    return f"run {record.run_id} has {shown(record.tags.get(tag, ''))} as {tag}, which was edited"
+
+
+@cache
+def _tell_once(line: str) -> None:
+    """A table reads the same runs several times."""
+    to_stderr(line)
 
 
 def to_stderr(line: str) -> None:
@@ -237,6 +253,8 @@ def _by_id(tracker: Reader, run_id: str) -> RunRecord:
             f"a run must be a finished system, got {run_id} of kind {kind} with status {record.status}: name "
             f"one of the kinds {', '.join(SYSTEM_KINDS)}"
         )
+    if record.spoiled_tag:
+        raise InputError(f"the tags of a run must be those that it was given: {_spoiled(record)}: put it back")
     return record
 
 

@@ -36,7 +36,7 @@ def delete_run(tracker: Tracker, record: RunRecord) -> bool:
     if record.status == "RUNNING" and not shares_locks(record) and heard_of_lately(record):
         return False
     try:  # under its lock, so that no launch goes on with it meanwhile
-        with run_lock(tracker.uri, record.tags.get(Tag.STUDY, ""), record.identity):
+        with run_lock(tracker, record.tags.get(Tag.STUDY, ""), record.identity):
             if tracker.run(record.run_id) is None:
                 return False
             tracker.client.delete_run(record.run_id)

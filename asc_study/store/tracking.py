@@ -9,14 +9,18 @@ import json
 import re
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.contract import Artifact, MlflowTag, Tag
+from asc_study.base.locks import file_lock
 from asc_study.store.addresses import cannot_write
+from asc_study.store.failures import patiently
 from asc_study.store.queries import Reader
+from asc_study.store.relocation import ARTIFACTS, moved
 
 if TYPE_CHECKING:
     import keras
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Digits of a data set's digest that MLflow's page has room for.
 _DIGEST_DIGITS: Final = 10
+
+#: As many as MLflow takes in one request.
+_METRICS_AT_ONCE: Final = 1000
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -37,7 +44,16 @@ def source_tags(command: str, commit: str) -> dict[str, str]:
 
 
 class Tracker(Reader):
-    """A tracking store, opened for reading and writing."""
+    """A tracking store, opened for reading and writing.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be opened, or its folder was moved: artifacts would be written to where it was.
+    """
+
+    def _heed_move(self, database: Path, old: Path) -> None:
+        raise moved(database, old)
 
     def experiment_id(self, study: str) -> str:
         """The experiment of a study, which is created if there is none.
@@ -52,14 +68,24 @@ class Tracker(Reader):
         experiment = self.find_experiment(study)
         if experiment is None:
             # Without a location MLflow would put artifacts in the working directory, not beside the database.
-            location = (self.database.parent.resolve() / "mlruns" / study).as_uri() if self.database else None
+            location = (self.database.parent.resolve() / ARTIFACTS / study).as_uri() if self.database else None
             try:
-                return str(self.client.create_experiment(study, artifact_location=location))
+                # With its identity from the first moment on: of two machines that create it, one does.
+                return str(self.client.create_experiment(study, location, {Tag.STORE: uuid.uuid4().hex}))
             except MlflowException as error:
                 experiment = self.find_experiment(study)
                 if experiment is None:  # else another launch created it at the same moment
                     raise cannot_write(self.uri, error) from None
         return str(experiment.experiment_id)
+
+    def identity(self, study: str) -> str:
+        """What names the locks of a study, which is given it if it has none; see `Reader.identity`."""
+        experiment_id = self.experiment_id(study)
+        if not self._known_identity(study):
+            with file_lock("identity of a store"):  # one for all stores: two processes may call this one differently
+                if not self._known_identity(study):
+                    self.client.set_experiment_tag(experiment_id, Tag.STORE, uuid.uuid4().hex)
+        return super().identity(study)
 
     def create_run(self, study: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
         """Create a run in the state RUNNING and return its id.
@@ -120,12 +146,13 @@ class Tracker(Reader):
         self.client.log_inputs(run_id, datasets=inputs)
 
     def log_path(self, run_id: str, steps: Sequence[Mapping[str, float]], *, first: int = 1) -> None:
-        """Log metrics that change from step to step (counted from ``first``) in one request."""
+        """Log metrics that change from step to step (counted from ``first``) together."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         entries = [Metric(name, value, now, n) for n, step in enumerate(steps, first) for name, value in step.items()]
-        self.client.log_batch(run_id, metrics=entries)
+        for start in range(0, len(entries), _METRICS_AT_ONCE):
+            self.client.log_batch(run_id, metrics=entries[start : start + _METRICS_AT_ONCE])
 
     def log_metrics(
         self, run_id: str, metrics: Mapping[str, float], step: int = 0, *, model_id: str | None = None
@@ -142,7 +169,7 @@ class Tracker(Reader):
         """A folder whose content becomes artifacts of the run when the block ends without an error."""
         with tempfile.TemporaryDirectory(prefix="asc-study-") as folder:
             yield Path(folder)
-            self.client.log_artifacts(run_id, folder)
+            patiently(self.uri, self.client.log_artifacts, run_id, folder)
 
     def log_keras_model(self, run_id: str, model: "keras.Model") -> str:
         """Log a Keras model as the LoggedModel ``model`` of a running run and return the model's id."""
@@ -175,5 +202,7 @@ class Tracker(Reader):
         self.client.set_terminated(run_id, status)
 
     def reopen(self, run_id: str) -> None:
-        """Set an interrupted run back to RUNNING."""
+        """Set an interrupted or failed run back to RUNNING."""
         self.client.update_run(run_id, status="RUNNING")
+        if Tag.FAILURE in self.client.get_run(run_id).data.tags:
+            self.client.delete_tag(run_id, Tag.FAILURE)

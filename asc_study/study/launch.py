@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from asc_study.base.contract import Tag
+from asc_study.base.errors import TrainingFailure
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import Say
 from asc_study.base.provenance import git_commit
@@ -47,7 +48,10 @@ class Launch:
 def prepare_features(configs: Iterable[RunConfig], data: IdentifiedDataset, jobs: int, say: Say) -> None:
     """Compute what runs will need of features and copies once, before they start beside each other."""
     for config in {data_key(config): config for config in configs}.values():
-        made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+        try:
+            made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+        except TrainingFailure:  # of these runs alone: each says it when it fails
+            continue
         if made.left_out:
             say(describe_left_out(made.left_out))
 
@@ -67,7 +71,7 @@ def launch(
     """Work on a study or search; at the end no run of it stays RUNNING that nobody works on."""
     commit = git_commit()
     about = {Tag.DATASET: data.dataset.root.name, Tag.DATASET_DIGEST: data.digest, Tag.GIT_COMMIT: commit}
-    with launch_claim(tracker.uri, study):
+    with launch_claim(tracker, study):
         run_id = summary_run(tracker, study, kind, about | source_tags(command, commit) | dict(tags))
         try:
             yield Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid(), command)
@@ -80,7 +84,7 @@ def summary_run(tracker: Tracker, study: str, kind: str, tags: Mapping[str, str]
 
     It holds what compares the others. It is never RUNNING: nothing is lost when a launch is killed.
     """
-    with file_lock(f"summary {tracker.uri} {study} {kind}"):
+    with file_lock(f"summary {tracker.identity(study)} {kind}"):
         # A run with a launch of its own is a parent run of an earlier version, which began one with each launch.
         found = [run for run in tracker.runs(study, kind=kind) if Tag.LAUNCH not in run.tags]
         if found:

@@ -121,7 +121,7 @@ class Plan:
         return rows + [
             {
                 "row": record.tags.get(Tag.ROW, ""),
-                "seed": int(record.tags.get(Tag.SEED, 0)),
+                "seed": int(record.seed or 0),
                 "status": status,
                 "signature": record.signature[:10],
                 "combination": combination_of(record)[:HASH_DIGITS],

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.progress import Say, tell_nobody, time_left
@@ -13,6 +14,8 @@ from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.marks import Mark
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import settle_abandoned
+from asc_study.store.failures import is_outer
+from asc_study.store.queries import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice
 from asc_study.study.baseline import BaselineOutcome, make_baselines
@@ -25,6 +28,9 @@ from asc_study.study.train_run import Outcome, execute_run
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.workers.pool import require_jobs, run_parallel
+
+#: Runs that failed before and are named.
+_NAMED: Final = 5
 
 #: How a row that was run or made now ended.
 StudyOutcome = Outcome | EnsembleOutcome | SystemOutcome | BaselineOutcome
@@ -63,7 +69,8 @@ def run_study(
     Returns
     -------
     list of Outcome, EnsembleOutcome, SystemOutcome and BaselineOutcome
-        One for each run that was started now and each baseline, ensemble and system that was made or could not be.
+        One for each run that was started now, or failed before and is not tried again, and each baseline, ensemble and
+        system that was made or could not be.
 
     Raises
     ------
@@ -101,9 +108,13 @@ def run_study(
         return [*made.outcomes, *systems]
 
     pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
+    left = [run for run in plan.runs if run.status == "failed" and "failed" not in wanted and run.spec.row in chosen]
     if same_fingerprint:
         pending = [replace(spec, fingerprint=short_digest(fingerprint())) for spec in pending]
-    outcomes: list[StudyOutcome] = []
+    outcomes: list[StudyOutcome] = [Outcome(run.spec, "failed", reason=run.reason) for run in left]
+    if left:
+        names = ", ".join(run.spec.label for run in left[:_NAMED]) + (" ..." if len(left) > _NAMED else "")
+        say(f"not tried again, for they failed before: {names}; --retry-failed tries them")
     with launch(
         tracker,
         data,
@@ -124,12 +135,23 @@ def run_study(
             outcomes.append(outcome)
             record = tracker.run(outcome.run_id) if outcome.run_id else None
             ended += outcome.status != "elsewhere"
-            left = time_left(time.monotonic() - began, ended, len(pending) - number)
-            say(_outcome_line(outcome, number, len(pending), marker.mark(record) if record else None) + left)
+            still = time_left(time.monotonic() - began, ended, len(pending) - number)
+            say(_outcome_line(outcome, number, len(pending), _mark(marker, record) if record else None) + still)
         outcomes += combine()
         marker.mark_all()
-        compare_rows(study, tracker, shared, failed=any(outcome.status == "failed" for outcome in outcomes))
+        ended_badly = any(outcome.status in ("failed", "interrupted") for outcome in outcomes)
+        compare_rows(study, tracker, shared, failed=ended_badly)
     return outcomes
+
+
+def _mark(marker: Marker, record: RunRecord) -> Mark | None:
+    """The mark of a run that was trained now; a store that fails is no reason to end the other trainings."""
+    try:
+        return marker.mark(record)
+    except Exception as error:
+        if is_outer(error):
+            return None
+        raise
 
 
 def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) -> str:
@@ -138,5 +160,7 @@ def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) 
         return f"{head}: taken by another process"
     if outcome.status == "failed":
         return f"{head}: FAILED: {outcome.reason}"
+    if outcome.status == "interrupted":
+        return f"{head}: INTERRUPTED: {outcome.reason}: the same command goes on from its last epoch"
     line = f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"
     return f"{line}  {mark.name.upper()}: {mark.reason}" if mark else line

@@ -157,7 +157,7 @@ def study_state(study: str, tracker: Reader) -> StudyState:
     ]
     # Only a run tells of launches that do not share our locks; between two runs they look as if they had ended.
     trains = any(record.status == "RUNNING" and is_alive(tracker, record) for record in records)
-    active = trains or is_launched(tracker.uri, study)
+    active = trains or is_launched(tracker, study)
     return StudyState(study, tuple(runs), active, tuple(_made(records, tracker)))
 
 
@@ -207,7 +207,8 @@ def _run_state(row: str, seed: str, records: Sequence[RunRecord], tracker: Reade
     if len(stamps) > 1:  # the median: a run that was cut off has a gap
         seconds = statistics.median(after - before for before, after in itertools.pairwise(stamps))
     alive = record.status == "RUNNING" and is_alive(tracker, record)
-    last_sign = max(float(record.tags.get(Tag.HEARTBEAT, 0)), record.start_seconds, *stamps)
+    told = min(record.heartbeat or 0.0, time.time())
+    last_sign = max(told, record.start_seconds, *stamps)
     return RunState(
         row,
         seed,

@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,9 +21,11 @@ from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten, in_words
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life
+from asc_study.store.failures import is_outer, patiently
 from asc_study.store.queries import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.store.views import markdown_table
+from asc_study.study.epoch_log import EpochLog
 from asc_study.study.launch import Launch
 from asc_study.systems.marking import find_baseline
 from asc_study.systems.rows import outcome_dict
@@ -58,10 +60,14 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; ``elsewhere`` means that another process works on it."""
+    """How a run ended.
+
+    ``interrupted``: what failed was not the training (the store, the disk); it goes on from its last epoch.
+    ``elsewhere``: another process works on it.
+    """
 
     spec: RunSpec
-    status: Literal["done", "failed", "elsewhere"]
+    status: Literal["done", "failed", "interrupted", "elsewhere"]
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
     reason: str = ""
@@ -76,92 +82,137 @@ def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
     """Train, evaluate and log one run; failures are logged and returned, never raised."""
     start = time.perf_counter()
     try:
-        with run_lock(launch.tracking_uri, spec.study, spec.signature):
-            return _execute_claimed(spec, launch, start)
+        tracker = patiently(launch.tracking_uri, Tracker, launch.tracking_uri)
+        lock = run_lock(tracker, spec.study, spec.signature)
+    except Exception as error:  # the store's: nothing was begun
+        reason = scrubbed(failure_reason(error), launch.tracking_uri)
+        status: Literal["failed", "interrupted"] = "interrupted" if is_outer(error) else "failed"
+        return Outcome(spec, status, time.perf_counter() - start, reason=reason)
+    try:
+        with lock:
+            return _Execution(spec, launch, tracker).execute()
     except filelock.Timeout:
         return Outcome(spec, "elsewhere")
 
 
-def _execute_claimed(spec: RunSpec, launch: Launch, start: float) -> Outcome:
-    run_id, tracker = None, None
-    try:
-        tracker = Tracker(launch.tracking_uri)
+class _Execution:
+    """A run in the hands of the process that has claimed it."""
+
+    def __init__(self, spec: RunSpec, launch: Launch, tracker: Tracker) -> None:
+        self._spec, self._launch, self._tracker = spec, launch, tracker
+        self._start = time.perf_counter()
+        self._run_id = ""
+        self._is_trained = False
+
+    @property
+    def _checkpoint(self) -> Path:
+        return cache_dir() / "checkpoints" / f"{self._run_id}.npz"
+
+    def execute(self) -> Outcome:
+        """Train what is not trained yet, and log it; the checkpoint goes when its result is in the store."""
+        spec, launch, tracker = self._spec, self._launch, self._tracker
+        try:
+            if not patiently(tracker.uri, self._begin):
+                return Outcome(spec, "elsewhere")
+            with signs_of_life(tracker, self._run_id, launch.process_id):
+                metrics = self._train_and_log()
+        except KeyboardInterrupt:
+            self._end("KILLED")  # its checkpoint stays: the next launch goes on from it
+            raise
+        except Exception as error:  # Keras', MLflow's or the disk's: no run's failure may end the others
+            return self._fail(error)
+        self._checkpoint.unlink(missing_ok=True)
+        return self._outcome("done", metrics=metrics, run_id=self._run_id)
+
+    def _outcome(self, status: Literal["done", "failed", "interrupted"], **about: Any) -> Outcome:
+        return Outcome(self._spec, status, time.perf_counter() - self._start, **about)
+
+    def _begin(self) -> bool:
+        """Take up the run if there is one that is not done, else create it; false if it is another process's."""
+        spec, launch, tracker = self._spec, self._launch, self._tracker
         earlier = [record for record in tracker.runs(spec.study, kind=Kind.TRAIN) if record.signature == spec.signature]
         if any(_counts_as_done(record, spec) for record in earlier):  # finished elsewhere since the plan was made
-            return Outcome(spec, "elsewhere")
-        cut = next((record for record in earlier if record.status in ("RUNNING", "KILLED")), None)
+            return False
+        cut = next((record for record in earlier if record.status != "FINISHED"), None)
         if cut and cut.status == "RUNNING" and not shares_locks(cut) and heard_of_lately(cut):
-            return Outcome(spec, "elsewhere")
+            return False
         if cut:
-            run_id = cut.run_id
-            tracker.reopen(run_id)
-            tracker.set_tags(run_id, {key: tag for key, tag in _tags(spec, launch).items() if key != Tag.GIT_COMMIT})
+            self._run_id = cut.run_id
+            tracker.reopen(cut.run_id)
+            tags = {key: tag for key, tag in _tags(spec, launch).items() if key != Tag.GIT_COMMIT}
+            tracker.set_tags(cut.run_id, tags)
         else:
-            run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
-        checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
-        with signs_of_life(tracker, run_id, launch.process_id):
-            metrics = _train_and_log(spec, launch, tracker, run_id, checkpoint)
-    except KeyboardInterrupt:
-        if tracker and run_id:
-            tracker.finish(run_id, "KILLED")  # its checkpoint stays: the next launch goes on from it
-        raise
-    except Exception as error:  # Keras', MLflow's or the disk's: no run's failure may end the others
-        reason = scrubbed(failure_reason(error), launch.tracking_uri)
-        if tracker and run_id:
-            reason = _end_failed(tracker, run_id, reason)
-        return Outcome(spec, "failed", time.perf_counter() - start, reason=reason)
-    checkpoint.unlink(missing_ok=True)
-    return Outcome(spec, "done", time.perf_counter() - start, metrics, run_id=run_id)
+            self._run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
+        return True
 
+    def _train_and_log(self) -> Mapping[str, float]:
+        spec, launch, tracker, config = self._spec, self._launch, self._tracker, self._spec.config
+        data = run_data(config, launch.data.dataset, launch.data.audio_digests)
+        start_keras(config.training.threads)
+        from asc_study.training.fit import train
 
-def _end_failed(tracker: Tracker, run_id: str, reason: str) -> str:
-    """End a run as FAILED and return why; what happens to the run itself meanwhile ends nothing else."""
-    checkpoint = cache_dir() / "checkpoints" / f"{run_id}.npz"
-    try:
-        if tracker.run(run_id) is None:
-            checkpoint.unlink(missing_ok=True)
-            return f"run {run_id} was deleted while it trained: start the study again to train it anew"
-        tracker.finish(run_id, "FAILED", failure=reason)
-    except Exception as error:  # the store itself fails: the run stays as it is, and the next launch settles it
-        told = scrubbed(failure_reason(error), tracker.uri)
-        return f"{reason} (and the store could not be told: {told})"
-    checkpoint.unlink(missing_ok=True)
-    return reason
+        epochs = EpochLog(tracker, self._run_id)
+
+        def on_start(history: Sequence[dict[str, float]]) -> None:
+            patiently(tracker.uri, log_environment, tracker, self._run_id, len(history) + 1)
+            epochs.begin(history)
+
+        def on_epoch(epoch: int, measured: dict[str, float]) -> None:
+            epochs.add(epoch, measured)
+            progress(epoch, measured)
+
+        clips = int((data.clips["split"] == "validation").sum())
+        bar = EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1, validation_clips=clips)
+        with bar as progress:
+            result = train(
+                config,
+                data.clips,
+                data.store,
+                spec.seed,
+                checkpoint=self._checkpoint,
+                on_start=on_start,
+                on_epoch=on_epoch,
+            )
+        self._is_trained = True
+        patiently(tracker.uri, epochs.flush)
+        return _log_result(spec, launch, tracker, self._run_id, result, data)
+
+    def _fail(self, error: Exception) -> Outcome:
+        """What failed the training is kept as its failure; after anything else the next launch goes on."""
+        reason = scrubbed(failure_reason(error), self._tracker.uri)
+        if self._run_id and self._is_deleted():
+            self._checkpoint.unlink(missing_ok=True)
+            gone = f"run {self._run_id} was deleted while it trained: start the study again to train it anew"
+            return self._outcome("failed", reason=gone)
+        if is_outer(error):
+            self._end("KILLED")
+            return self._outcome("interrupted", reason=reason)
+        if told := self._end("FAILED", reason):
+            reason = f"{reason} (and the store could not be told: {told})"
+        elif not self._is_trained:
+            self._checkpoint.unlink(missing_ok=True)
+        return self._outcome("failed", reason=reason)
+
+    def _is_deleted(self) -> bool:
+        """Whether a person deleted the run meanwhile; no if the store does not say so."""
+        try:
+            return bool(self._tracker.client.get_run(self._run_id).info.lifecycle_stage == "deleted")
+        except Exception as error:
+            return not is_outer(error)  # the store itself fails, or it knows no such run
+
+    def _end(self, status: Literal["KILLED", "FAILED"], failure: str = "") -> str:
+        """End the run in the store; says why that cannot be: then it stays as it is, and the next launch settles it."""
+        try:
+            if self._run_id:
+                self._tracker.finish(self._run_id, status, failure=failure)
+        except Exception as error:  # the store's
+            return scrubbed(failure_reason(error), self._tracker.uri)
+        return ""
 
 
 def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:
     same = not spec.fingerprint or record.tags.get(Tag.FINGERPRINT) == spec.fingerprint
     return record.status == "FINISHED" and same
-
-
-def _train_and_log(
-    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, checkpoint: Path
-) -> Mapping[str, float]:
-    config = spec.config
-    data = run_data(config, launch.data.dataset, launch.data.audio_digests)
-    start_keras(config.training.threads)
-    from asc_study.training.fit import train
-
-    def on_start(finished_epochs: int) -> None:
-        log_environment(tracker, run_id, finished_epochs + 1)
-
-    def on_epoch(epoch: int, measured: dict[str, float]) -> None:
-        tracker.log_metrics(run_id, {f"epoch/{name}": value for name, value in measured.items()}, epoch + 1)
-        progress(epoch, measured)
-
-    clips = int((data.clips["split"] == "validation").sum())
-    bar = EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1, validation_clips=clips)
-    with bar as progress:
-        result = train(
-            config,
-            data.clips,
-            data.store,
-            spec.seed,
-            checkpoint=checkpoint,
-            on_start=on_start,
-            on_epoch=on_epoch,
-        )
-    return _log_result(spec, launch, tracker, run_id, result, data)
 
 
 def _note(spec: RunSpec, metrics: Mapping[str, float]) -> str:
@@ -185,7 +236,7 @@ def _log_result(
     from asc_study.figures.run import summary_page
 
     metrics = metrics_of(result)
-    baselines = tracker.runs(spec.study, kind=Kind.BASELINE)
+    baselines = patiently(tracker.uri, tracker.runs, spec.study, kind=Kind.BASELINE)
     rival = find_baseline(baselines, spec.config.task, launch.data.digest)
     with tracker.artifacts(run_id) as folder:
         for split, predictions in result.predictions.items():
@@ -209,13 +260,13 @@ def _log_result(
             "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
         }
         write_file(folder / Artifact.TRAINING, json.dumps(facts, indent=2))
-    tracker.log_datasets(
-        run_id, launch.data.dataset.root.name, launch.data.digest, facts["clips"], source=str(launch.data.dataset.root)
-    )
-    tracker.set_tags(run_id, {MlflowTag.NOTE: _note(spec, metrics)})
-    model_id = tracker.log_keras_model(run_id, result.model)
-    tracker.log_metrics(run_id, metrics, model_id=model_id)
-    tracker.finish(run_id)
+    root = launch.data.dataset.root
+    name, digest = root.name, launch.data.digest
+    patiently(tracker.uri, tracker.log_datasets, run_id, name, digest, facts["clips"], source=str(root))
+    patiently(tracker.uri, tracker.set_tags, run_id, {MlflowTag.NOTE: _note(spec, metrics)})
+    model_id = patiently(tracker.uri, tracker.log_keras_model, run_id, result.model)
+    patiently(tracker.uri, tracker.log_metrics, run_id, metrics, model_id=model_id)
+    patiently(tracker.uri, tracker.finish, run_id)
     return metrics
 
 

@@ -172,7 +172,7 @@ def log_derived(tracker: Tracker, run: Derived) -> Logged:
         check_predictions(table)
     signature = run.identity.signature()
     try:
-        with run_lock(tracker.uri, run.study, signature):
+        with run_lock(tracker, run.study, signature):
             done = find_derived(tracker, run.study, run.identity)
             if done:
                 return existing(done)

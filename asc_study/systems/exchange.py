@@ -1,7 +1,6 @@
 """Systems trained elsewhere become runs, and the predictions of runs become files."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from asc_study.evaluation.scores_out import write_scores
 from asc_study.settings.settings_file import require_name
 from asc_study.store.queries import RunRecord
 from asc_study.store.references import find_runs, finished_systems
+from asc_study.store.stale import members_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 
@@ -117,7 +117,7 @@ def export_predictions(
 
 def _require_current(tracker: Tracker, record: RunRecord) -> None:
     """Refuse what was made of runs that have predicted other unlabelled clips since."""
-    members = [tracker.run(run_id) for run_id in json.loads(record.tags.get(Tag.MEMBERS, "[]"))]
+    members = [tracker.run(run_id) for run_id in members_of(record)]
     digests = {member.tags.get(Tag.EVALUATION_DIGEST, "") for member in members if member}
     if len(digests) == 1 and digests != {record.tags.get(Tag.EVALUATION_DIGEST, "")}:
         raise InputError(

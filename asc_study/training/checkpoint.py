@@ -2,7 +2,7 @@
 
 import json
 import sys
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,19 +50,32 @@ def load_checkpoint(path: Path, model: keras.Model) -> TrainingState:
 
     Without a file, or with a damaged one, the model stays as it is and the state is a fresh one.
     """
+    variables = _variables(model)
     try:
         with np.load(path) as saved:
-            values = [saved[f"variable_{i}"] for i in range(len(_variables(model)))]
+            values = [saved[f"variable_{i}"] for i in range(len(variables))]
             text = json.loads(str(saved["state"]))
-            kept = {epoch: [saved[f"kept_{epoch}_{i}"] for i in range(count)] for epoch, count in text["kept"]}
+            kept = {int(epoch): [saved[f"kept_{epoch}_{i}"] for i in range(count)] for epoch, count in text["kept"]}
+        history = [{str(name): float(value) for name, value in epoch.items()} for epoch in text["history"]]
+        # Before the first is set: half of an old state in a new model would be neither.
+        _require_shapes(values, variables)
+        for weights in kept.values():
+            _require_shapes(weights, model.weights)
     except FileNotFoundError:
         return TrainingState()
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
-        print(f"the checkpoint {path} is damaged: the run starts again", file=sys.stderr)
+    except Exception as error:  # of whatever reads a zip, an array or JSON: a changed byte can reach all of it
+        why = " ".join(str(error).split()) or type(error).__name__
+        print(f"the checkpoint {path} is damaged ({why:.200}): the run starts again", file=sys.stderr)
         return TrainingState()
-    for variable, value in zip(_variables(model), values, strict=True):
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return TrainingState(text["history"], kept)
+    return TrainingState(history, kept)
+
+
+def _require_shapes(values: Arrays, variables: Sequence[keras.Variable]) -> None:
+    found, wanted = [value.shape for value in values], [tuple(variable.shape) for variable in variables]
+    if found != wanted:
+        raise ValueError("it is that of another model")
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -19,6 +19,7 @@ from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
 from asc_study.models import find_architecture
+from asc_study.models.cost import count_macs
 from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
@@ -54,7 +55,7 @@ def train(
     seed: int,
     *,
     checkpoint: Path,
-    on_start: Callable[[int], None] = lambda finished_epochs: None,
+    on_start: Callable[[Sequence[dict[str, float]]], None] = lambda history: None,
     on_epoch: EpochReport = lambda epoch, metrics: None,
 ) -> TrainingResult:
     """Train one model, or go on from its checkpoint, and predict validation and test as far as there are any.
@@ -66,18 +67,20 @@ def train(
     checkpoint
         File of the unfinished training; read if it exists, rewritten after every epoch.
     on_start
-        Told how many epochs are finished already, before the first batch.
+        Told the metrics of the epochs that are finished already, before the first batch.
     on_epoch
         Told the metrics of every finished epoch.
 
     Raises
     ------
+    InputError
+        If the model's cost cannot be counted.
     TrainingFailure
         If the loss is not finite.
     """
     training = Training(config, clips, store, seed)
     training.load(checkpoint)
-    on_start(training.finished_epochs)
+    on_start(training.history)
     for epoch in range(training.finished_epochs, config.training.epochs):
         on_epoch(epoch, training.train_epoch())  # first: an epoch that a checkpoint counts has been told
         training.save(checkpoint)
@@ -113,6 +116,11 @@ class Training:
     def finished_epochs(self) -> int:
         """How many epochs are trained."""
         return len(self._state.history)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The metrics of the finished epochs."""
+        return list(self._state.history)
 
     def load(self, checkpoint: Path) -> None:
         """Go on from a checkpoint, if the file exists."""
@@ -210,6 +218,7 @@ def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: i
     optimizer = keras.optimizers.SGD(schedule, momentum=settings.momentum)
     model.compile(optimizer, loss="categorical_crossentropy", jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
+    count_macs(model, batches.input_shape)  # what it refuses would else be found after the last epoch
     return _Parts(model, batches, schedule)
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.base.errors import TrainingFailure
 from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset
 from asc_study.data.cut import cut_validation, keep_share_of_train
@@ -15,6 +16,9 @@ from asc_study.settings.run_config import RunConfig, canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Share of the copies of an augmentation that a run may do without: it would else be a run of other data.
+_MOST_LEFT_OUT: Final = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +116,8 @@ def run_data(
     ------
     InputError
         If a clip cannot be read, or a waveform augmentation does not find what it needs.
+    TrainingFailure
+        If more than 5 % of the copies of an augmentation cannot be made.
     """
     settings, cache = log_mel_settings(config, dataset), cache_dir() / "features"
     recordings = [
@@ -155,6 +161,12 @@ def _with_copies(
             leave_out_broken=True,
             label=name,
         )
+        if len(made.broken) > _MOST_LEFT_OUT * len(copies):
+            first, reason = next(iter(made.broken.items()))
+            raise TrainingFailure(
+                f"at most {_MOST_LEFT_OUT:.0%} of the copies of {name} may be left out, got {len(made.broken)} of "
+                f"{len(copies)} that could not be made, the first of {copies[first].path}: {reason}"
+            )
         whole = [number for number in range(len(copies)) if number not in made.broken]
         table = train.iloc[[copies[number].row for number in whole]]
         names = [f"{clip}+{copies[number].name}" for clip, number in zip(table["clip_id"], whole, strict=True)]

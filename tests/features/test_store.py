@@ -148,7 +148,7 @@ class Quieter:
 
     def load(self, sample_rate: int, channels: int) -> np.ndarray:
         if "-1" in self.path.name:
-            raise ValueError("no such\nlevel")
+            raise InputError("no such\nlevel")
         return read_audio(self.path, sample_rate, channels) * np.float32(0.5)
 
 
@@ -178,6 +178,66 @@ def test_stores_are_joined(tmp_path: Path) -> None:
     wider = extract(clips[:1], replace(SETTINGS, dtype="float32"), tmp_path / "features", progress=False)
     with pytest.raises(InputError, match="extract both with the same settings"):
         first + wider
+
+
+@dataclass(frozen=True)
+class Unlucky(Quieter):
+    """A copy that cannot be made while there is too little memory."""
+
+    def load(self, sample_rate: int, channels: int) -> np.ndarray:
+        if not (self.path.parent / "enough").exists() and "-2" not in self.path.name:
+            raise MemoryError
+        return read_audio(self.path, sample_rate, channels) * np.float32(0.5)
+
+
+def test_what_may_not_happen_again_is_not_remembered(tmp_path: Path) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 3)
+    sounds = [Unlucky(path, digest) for path, digest in zip(paths, digests, strict=True)]
+    first = extract(sounds, SETTINGS, tmp_path / "features", progress=False, leave_out_broken=True)
+    assert first.broken == {0: "MemoryError", 1: "MemoryError"}
+    assert not first[1].any()
+    np.testing.assert_allclose(first[2], expected(paths[2]), atol=2.5e-4)
+    (paths[0].parent / "enough").touch()
+    again = extract(sounds, SETTINGS, tmp_path / "features", progress=False, leave_out_broken=True)
+    assert again.broken == {}
+    for index, path in enumerate(paths):
+        np.testing.assert_allclose(again[index], expected(path), atol=2.5e-4)
+
+
+@pytest.mark.parametrize("place", ["data", "header", "listing"])
+def test_no_bit_that_a_disk_changed_is_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 2)
+    cache = tmp_path / "features"
+    extract(recordings(paths, digests), SETTINGS, cache, progress=False)
+    (file,) = cache.glob("*.npy")
+    content = file.read_bytes()
+    for offset in {"data": (200, len(content) - 1), "header": range(0, 128, 5), "listing": (1, 30, 80)}[place]:
+        victim = file.with_suffix(".json") if place == "listing" else file
+        changed = bytearray(victim.read_bytes())
+        changed[offset] ^= 1
+        victim.write_bytes(changed)
+        store = extract(recordings(paths, digests), SETTINGS, cache, progress=False)
+        for index, path in enumerate(paths):
+            np.testing.assert_allclose(store[index], expected(path), atol=2.5e-4)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert f"note: 1 file of features, such as {file}, are damaged or of an earlier version: computed" in said
+        assert file.read_bytes() == content
+
+
+def test_a_folder_in_the_place_of_a_pack_makes_room(tmp_path: Path) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 2)
+    cache = tmp_path / "features"
+    extract(recordings(paths, digests), SETTINGS, cache, progress=False)
+    (file,) = cache.glob("*.npy")
+    for victim in (file, file.with_suffix(".json")):
+        victim.unlink()
+        (victim / "inner").mkdir(parents=True)
+        store = extract(recordings(paths, digests), SETTINGS, cache, progress=False)
+        np.testing.assert_allclose(store[1], expected(paths[1]), atol=2.5e-4)
+        assert {entry.name for entry in cache.iterdir()} == {file.name, f"{file.stem}.json"}
 
 
 @pytest.mark.usefixtures("small_packs")

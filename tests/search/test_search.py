@@ -28,6 +28,7 @@ from asc_study.search.run_search import SearchResult, run_search
 from asc_study.search.storage import open_storage, storage_url
 from asc_study.search.trial import Fold
 from asc_study.settings.study_file import load_study
+from asc_study.store import failures
 from asc_study.store.queries import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
@@ -117,6 +118,12 @@ def search(simulated: Path, trials: int, jobs: int = 1, said: list[str] | None =
 
 def trials_of(name: str = "s") -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(storage=open_storage(storage_url()), study_name=name).get_trials()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test has lost it for the next."""
+    monkeypatch.setattr(failures.patiently, "_in_vain", False)
 
 
 def runs_of(tracker: Tracker, kind: str) -> list[RunRecord]:
@@ -368,6 +375,51 @@ def test_a_storage_that_is_lost_in_the_middle_is_one_line(simulated: Path, jobs:
     monkeypatch.setenv("FAKE", "lose")
     with pytest.raises(InputError, match=r"the Optuna storage sqlite:.* cannot be used: "):
         search(simulated, 2, jobs=jobs)
+
+
+def test_a_store_that_fails_costs_no_point(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    """Neither MLflow nor Optuna holds a failure: the point is tried again when the store works again."""
+    monkeypatch.setattr(failures, "PATIENCE_SECONDS", 0.0)
+    logged, calls = Tracker.log_path, []
+
+    def refuse(self: Tracker, *given: object, **named: int) -> None:
+        calls.append(given)
+        if len(calls) > 2:  # of the base and of the first trial
+            raise ConnectionError("the store is gone")
+        logged(self, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracker, "log_path", refuse)
+        with pytest.raises(ConnectionError, match="the store is gone"):
+            search(simulated, 3)
+    assert Counter(trial.state.name for trial in trials_of()) == {"COMPLETE": 1, "FAIL": 1, "WAITING": 1}
+    tracker, points = Tracker(), {trial.params[ALPHA] for trial in trials_of()}
+    assert sorted(run.status for run in runs_of(tracker, "trial")) == ["FINISHED", "KILLED"]
+    assert len(points) == 2
+    result = search(simulated, 3)
+    assert (result.counts["complete"], result.counts["cut_off"]) == (3, 1)
+    assert points <= {trial.params[ALPHA] for trial in trials_of() if trial.state.name == "COMPLETE"}
+
+
+def test_what_failed_a_trial_is_told_whatever_its_store_says(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("the store is gone")
+
+    trained, epochs = FakeTraining.train_epoch, []
+
+    def fail_in_the_second_epoch(self: FakeTraining) -> dict[str, float]:
+        epochs.append(self.spec.row)
+        if len(epochs) == 2:
+            raise TrainingFailure("the loss became nan in epoch 2: lower training.lr_max")
+        return trained(self)
+
+    monkeypatch.setattr("asc_study.store.tracking.Tracker.log_path", refuse)
+    monkeypatch.setattr(failures, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(FakeTraining, "train_epoch", fail_in_the_second_epoch)
+    said: list[str] = []
+    with pytest.raises(ConnectionError):  # of the next trial
+        search(simulated, 2, said=said)
+    assert any("failed: the loss became nan in epoch 2: lower training.lr_max" in line for line in said), said
 
 
 @pytest.mark.parametrize(

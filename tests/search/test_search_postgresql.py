@@ -105,7 +105,7 @@ def test_two_machines_share_a_search(server: str, simulated: Path, tmp_path: Pat
     url = storage_url(_create(server, "optuna2"))
     Tracker(), open_storage(url)  # MLflow's tables cannot be created by two at once
     processes = [
-        launch(simulated, 10, 1, "slow", TEST_STORAGE=url, ASC_STUDY_CACHE=str(tmp_path / name)) for name in ("a", "b")
+        launch(simulated, 10, 1, "slow", TEST_STORAGE=url, ASC_STUDY_STATE=str(tmp_path / name)) for name in ("a", "b")
     ]
     for process in processes:
         _, stderr = process.communicate(timeout=200)

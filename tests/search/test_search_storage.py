@@ -186,7 +186,7 @@ def test_a_trial_whose_lock_is_out_of_reach_is_left_to_its_heartbeat(
     """Another cache folder on the same machine has other locks: a living worker must not be taken for dead."""
     begin(study, "there")
     with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("ASC_STUDY_CACHE", str(tmp_path / "other"))
+        elsewhere.setenv("ASC_STUDY_STATE", str(tmp_path / "other"))
         assert settle_trials(study) == 0
         assert states(study) == ["RUNNING"]
     assert settle_trials(study) == 1

@@ -67,6 +67,22 @@ def test_device_a_is_copied_and_the_others_keep_rate_and_length(source, tmp_path
         assert not np.array_equal(soundfile.read(path)[0], soundfile.read(original)[0])
 
 
+def test_floats_beyond_full_scale_are_scaled_and_not_clipped(source, tmp_path):
+    """What the devices record of it is what they record of the same clip at full scale."""
+    wave = np.random.default_rng(1).standard_normal(SAMPLE_RATE // 2)
+    victim = next(path for path in sorted((source / "audio").iterdir()) if "-20-" in path.name)  # of test: all devices
+    made = {}
+    for peak in (4.0, 1.0):
+        signal = (peak * wave / np.abs(wave).max()).astype(np.float32)
+        soundfile.write(victim, signal, SAMPLE_RATE, subtype="FLOAT")
+        add_devices(source, tmp_path / str(peak))
+        others = sorted((tmp_path / str(peak) / "audio").glob(f"{victim.stem.removesuffix('-a')}-*"))
+        made[peak] = {path.name: soundfile.read(path)[0] for path in others if path.name != victim.name}
+    assert len(made[4.0]) == 8
+    for name, recorded in made[4.0].items():
+        np.testing.assert_allclose(recorded, made[1.0][name], atol=1e-5)
+
+
 @pytest.mark.slow
 def test_repeats_bit_by_bit_and_completes_what_is_missing(source, tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"

@@ -11,7 +11,13 @@ from asc_study.study.leaderboard_forms import render
 
 
 def log(tracker: Tracker, row: str, seed: int, accuracy: float, *, combination: str, status: str = "FINISHED", **tags):
-    shared = {"asc.kind": "train", "asc.task": "ten_class", "asc.dataset": "sim", "asc.dataset_digest": "d" * 64}
+    shared = {
+        "asc.kind": "train",
+        "asc.study": "s",
+        "asc.task": "ten_class",
+        "asc.dataset": "sim",
+        "asc.dataset_digest": "d" * 64,
+    }
     run_tags = shared | {"asc.row": row, "asc.seed": str(seed), "asc.combination": combination} | tags
     params = {"architecture": "fcnn", "batch_augmentation.mixup.alpha": 0.4, "batch_augmentation.random_crop.frames": 9}
     run_id = tracker.create_run("s", f"{row} {seed}", run_tags, params)

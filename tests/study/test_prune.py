@@ -100,7 +100,7 @@ def test_runs_that_are_trained_now_stay(tracker):
     old = log_rows(tracker, "training.momentum=0.8", **whereabouts())
     tracker.reopen(old["plain"])
     signature = tracker.run(old["plain"]).signature
-    with run_lock(tracker.uri, "s", signature):
+    with run_lock(tracker, "s", signature):
         assert kept(tracker) == {old["plain"]: "it is being trained"}
     assert going(tracker) == set(old.values())  # whoever trained it is gone
 

@@ -82,15 +82,15 @@ def test_a_study_says_which_of_its_runs_are_mixed(simulated: Path, tracker: Trac
     )
     Path("cut.yaml").write_text(STUDY)
     study, data = load_study(Path("cut.yaml")), identify(simulated)
-    logged = Tracker.log_metrics
+    logged = Tracker.log_path
 
-    def cut(self: Tracker, run_id: str, metrics: dict[str, float], *rest: int, **more: str) -> None:
-        if rest == (2,):
+    def cut(self: Tracker, run_id: str, steps: list[dict[str, float]], *, first: int) -> None:
+        if first == 2:
             raise KeyboardInterrupt
-        logged(self, run_id, metrics, *rest, **more)
+        logged(self, run_id, steps, first=first)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Tracker, "log_metrics", cut)
+        patched.setattr(Tracker, "log_path", cut)
         with pytest.raises(KeyboardInterrupt):
             run_study(study, data)
     assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["interrupted"]

@@ -63,7 +63,7 @@ def study(tracker):
     log_epochs(tracker, running, 4, 5.0)
     tracker.finish(begin(tracker, "c"), "FAILED", failure="loss is nan")
     log_epochs(tracker, begin(tracker, "d"), 5, 2.0)
-    with run_lock(tracker.uri, "s", "b 0"):
+    with run_lock(tracker, "s", "b 0"):
         yield running
 
 
@@ -143,21 +143,21 @@ def test_watching_goes_on_while_a_launch_computes_features(asc, tracker, monkeyp
 
     monkeypatch.setattr(sys.modules["asc_study.cli.status"], "time", SimpleNamespace(sleep=sleep))
     with ExitStack() as launches:
-        launches.enter_context(launch_claim(tracker.uri, "s"))
+        launches.enter_context(launch_claim(tracker, "s"))
         code, out, _ = asc("status", "s", "--watch", "--json")
     assert (code, len(looks)) == (0, 7)
     assert [json.loads(line)["active"] for line in out.splitlines()] == [True] * 5 + [False] * 3
 
 
 def test_of_two_launches_the_one_that_goes_on_counts(tracker):
-    with launch_claim(tracker.uri, "s"):
+    with launch_claim(tracker, "s"):
         first = ExitStack()
-        first.enter_context(launch_claim(tracker.uri, "s"))
-        assert is_launched(tracker.uri, "s")
-        assert not is_launched(tracker.uri, "other")
+        first.enter_context(launch_claim(tracker, "s"))
+        assert is_launched(tracker, "s")
+        assert not is_launched(tracker, "other")
         first.close()
-        assert is_launched(tracker.uri, "s")
-    assert not is_launched(tracker.uri, "s")
+        assert is_launched(tracker, "s")
+    assert not is_launched(tracker, "s")
 
 
 def test_ctrl_c_ends_watching_quietly(asc, study, monkeypatch):

@@ -20,6 +20,7 @@ import yaml
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
 from asc_study.base.provenance import fingerprint, short_digest
+from asc_study.cli.studies import exit_status
 from asc_study.data.identified import IdentifiedDataset, identify
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import read_predictions
@@ -208,7 +209,12 @@ def test_a_second_launch_does_nothing_and_a_changed_study_is_new(launched: Launc
     counts = make_plan(study, data.digest, tracker).counts
     assert (counts["new"], counts["done"], counts["failed"]) == (0, 2, 1)
     runs = len(tracker.runs("tiny"))
-    assert run_study(study, data) == []
+    said: list[str] = []
+    (failed,) = run_study(study, data, say=said.append)
+    assert (failed.spec.row, failed.status) == ("broken", "failed")
+    assert "the loss became" in failed.reason
+    assert "not tried again, for they failed before: broken seed 0; --retry-failed tries them" in said
+    assert exit_status([failed]) == 1
     assert len(tracker.runs("tiny")) == runs
 
     changed = load_study(Path("tiny.yaml"), overrides=["training.momentum=0.8"])
@@ -239,7 +245,9 @@ def test_failed_row_leaves_the_others_and_is_retried_on_demand(launched: Launche
     assert "the loss became" in failed.failure
     assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["failed", "done", "done"]
     said: list[str] = []
+    runs = len(tracker.runs("tiny"))
     (again,) = run_study(study, data, retry_failed=True, say=said.append)
+    assert len(tracker.runs("tiny")) == runs  # the same run is opened again
     assert (again.spec.row, again.status) == ("broken", "failed")
     assert said[-1].startswith("[1/1] broken seed 0: FAILED: the loss became")
 

@@ -1,5 +1,6 @@
 """The training loop on tiny random features: what it returns, that it repeats, that it resumes."""
 
+import re
 from pathlib import Path
 
 import keras
@@ -7,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.base.errors import TrainingFailure
+from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENES
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
 from asc_study.settings.run_config import resolve
+from asc_study.training.checkpoint import TrainingState, save_checkpoint
 from asc_study.training.fit import Training, train
 
 pytestmark = pytest.mark.slow
@@ -112,11 +114,57 @@ def test_loss_that_is_not_finite_stops_with_a_reason(clips, store):
         train(config(lr_max=1e38), clips, store, 0, checkpoint=Path("c.npz"))
 
 
-def test_damaged_checkpoint_is_no_checkpoint(clips, store, capfd):
-    Path("c.npz").write_bytes(b"PK damaged")
-    result = train(config(epochs=1), clips, store, 0, checkpoint=Path("c.npz"))
-    assert len(result.history) == 1
-    assert "c.npz is damaged" in capfd.readouterr().err
+def test_a_model_that_cannot_be_counted_is_refused_before_the_first_epoch(clips, store, monkeypatch):
+    def build(settings, shape):
+        inputs = keras.Input(shape)
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.SeparableConv2D(10, 3)(inputs))
+        return keras.Model(inputs, keras.layers.Softmax()(x))
+
+    monkeypatch.setattr("asc_study.training.fit._build", build)
+    with pytest.raises(InputError, match="multiply-accumulates of a SeparableConv2D are not known"):
+        train(config(), clips, store, 0, checkpoint=Path("c.npz"), on_epoch=lambda *_: pytest.fail("it was trained"))
+
+
+def unknown_compression(content: bytes) -> bytes:
+    """The first entry says that it is packed by a method that does not exist, here and in the zip's directory."""
+    directory = content.rfind(b"PK\1\2", 0, content.rfind(b"PK\1\2"))
+    while (earlier := content.rfind(b"PK\1\2", 0, directory)) >= 0:
+        directory = earlier
+    changed = bytearray(content)
+    changed[8] = changed[directory + 10] = 99
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"PK damaged",
+        lambda content: content[:-30],
+        lambda content: content.replace(b"'descr'", b"'des(r'"),
+        unknown_compression,
+    ],
+    ids=["no zip", "cut", "header", "method"],
+)
+def test_damaged_checkpoint_is_no_checkpoint(clips, store, capfd, uninterrupted, damage):
+    save_checkpoint(Path("c.npz"), Training(config(), clips, store, 8)._parts.model, TrainingState())
+    Path("c.npz").write_bytes(damage(Path("c.npz").read_bytes()))
+    training = Training(config(), clips, store, 5)
+    training.load(Path("c.npz"))
+    assert training.finished_epochs == 0
+    assert re.fullmatch(r"the checkpoint c\.npz is damaged \(.+\): the run starts again\n", capfd.readouterr().err)
+    assert training.train_epoch()["train_loss"] == uninterrupted[1][0][1]["train_loss"]  # nothing of it was taken
+
+
+def test_a_checkpoint_of_another_model_is_no_checkpoint(clips, store, capfd):
+    settings = config().model_dump() | {"task": "three_class"}
+    other = Training(resolve(settings), clips, store, 5)
+    save_checkpoint(Path("c.npz"), other._parts.model, TrainingState())
+    training = Training(config(), clips, store, 5)
+    before = [np.array(weight) for weight in training._parts.model.weights]
+    training.load(Path("c.npz"))
+    assert "c.npz is damaged (it is that of another model): the run starts again" in capfd.readouterr().err
+    for weight, was in zip(training._parts.model.weights, before, strict=True):
+        np.testing.assert_array_equal(np.array(weight), was)
 
 
 def test_network_learns_what_there_is_to_learn(clips, store):

@@ -7,9 +7,10 @@ import pytest
 
 from asc_study.augmentation import WAVEFORM_AUGMENTATIONS
 from asc_study.augmentation.waveform.noise import Noise
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.data.identified import identify
 from asc_study.settings.run_config import resolve
+from asc_study.study.launch import prepare_features
 from asc_study.training.run_data import describe_left_out, run_data, split_clips
 
 FEATURES = {"n_mels": 16, "hop_length": 4096, "n_fft": 4096}
@@ -73,6 +74,24 @@ def test_a_copy_that_cannot_be_made_is_left_out_and_reported(data, monkeypatch):
     assert describe_left_out(made.left_out).startswith("note: 1 augmented copies could not be made")
     trained = (data.dataset.clips["split"] == "train").sum()
     assert made.clips["clip_id"].str.endswith("+noise").sum() == trained - 1
+
+
+def test_a_run_does_not_do_without_more_than_a_few_copies(data, monkeypatch):
+    """Nor does a launch end for it: the run says it, and only that run."""
+
+    def fail(self, waveform, sample_rate, rng, **rest):
+        raise ValueError("no noise today")
+
+    monkeypatch.setattr(Noise, "__call__", fail)
+    noisy, said = config(waveform_augmentation={"noise": {}}), []
+    prepare_features([noisy], data, 1, said.append)
+    assert said == []
+    trained = (split_clips(data.dataset, noisy)["split"] == "train").sum()
+    with pytest.raises(
+        TrainingFailure,
+        match=f"at most 5% of the copies of noise may be left out, got {trained} of {trained} .*: no noise today",
+    ):
+        run_data(noisy, data.dataset, data.audio_digests)
 
 
 def test_development_mode_trains_on_everything(data):

@@ -1,0 +1,97 @@
+"""Whatever a person does to a run's tags in MLflow's page costs at most that run: one line, the rest goes on."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from asc_study.base.contract import Tag
+from asc_study.base.errors import InputError
+from asc_study.settings.study_file import load_study
+from asc_study.store import references
+from asc_study.store.claims import HEARTBEAT_LIMIT_SECONDS, heard_of_lately
+from asc_study.store.references import find_runs
+from asc_study.store.tracking import Tracker
+from asc_study.study.leaderboard import leaderboard
+from asc_study.study.plan import make_plan, render_plan
+from asc_study.study.status import study_state
+
+EDITED = [
+    (Tag.STUDY, ""),
+    (Tag.ROW, ""),
+    (Tag.KIND, "?"),
+    (Tag.SEED, "three"),
+    (Tag.SIGNATURE, "?"),
+    (Tag.COMBINATION, "?"),
+    (Tag.TASK, "?"),
+    (Tag.DATASET_DIGEST, "?"),
+    (Tag.HEARTBEAT, "just now"),
+    (Tag.MEMBERS, "{"),
+    (Tag.MARK, "?"),
+    (Tag.FINGERPRINT, "?"),
+    (Tag.FINGERPRINT_FACTS, "{"),
+]
+
+
+@pytest.fixture
+def tables(make_table: Callable[..., pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {"test": make_table(0, clips=40)}
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_yet() -> None:
+    references._tell_once.cache_clear()
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["removed", "changed"])
+def test_a_tag_that_was_edited_costs_at_most_its_run(
+    tracker: Tracker,
+    log_run: Callable[..., str],
+    tables: dict[str, pd.DataFrame],
+    capfd: pytest.CaptureFixture[str],
+    removed: bool,
+) -> None:
+    log_run("kept", tables)
+    Path("s.yaml").write_text("study: s\nrows: [{name: kept}]")
+    study = load_study(Path("s.yaml"))
+    for tag, text in EDITED:
+        victim = log_run("victim", tables, seed=1)
+        if removed and tag in tracker.client.get_run(victim).data.tags:
+            tracker.client.delete_tag(victim, tag)
+        else:
+            tracker.set_tags(victim, {tag: text})
+        capfd.readouterr()
+        board = leaderboard(tracker, "s")
+        assert "kept" in set(board["row"]), tag
+        assert board["seeds"].sum() in (1, 2), tag
+        plan = make_plan(study, "d" * 64, tracker)
+        assert "kept" in render_plan(study, plan)
+        assert study_state("s", tracker).counts["done"] >= 1
+        assert [record.label for record in find_runs(tracker, "s/kept")] == ["kept seed 0"]
+        if said := capfd.readouterr().err:
+            assert said.count("\n") == 1, said
+            assert (
+                f"note: run {victim} has {'' if removed else text!r} as {tag}, which was edited: it is left out" in said
+            )
+            with pytest.raises(InputError, match=f"must be those that it was given: run {victim} has .*: put it back"):
+                find_runs(tracker, victim)
+        tracker.client.delete_run(victim)
+
+
+def test_a_sign_of_life_that_is_none(tracker: Tracker) -> None:
+    """A run is as old as it says where nothing better is known; a clock may be fast by some minutes, not by a year."""
+    run_id = tracker.create_run("s", "r", {"asc.kind": "train"}, {})
+    for text, is_alive in [
+        ("just now", True),
+        ("nan", True),
+        (f"{time.time() + 400 * 86400:.0f}", False),
+        ("inf", True),
+        (f"{time.time() + 60:.0f}", True),
+        (f"{time.time() - HEARTBEAT_LIMIT_SECONDS - 5:.0f}", False),
+    ]:
+        tracker.set_tags(run_id, {Tag.HEARTBEAT: text})
+        (record,) = tracker.runs("s")
+        assert heard_of_lately(record) == is_alive, text
+        assert study_state("s", tracker).runs[0].state in ("running", "interrupted")
