@@ -87,7 +87,8 @@ def stored_search(reader: Reader, name: str, records: Sequence[RunRecord]) -> St
         if study is None:
             if summary is None:
                 raise InputError(f"the store has no search {name!r}: choose another one")
-            study = _from_table(pd.read_csv(reader.artifact(summary.run_id, Artifact.TRIALS)), search)
+            logged = reader.artifact(summary.run_id, Artifact.TRIALS)
+            study = _from_table(pd.read_csv(logged, float_precision="round_trip"), search)
             _add_base(study, search, records)
         metrics = study.metric_names or ([target.metric for target in search.targets] if search else [])
         base = None
