@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asc_study.base.errors import InputError
-from asc_study.ensemble.candidates import Search, Selection, rank
+from asc_study.ensemble.candidates import CandidatePool, Selection, rank
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.select import MOST_CANDIDATES_FOR_EXHAUSTIVE, FittedSelection, prefix_mean
 from asc_study.ensemble.stack import Stack
@@ -61,7 +61,7 @@ class BudgetRule:
                 f"the members must fit in {self.budget:,.1f} kB, got {min(sizes):,.1f} kB of the smallest, "
                 f"{smallest!r}: raise `max_kb`, or name smaller rows"
             )
-        search = Search(sample, objective(self.metric, sample.context, sample.classes))
+        pool = CandidatePool(sample, objective(self.metric, sample.context, sample.classes))
         best: tuple[int, ...] = ()
         best_order: tuple[float, ...] = ()
         fitting = 0
@@ -71,12 +71,12 @@ class BudgetRule:
                 if kilobytes > self.budget:
                     continue
                 fitting += 1
-                score = float(search.parts(search.mean(members)).sum())
-                pairs = [search.agreement[pair] for pair in itertools.combinations(members, 2)]
+                score = float(pool.parts(pool.mean(members)).sum())
+                pairs = [pool.agreement[pair] for pair in itertools.combinations(members, 2)]
                 alike = round(float(sum(pairs)) / len(pairs), 12) if pairs else 0.0
                 order = (-rank(score), alike, kilobytes)
                 if not best or order < best_order:
                     best_order, best = order, members
-        ordered = sorted(best, key=lambda member: (-rank(float(search.single[member])), member))
+        ordered = sorted(best, key=lambda member: (-rank(float(pool.single[member])), member))
         ended = f"the best of {fitting} sets that fit in {self.budget:,.1f} kB, with {best_order[2]:,.1f} kB"
-        return search.selection(ordered, ended)
+        return pool.selection(ordered, ended)
