@@ -237,9 +237,17 @@ class FittedSelection:
 
 @dataclass(frozen=True)
 class SelectionRule:
-    """Select members, then fuse them: by the mean with the weights of the selection, or by a rule of their own."""
+    """Select members, then fuse them: by the mean with the weights of the selection, or by a rule of their own.
 
-    options: Mapping[str, Any]
+    Attributes
+    ----------
+    choose
+        Selects on labelled clips: `select`, or `asc_study.ensemble.budget.select_within`, with their options.
+    fusion
+        How the members are fused; None: by their mean.
+    """
+
+    choose: Callable[[Stack], Selection]
     fusion: type[FusionRule] | None = None
     learns: bool = True
 
@@ -250,7 +258,7 @@ class SelectionRule:
 
     def fit(self, sample: Stack) -> FittedSelection:
         """Select on the labelled clips of ``sample``, and fit the fusion of the members on them too."""
-        selection = select(sample, **self.options)
+        selection = self.choose(sample)
         if self.fusion is None:
             return FittedSelection(selection, prefix_mean(selection))
         return FittedSelection(selection, self.fusion.fit(sample.only(list(selection.weights()))))
