@@ -9,7 +9,7 @@ import pandas as pd
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, DEFAULT_OBJECTIVE, SUBSETS, full_name
-from asc_study.ensemble.candidates import Search, rank
+from asc_study.ensemble.candidates import CandidatePool, rank
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.objective import objective
@@ -168,24 +168,24 @@ def _stacked(members: Sequence[Member], coarse: Sequence[Member]) -> tuple[Sampl
     return {split: (fine, None) for split, fine in fine_alone.items()}, notes
 
 
-def search_of(source: Source, found: Candidates, split: str) -> Search:
+def pool_of(source: Source, found: Candidates, split: str) -> CandidatePool:
     """The candidates as a selection sees them."""
 
-    def made() -> Search:
+    def made() -> CandidatePool:
         samples, notes = source.kept(("stacks", found.key, ()), lambda: _stacked(found.every, ()))
         if split not in samples:
             raise InputError(f"they share no {split} clips ({'; '.join(notes) or 'other clips'})")
         sample = samples[split][0]
-        return Search(sample, objective(DEFAULT_OBJECTIVE, sample.context, sample.classes))
+        return CandidatePool(sample, objective(DEFAULT_OBJECTIVE, sample.context, sample.classes))
 
-    return source.kept(("search of members", found.key, split), made)
+    return source.kept(("pool of candidates", found.key, split), made)
 
 
 def best_member(source: Source, found: Candidates) -> Member:
     """The member that is best by the default objective on validation, or on test where that is all there is."""
-    search = search_of(source, found, found.deciding)
+    pool = pool_of(source, found, found.deciding)
     names = [member.name for member in found.every]
-    return max(found.members, key=lambda member: rank(float(search.single[names.index(member.name)])))
+    return max(found.members, key=lambda member: rank(float(pool.single[names.index(member.name)])))
 
 
 def alone(source: Source, found: Candidates, member: Member, split: str, clips: "pd.Series[str]") -> dict[str, float]:

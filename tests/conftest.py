@@ -83,6 +83,21 @@ def log_run(tracker: "Tracker") -> Callable[..., str]:
     return lambda *arguments, **options: log(tracker, *arguments, **options)
 
 
+@pytest.fixture
+def asc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process, where it starts sooner: (exit code, standard output, standard error)."""
+    from asc_study.cli import main
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["asc-study", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny simulated ten-class data set: clips of one second, three training segments a scene."""

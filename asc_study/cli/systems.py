@@ -226,8 +226,7 @@ def ensemble(
 @click.option("--coarse", multiple=True, metavar="RUN", help="Three-class system: two-stage fusion. Repeatable.")
 @_fusion_option
 @click.option(
-    "--rule",
-    "join",
+    "--join",
     default="product",
     show_default=True,
     type=click.Choice(["product", "learned"]),

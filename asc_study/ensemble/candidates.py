@@ -104,7 +104,7 @@ class Selection:
         return {name: count / counted.total() for name, count in counted.items()}
 
 
-class Search:
+class CandidatePool:
     """The candidates as a method sees them; the better of two equal ones is the first by name."""
 
     def __init__(self, sample: Stack, measure: Objective) -> None:

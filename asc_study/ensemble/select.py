@@ -18,7 +18,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.schema import did_you_mean
 from asc_study.ensemble.arrays import Probabilities
-from asc_study.ensemble.candidates import EQUAL, Search, Selection, rank
+from asc_study.ensemble.candidates import EQUAL, CandidatePool, Selection, rank
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.rules.weighted import Weighted
 from asc_study.ensemble.stack import Stack
@@ -37,31 +37,31 @@ CARUANA_DRAWS: Final = 25
 _Chosen = tuple[list[int], str]
 
 
-def _greedy(search: Search, max_members: int, _: float | None) -> _Chosen:
+def _greedy(pool: CandidatePool, max_members: int, _: float | None) -> _Chosen:
     """Add what raises the objective of the mean most, until nothing does.
 
     On few clips accuracies come in steps; a member that keeps the objective and lowers the log loss is added too.
     """
-    names = search.sample.names
+    names = pool.sample.names
     members: list[int] = []
-    total = search.nothing
+    total = pool.nothing
     reached, loss = -np.inf, np.inf
     while len(members) < min(max_members, len(names)):
-        scores, losses = search.scores(total, len(members)), search.losses(total, len(members))
+        scores, losses = pool.scores(total, len(members)), pool.losses(total, len(members))
         rest = [i for i in range(len(names)) if i not in members]
-        best = search.best(scores, members, rest)
+        best = pool.best(scores, members, rest)
         if scores[best] <= reached + EQUAL:
             equal = [i for i in rest if scores[i] >= reached - EQUAL and losses[i] < loss - EQUAL]
             if not equal:
-                would = search.shown(float(scores[best]))
+                would = pool.shown(float(scores[best]))
                 return members, f"no other member helps: the best, {names[best]}, would give {would:.4f}"
-            best = search.best(scores, members, equal)
+            best = pool.best(scores, members, equal)
         members.append(best)
-        total, reached, loss = total + search.sample.probabilities[best], scores[best], losses[best]
+        total, reached, loss = total + pool.sample.probabilities[best], scores[best], losses[best]
     return members, _full(max_members, len(names))
 
 
-def _overlap(search: Search, max_members: int, max_overlap: float | None) -> _Chosen:
+def _overlap(pool: CandidatePool, max_members: int, max_overlap: float | None) -> _Chosen:
     """Keep the best system; of those that help, add the one that is wrong least often together with a member.
 
     A candidate helps if it lowers the log loss of the mean (at the best temperature of each), and does not lower the
@@ -69,20 +69,20 @@ def _overlap(search: Search, max_members: int, max_overlap: float | None) -> _Ch
     than the best system by more than noise must raise the objective: log loss falls by a weak one's doubts, too.
     """
     if max_overlap is not None:
-        return _under(search, max_members, max_overlap)
-    count = len(search.single)
-    own = [search.calibrated_loss(system) for system in search.sample.probabilities]
-    members = [min(range(count), key=lambda i: (-rank(float(search.single[i])), own[i], i))]
-    reached, loss = search.single_parts[members[0]], own[members[0]]
-    weak = [search.is_worse(parts - reached) for parts in search.single_parts]
+        return _under(pool, max_members, max_overlap)
+    count = len(pool.single)
+    own = [pool.calibrated_loss(system) for system in pool.sample.probabilities]
+    members = [min(range(count), key=lambda i: (-rank(float(pool.single[i])), own[i], i))]
+    reached, loss = pool.single_parts[members[0]], own[members[0]]
+    weak = [pool.is_worse(parts - reached) for parts in pool.single_parts]
     while len(members) < min(max_members, count):
-        wrong, alike = search.both_wrong(members), search.mean_overlap(members)
+        wrong, alike = pool.both_wrong(members), pool.mean_overlap(members)
         rest = [i for i in range(count) if i not in members]
         for candidate in sorted(rest, key=lambda i: (rank(float(wrong[i])), alike[i], own[i], i)):
-            fused = search.mean([*members, candidate])
-            parts, fused_loss = search.parts(fused), search.calibrated_loss(fused)
+            fused = pool.mean([*members, candidate])
+            parts, fused_loss = pool.parts(fused), pool.calibrated_loss(fused)
             raised = float((parts - reached).sum()) > EQUAL
-            if fused_loss < loss - EQUAL and (raised or not (weak[candidate] or search.is_worse(parts - reached))):
+            if fused_loss < loss - EQUAL and (raised or not (weak[candidate] or pool.is_worse(parts - reached))):
                 break
         else:
             return members, (
@@ -94,14 +94,14 @@ def _overlap(search: Search, max_members: int, max_overlap: float | None) -> _Ch
     return members, _full(max_members, count)
 
 
-def _under(search: Search, max_members: int, max_overlap: float) -> _Chosen:
+def _under(pool: CandidatePool, max_members: int, max_overlap: float) -> _Chosen:
     """Keep the best system; add the next best whose overlap with every member stays under ``max_overlap``."""
     members: list[int] = []
     lowest = np.inf
-    for candidate in sorted(range(len(search.single)), key=lambda i: (-rank(float(search.single[i])), i)):
+    for candidate in sorted(range(len(pool.single)), key=lambda i: (-rank(float(pool.single[i])), i)):
         if len(members) == max_members:
-            return members, _full(max_members, len(search.single))
-        highest = max((search.agreement[candidate, member] for member in members), default=0.0)
+            return members, _full(max_members, len(pool.single))
+        highest = max((pool.agreement[candidate, member] for member in members), default=0.0)
         if highest < max_overlap:
             members.append(candidate)
         else:
@@ -109,12 +109,12 @@ def _under(search: Search, max_members: int, max_overlap: float) -> _Chosen:
     if np.isfinite(lowest):
         ended = f"every other candidate overlaps with a member by {max_overlap:g} or more, by {lowest:.3f} at least"
         return members, ended
-    return members, _full(max_members, len(search.single))
+    return members, _full(max_members, len(pool.single))
 
 
-def _exhaustive(search: Search, max_members: int, _: float | None) -> _Chosen:
+def _exhaustive(pool: CandidatePool, max_members: int, _: float | None) -> _Chosen:
     """Try every subset; of equal ones the one of the lowest mean overlap, then the smallest."""
-    count = len(search.single)
+    count = len(pool.single)
     if count > MOST_CANDIDATES_FOR_EXHAUSTIVE:
         raise InputError(
             f"the exhaustive method takes at most {MOST_CANDIDATES_FOR_EXHAUSTIVE} candidates, got {count}: name fewer "
@@ -126,30 +126,30 @@ def _exhaustive(search: Search, max_members: int, _: float | None) -> _Chosen:
     for size in range(1, min(max_members, count) + 1):
         for head in itertools.combinations(range(count), size - 1):
             first = head[-1] + 1 if head else 0
-            scores = search.scores(search.sample.probabilities[list(head)].sum(axis=0), len(head), first)
-            within = search.agreement[np.ix_(head, head)].sum() - len(head)
+            scores = pool.scores(pool.sample.probabilities[list(head)].sum(axis=0), len(head), first)
+            within = pool.agreement[np.ix_(head, head)].sum() - len(head)
             for candidate in range(first, count):
                 pairs = size * (size - 1)
-                alike = (within + 2 * search.agreement[candidate, list(head)].sum()) / pairs if pairs else 0.0
+                alike = (within + 2 * pool.agreement[candidate, list(head)].sum()) / pairs if pairs else 0.0
                 order = (-rank(float(scores[candidate - first])), round(float(alike), 12), size)
                 if order < best_order:
                     best_order, best = order, (*head, candidate)
-    return sorted(best, key=lambda i: (-rank(float(search.single[i])), i)), "the best of all subsets"
+    return sorted(best, key=lambda i: (-rank(float(pool.single[i])), i)), "the best of all subsets"
 
 
-def _caruana(search: Search, max_members: int, _: float | None) -> _Chosen:
+def _caruana(pool: CandidatePool, max_members: int, _: float | None) -> _Chosen:
     """Draw with replacement (Caruana et al. 2004): a member drawn more often weighs more."""
     members: list[int] = []
-    total = search.nothing
+    total = pool.nothing
     reached: list[int] = []
     for _ in range(CARUANA_DRAWS):
-        scores = search.scores(total, len(members))
+        scores = pool.scores(total, len(members))
         distinct = sorted(set(members))
         allowed = distinct if len(distinct) == max_members else list(range(len(scores)))
-        best = search.best(scores, distinct, allowed)
+        best = pool.best(scores, distinct, allowed)
         reached.append(rank(float(scores[best])))
         members.append(best)
-        total = total + search.sample.probabilities[best]
+        total = total + pool.sample.probabilities[best]
     kept = int(np.argmax(reached)) + 1  # the first of the best
     return members[:kept], f"the best of the first {CARUANA_DRAWS} draws with replacement"
 
@@ -159,7 +159,7 @@ def _full(max_members: int, count: int) -> str:
 
 
 #: Name of a method, as users write it -> the method.
-METHODS: Final[Mapping[str, Callable[[Search, int, float | None], _Chosen]]] = MappingProxyType(
+METHODS: Final[Mapping[str, Callable[[CandidatePool, int, float | None], _Chosen]]] = MappingProxyType(
     {"overlap": _overlap, "greedy": _greedy, "exhaustive": _exhaustive, "caruana": _caruana}
 )
 
@@ -199,8 +199,8 @@ def select(
     """
     require_options(method, metric, max_members, max_overlap)
     sample = sample.only(sorted(sample.names))
-    search = Search(sample, objective(metric, sample.context, sample.classes))
-    return search.selection(*METHODS[method](search, max_members, max_overlap))
+    pool = CandidatePool(sample, objective(metric, sample.context, sample.classes))
+    return pool.selection(*METHODS[method](pool, max_members, max_overlap))
 
 
 def require_options(method: str, metric: str, max_members: int, max_overlap: float | None) -> None:
@@ -237,9 +237,17 @@ class FittedSelection:
 
 @dataclass(frozen=True)
 class SelectionRule:
-    """Select members, then fuse them: by the mean with the weights of the selection, or by a rule of their own."""
+    """Select members, then fuse them: by the mean with the weights of the selection, or by a rule of their own.
 
-    options: Mapping[str, Any]
+    Attributes
+    ----------
+    choose
+        Selects on labelled clips: `select`, or `asc_study.ensemble.budget.select_within`, with their options.
+    fusion
+        How the members are fused; None: by their mean.
+    """
+
+    choose: Callable[[Stack], Selection]
     fusion: type[FusionRule] | None = None
     learns: bool = True
 
@@ -250,7 +258,7 @@ class SelectionRule:
 
     def fit(self, sample: Stack) -> FittedSelection:
         """Select on the labelled clips of ``sample``, and fit the fusion of the members on them too."""
-        selection = select(sample, **self.options)
+        selection = self.choose(sample)
         if self.fusion is None:
             return FittedSelection(selection, prefix_mean(selection))
         return FittedSelection(selection, self.fusion.fit(sample.only(list(selection.weights()))))

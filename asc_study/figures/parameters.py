@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from asc_study.figures.theme import BLUE, ORANGE, SHARES, finish, percent
-from asc_study.figures.trials import Objective, add_base, complete, value
+from asc_study.figures.trials import DrawnObjective, add_base, complete, value
 
 if TYPE_CHECKING:
     import optuna
@@ -24,7 +24,7 @@ TRIALS_A_PARAMETER: Final = 10
 _CONTOUR_PARAMETERS: Final = 3
 
 
-def parameter_figures(study: "optuna.Study", objective: Objective) -> list[go.Figure]:
+def parameter_figures(study: "optuna.Study", objective: DrawnObjective) -> list[go.Figure]:
     """The figures of a study's parameters, as many as its complete trials allow."""
     trials = [trial for trial in complete(study) if trial.params]
     names = sorted({name for trial in trials for name in trial.params})
@@ -39,7 +39,7 @@ def parameter_figures(study: "optuna.Study", objective: Objective) -> list[go.Fi
     return figures
 
 
-def slice_figure(trials: "Sequence[FrozenTrial]", names: Sequence[str], objective: Objective) -> go.Figure:
+def slice_figure(trials: "Sequence[FrozenTrial]", names: Sequence[str], objective: DrawnObjective) -> go.Figure:
     """A panel for each parameter, on the axis that it is searched on: logarithmic if it is drawn so."""
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
@@ -74,7 +74,7 @@ def slice_figure(trials: "Sequence[FrozenTrial]", names: Sequence[str], objectiv
     return finish(figure, title, sentence, height=280 * rows + 110, least_width=240 * columns)
 
 
-def _slice_sentence(trials: int, parameters: int, objective: Objective) -> str:
+def _slice_sentence(trials: int, parameters: int, objective: DrawnObjective) -> str:
     sentence = "Every dot is a complete trial, the star is the best"
     sentence += "; the dashed line is the base" if objective.base is not None else ""
     enough = TRIALS_A_PARAMETER * parameters
@@ -108,7 +108,7 @@ def _importances(study: "optuna.Study") -> dict[str, float]:
     return {}
 
 
-def _importance_figure(importances: dict[str, float], objective: Objective, trials: int) -> go.Figure:
+def _importance_figure(importances: dict[str, float], objective: DrawnObjective, trials: int) -> go.Figure:
     names, shares = list(importances), [100 * share for share in importances.values()]
     text = [f"{share:.0f}" for share in shares]
     figure = go.Figure(go.Bar(x=shares, y=names, orientation="h", marker_color=BLUE, text=text, textposition="outside"))
@@ -121,7 +121,7 @@ def _importance_figure(importances: dict[str, float], objective: Objective, tria
     return finish(figure, title, sentence, height=200 + 34 * len(names))
 
 
-def _contour_figure(study: "optuna.Study", names: Sequence[str], objective: Objective) -> go.Figure:
+def _contour_figure(study: "optuna.Study", names: Sequence[str], objective: DrawnObjective) -> go.Figure:
     from optuna import visualization
 
     figure = visualization.plot_contour(study, list(names), target_name=objective.axis)

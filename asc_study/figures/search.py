@@ -10,7 +10,14 @@ import plotly.graph_objects as go
 
 from asc_study.base.metric_table import find_metric
 from asc_study.figures.parameters import parameter_figures
-from asc_study.figures.trials import Objective, complete, curves_figure, front_figure, history_figure, timeline_figure
+from asc_study.figures.trials import (
+    DrawnObjective,
+    complete,
+    curves_figure,
+    front_figure,
+    history_figure,
+    timeline_figure,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -38,7 +45,7 @@ def search_figures(
     for index, metric in enumerate(metrics):
         known = find_metric(metric)
         factor, unit = (known.factor, known.unit) if known else (1, "")
-        objective = Objective(
+        objective = DrawnObjective(
             metric=metric,
             factor=factor,
             unit="%" if factor == 100 else unit,

@@ -29,7 +29,7 @@ _CURVES: Final = {
 
 
 @dataclass(frozen=True)
-class Objective:
+class DrawnObjective:
     """One objective as it is drawn.
 
     Attributes
@@ -86,7 +86,7 @@ def value(trial: "FrozenTrial") -> float:
     return float(trial.values[0])
 
 
-def add_base(figure: go.Figure, objective: Objective, **where: Any) -> None:
+def add_base(figure: go.Figure, objective: DrawnObjective, **where: Any) -> None:
     """Draw the base as a dashed line and the noise around it as a band, as far as they are known."""
     if objective.base is None:
         return
@@ -98,7 +98,7 @@ def add_base(figure: go.Figure, objective: Objective, **where: Any) -> None:
     figure.add_hline(y=objective.base, line=line, **named, **where)
 
 
-def history_figure(study: "optuna.Study", objective: Objective) -> go.Figure:
+def history_figure(study: "optuna.Study", objective: DrawnObjective) -> go.Figure:
     """The value of every complete trial, the best so far, the base and the band of noise around it."""
     trials = complete(study)
     numbers, values = [trial.number for trial in trials], list(map(value, trials))
@@ -114,7 +114,7 @@ def history_figure(study: "optuna.Study", objective: Objective) -> go.Figure:
     return finish(figure, title, _history_sentence(trials, objective), height=460)
 
 
-def _history_sentence(trials: "Sequence[FrozenTrial]", objective: Objective) -> str:
+def _history_sentence(trials: "Sequence[FrozenTrial]", objective: DrawnObjective) -> str:
     best = objective.best(trials)
     sentence = f"Trial {best.number} is best of {len(trials)} complete ones: {objective.shown(value(best))}"
     if objective.base is None:
@@ -128,7 +128,7 @@ def _history_sentence(trials: "Sequence[FrozenTrial]", objective: Objective) -> 
     return f"{sentence}: {found} than the noise of {objective.difference(objective.noise)} (grey band)."
 
 
-def curves_figure(study: "optuna.Study", objective: Objective) -> go.Figure | None:
+def curves_figure(study: "optuna.Study", objective: DrawnObjective) -> go.Figure | None:
     """The objective after each epoch, of trials that report it; None if none does."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.intermediate_values]
     if not trials:
@@ -160,7 +160,7 @@ def curves_figure(study: "optuna.Study", objective: Objective) -> go.Figure | No
     return finish(figure, "How did the trials learn?", sentence, height=450)
 
 
-def front_figure(study: "optuna.Study", objectives: Sequence[Objective]) -> go.Figure | None:
+def front_figure(study: "optuna.Study", objectives: Sequence[DrawnObjective]) -> go.Figure | None:
     """The first objective against each other one; None if no trial is complete."""
     trials = complete(study)
     if not trials:

@@ -22,7 +22,7 @@ from asc_study.base.progress import Say
 from asc_study.evaluation.metrics import paired_difference
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.search.file import Search
-from asc_study.search.objective import HOLDOUT, Target
+from asc_study.search.objective import HOLDOUT, SearchObjective
 from asc_study.search.report import Best
 from asc_study.search.space import CategoricalParameter, Point, applies, point_of, possible
 from asc_study.search.trial import Setting, TrialRun
@@ -119,7 +119,7 @@ def measure_base(job: Job, study: "optuna.Study", tracker: Tracker, say: Say) ->
     except Exception as error:  # whatever fails it may fail the trials too, which say so
         say(f"base: failed: {scrubbed(failure_reason(error), tracker.uri)}")
         return
-    named = {target.name: value for target, value in zip(job.search.targets, values, strict=True)}
+    named = {objective.name: value for objective, value in zip(job.search.objectives, values, strict=True)}
     study.set_user_attr(Tag.BASE, {"values": named, "run_id": run.run_id})
     say(f"base: {'  '.join(f'{name} {value:.4g}' for name, value in named.items())}")
 
@@ -130,17 +130,17 @@ def compare_base(search: Search, study: "optuna.Study", tracker: Reader, best: t
     if found is None:
         return None
     number, values, run_id = found
-    if len(search.targets) > 1 or not best:
+    if len(search.objectives) > 1 or not best:
         return BaseResult(number, values)
-    (target,) = search.targets
-    sign = 1 if target.direction == "maximize" else -1
-    lead = sign * (best[0].values[target.name] - values[target.name])
+    (objective,) = search.objectives
+    sign = 1 if objective.direction == "maximize" else -1
+    lead = sign * (best[0].values[objective.name] - values[objective.name])
     if best[0].number == number or lead <= 0:
         return BaseResult(number, values, min(lead, 0.0))
-    tables = [_table(search, target, tracker, one) for one in (run_id, _run_of(search, tracker, best[0].number))]
+    tables = [_table(search, objective, tracker, one) for one in (run_id, _run_of(search, tracker, best[0].number))]
     if tables[0] is None or tables[1] is None:
         return BaseResult(number, values, lead)
-    metric = DEFAULT_OBJECTIVE if target.name == HOLDOUT else target.metric.removeprefix("validation/")
+    metric = DEFAULT_OBJECTIVE if objective.name == HOLDOUT else objective.metric.removeprefix("validation/")
     ends = paired_difference(tables[0], tables[1], metric)
     low, high = sorted(sign * end for end in ends) if ends else (None, None)
     return BaseResult(number, values, lead, low, high)
@@ -154,7 +154,7 @@ def _find(search: Search, study: "optuna.Study", tracker: Reader) -> tuple[int |
     for trial in study.get_trials(deepcopy=False):
         known = trial.state.name == "COMPLETE" and trial.params.keys() <= search.space.keys()
         if known and point_of(search.space, trial.params) == point:
-            values = {target.name: value for target, value in zip(search.targets, trial.values, strict=True)}
+            values = {objective.name: value for objective, value in zip(search.objectives, trial.values, strict=True)}
             return trial.number, values, _run_of(search, tracker, trial.number)
     return None
 
@@ -165,12 +165,12 @@ def _run_of(search: Search, tracker: Reader, number: int) -> str:
     return next((run.run_id for run in runs if run.tags.get(Tag.TRIAL) == str(number)), "")
 
 
-def _table(search: Search, target: Target, tracker: Reader, run_id: str) -> pd.DataFrame | None:
+def _table(search: Search, objective: SearchObjective, tracker: Reader, run_id: str) -> pd.DataFrame | None:
     """The predictions that an objective is measured on; None if it is a cost, or they are not there."""
-    if target.metric.startswith("cost/") or not run_id:
+    if objective.metric.startswith("cost/") or not run_id:
         return None
     with suppress(InputError):
-        if target.name != HOLDOUT:
+        if objective.name != HOLDOUT:
             return read_predictions(tracker.artifact(run_id, predictions_path("validation")))
         parts = []
         for name in search.folds(search.config({})):

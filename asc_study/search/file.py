@@ -13,7 +13,7 @@ from pydantic import Field
 
 from asc_study.base.errors import InputError, shown
 from asc_study.base.schema import Strict, label
-from asc_study.search.objective import HOLDOUT, Target, parse_targets
+from asc_study.search.objective import HOLDOUT, SearchObjective, parse_objectives
 from asc_study.search.points import corners, grid_size
 from asc_study.search.sampler import PrunerOptions, SamplerOptions, pruner_options, sampler_options
 from asc_study.search.space import Point, Space, describe, parse_space, settings_of
@@ -80,7 +80,7 @@ class Search:
     profile: Mapping[str, Any]
     overrides: tuple[tuple[str, Any], ...]
     space: Space
-    targets: tuple[Target, ...]
+    objectives: tuple[SearchObjective, ...]
     holdout: Holdout
     sampler: SamplerOptions
     pruner: PrunerOptions
@@ -95,7 +95,7 @@ class Search:
     @property
     def holds_out(self) -> bool:
         """Whether trials leave devices out of training."""
-        return any(target.name == HOLDOUT for target in self.targets)
+        return any(objective.name == HOLDOUT for objective in self.objectives)
 
     def settings(self, point: Mapping[str, Any], *, full: bool = False) -> dict[str, Any]:
         """The settings of a point as the row of a study file gives them, at the fidelity of trials or at full fidelity.
@@ -152,7 +152,7 @@ class Search:
             versions |= own["versions"]
         return {
             "space": describe(self.space),
-            "objectives": [[target.name, target.direction] for target in self.targets],
+            "objectives": [[objective.name, objective.direction] for objective in self.objectives],
             "holdout": self.holdout.model_dump() if self.holds_out else {},
             "settings": flatten(base["config"]),
             "profile": flatten(self.profile),
@@ -196,7 +196,7 @@ def load_search(
     space = parse_space(file.space, where=where)
     _require_apart(space, file.fidelity.settings(), f"{where}: `fidelity`")
     _require_apart(space, dict(opened.overrides), "--set")
-    targets = parse_targets(file.objectives, where=where)
+    objectives = parse_objectives(file.objectives, where=where)
     search = Search(
         name=file.search,
         description=file.description,
@@ -204,10 +204,10 @@ def load_search(
         profile=opened.profile,
         overrides=opened.overrides,
         space=space,
-        targets=targets,
+        objectives=objectives,
         holdout=file.holdout,
-        sampler=sampler_options(file.sampler, where=where, objectives=len(targets)),
-        pruner=pruner_options(file.pruner, where=where, objectives=len(targets)),
+        sampler=sampler_options(file.sampler, where=where, objectives=len(objectives)),
+        pruner=pruner_options(file.pruner, where=where, objectives=len(objectives)),
         budget=file.budget,
         fidelity=file.fidelity,
         seed=file.seed,
@@ -230,7 +230,7 @@ def _require_apart(space: Space, settings: Mapping[str, Any], what: str) -> None
 
 
 def _check_settings(search: Search, where: str) -> None:
-    thin = [target.name for target in search.targets if target.name.startswith("cost/")]
+    thin = [objective.name for objective in search.objectives if objective.name.startswith("cost/")]
     if thin and search.fidelity.width is not None:
         raise InputError(
             f"{where}: `fidelity.width` would make {thin[0]!r} that of a thinner model, got {search.fidelity.width}: "

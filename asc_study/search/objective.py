@@ -26,7 +26,7 @@ _OF_ONE_TRAINING: Final = ("_lo", "_hi", "epoch/chosen")
 
 
 @dataclass(frozen=True)
-class Target:
+class SearchObjective:
     """One objective: its name in the search file, the metric that trials log, and which way is better."""
 
     name: str
@@ -45,7 +45,7 @@ def device_metric(device: str) -> str:
     return full_name(f"device_acc_{device}", "validation")
 
 
-def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
+def parse_objectives(names: Sequence[str], *, where: str) -> tuple[SearchObjective, ...]:
     """Read the ``objectives`` of a search file; the direction is the metric's own.
 
     Raises
@@ -53,7 +53,7 @@ def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
     InputError
         If a name is unknown, given twice, or a metric of the test split.
     """
-    targets = []
+    objectives = []
     for name in names:
         metric = HOLDOUT_METRIC if name in (HOLDOUT, HOLDOUT_METRIC) else today(name)
         if metric.startswith("test/"):
@@ -63,19 +63,21 @@ def parse_targets(names: Sequence[str], *, where: str) -> tuple[Target, ...]:
             )
         if metric not in (HOLDOUT_METRIC, *OBJECTIVES):
             raise InputError(f"{where}: unknown objective {shown(name)}: {did_you_mean(name, [HOLDOUT, *OBJECTIVES])}")
-        targets.append(Target(HOLDOUT if metric == HOLDOUT_METRIC else metric, metric, direction(metric)))
-    for metric in {target.metric for target in targets}:
-        if sum(target.metric == metric for target in targets) > 1:
+        objectives.append(SearchObjective(HOLDOUT if metric == HOLDOUT_METRIC else metric, metric, direction(metric)))
+    for metric in {one.metric for one in objectives}:
+        if sum(one.metric == metric for one in objectives) > 1:
             raise InputError(f"{where}: the objective {shown(metric)} is given twice: remove one")
-    return tuple(targets)
+    return tuple(objectives)
 
 
-def require_measurable(targets: Sequence[Target], validation: "pd.DataFrame", classes: Sequence[str]) -> None:
+def require_measurable(
+    objectives: Sequence[SearchObjective], validation: "pd.DataFrame", classes: Sequence[str]
+) -> None:
     """Find out whether the validation clips have every metric that is to be optimised.
 
     Parameters
     ----------
-    targets
+    objectives
         The objectives.
     validation
         Validation rows of the clip table, whose ``scene`` is one of ``classes``.
@@ -89,21 +91,21 @@ def require_measurable(targets: Sequence[Target], validation: "pd.DataFrame", cl
     """
     from asc_study.evaluation.objective import objective
 
-    for target in targets:
-        if target.metric.startswith("cost/"):
+    for one in objectives:
+        if one.metric.startswith("cost/"):
             continue
         if validation.empty:
             raise InputError(
-                f"the objective {target.name!r} needs a validation split, which these data do not give: no scene has "
+                f"the objective {one.name!r} needs a validation split, which these data do not give: no scene has "
                 "two training locations; add recordings"
             )
-        if target.metric.startswith("validation/"):
+        if one.metric.startswith("validation/"):
             try:
-                objective(target.metric, validation, classes)
+                objective(one.metric, validation, classes)
             except InputError:
                 heard = ", ".join(sorted(validation["device"].unique()))
                 raise InputError(
-                    f"the validation clips do not have the objective {target.name!r}: they are of the devices {heard} "
+                    f"the validation clips do not have the objective {one.name!r}: they are of the devices {heard} "
                     f"and the classes {', '.join(classes)}; name another"
                 ) from None
 

@@ -57,7 +57,7 @@ def best_trials(search: Search, study: "optuna.Study") -> tuple[Best, ...]:
     """
     from optuna.trial import TrialState
 
-    single = len(search.targets) == 1
+    single = len(search.objectives) == 1
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if single else study.best_trials
     found = []
     seen: set[str] = set()
@@ -65,9 +65,9 @@ def best_trials(search: Search, study: "optuna.Study") -> tuple[Best, ...]:
         key = canonical_json(trial.params)
         if key not in seen and trial.params.keys() <= search.space.keys():  # Optuna's tools can add any trial
             seen.add(key)
-            values = {target.name: value for target, value in zip(search.targets, trial.values, strict=True)}
+            values = {objective.name: value for objective, value in zip(search.objectives, trial.values, strict=True)}
             found.append(Best(trial.number, values, point_of(search.space, trial.params)))
-    first = search.targets[0]
+    first = search.objectives[0]
     found.sort(key=lambda best: best.values[first.name], reverse=first.direction == "maximize")
     return tuple(found[:1] if single else found)
 
@@ -136,11 +136,13 @@ def write_report(
             points = "; ".join(f"trial {one.number} ({name_point(one.point)})" for one in best[:10])
             lead = f"{search.description} Best: {points}".strip()
             (folder / Artifact.FIGURES).mkdir()
-            reached = [base[target.name] for target in search.targets] if base else ()
-            drawn = search_figures(study, [target.metric for target in search.targets], base=reached, noise=noise)
+            reached = [base[objective.name] for objective in search.objectives] if base else ()
+            drawn = search_figures(
+                study, [objective.metric for objective in search.objectives], base=reached, noise=noise
+            )
             write_file(folder / Artifact.SEARCH_FIGURES, page(f"Search {search.name}", lead, drawn, search.figures))
-    if len(search.targets) == 1 and best:
-        tracker.log_metrics(run_id, {search.targets[0].metric: best[0].values[search.targets[0].name]})
+    if len(search.objectives) == 1 and best:
+        tracker.log_metrics(run_id, {search.objectives[0].metric: best[0].values[search.objectives[0].name]})
 
 
 def _row(search: Search, base: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:

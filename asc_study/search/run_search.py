@@ -1,6 +1,7 @@
 """Running a search: check it on the data, open its study, run trials under the search's run, report what is best."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from asc_study.search.report import Best, best_study, best_trials, count_ended, 
 from asc_study.search.storage import open_study, storage_errors
 from asc_study.search.trial import Trainer, TrialOutcome, begin_training
 from asc_study.search.worker import Job, run_workers
+from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Row, Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
@@ -106,7 +108,8 @@ def run_search(
     require_jobs(jobs, "trials to run at the same time")
     check_search(search, data, say)
     tracker = Tracker()
-    study = open_study(url, search.name, {t.metric: t.direction for t in search.targets}, search.identity(data.digest))
+    directions = {objective.metric: objective.direction for objective in search.objectives}
+    study = open_study(url, search.name, directions, search.identity(data.digest))
     settle_abandoned(tracker, search.name)
     with storage_errors(url):
         with trials_lock(study):
@@ -115,9 +118,7 @@ def run_search(
         if one_more(study, total):
             with trials_lock(study):
                 enqueue_base(search, study)
-            configs = [search.config({}), *(config for _, config in search.corners())]
-            folds = [fold for config in configs for fold in search.folds(config).values()]
-            prepare_features(folds, data, jobs, say)
+            prepare_features(_configs(search), data, jobs, say)
             with launch(
                 tracker,
                 data,
@@ -130,16 +131,22 @@ def run_search(
             ) as shared:
                 if note := _publish(search, tracker, shared):
                     say(note)
-                _launch(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say)
+                _run_trials(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say)
         best = best_trials(search, study)
         base = compare_base(search, study, tracker, best)
         return SearchResult(search.name, count_states(study), best, best_study(search, study), base)
 
 
+def _configs(search: Search) -> Iterator[RunConfig]:
+    """What the folds of the base and of every end of the space are trained with."""
+    for config in (search.config({}), *(config for _, config in search.corners())):
+        yield from search.folds(config).values()
+
+
 def _publish(search: Search, tracker: Tracker, launch: Launch) -> str:
     experiment_id = tracker.experiment_id(search.name)
-    target = search.targets[0]
-    view = trials_view(target.metric, ascending=target.direction == "minimize")
+    objective = search.objectives[0]
+    view = trials_view(objective.metric, ascending=objective.direction == "minimize")
     size = f"Trials of {len(search.space)} settings"
     note = experiment_note(
         search.name, search.description, size, launch, links(experiment_id, [view], launch.summary_run_id)
@@ -166,7 +173,7 @@ def check_search(search: Search, data: IdentifiedDataset, say: Say = tell_nobody
     validation = _validation(search, data)
     if base.task == "three_class":
         validation = validation.assign(scene=validation["scene_group"])
-    require_measurable(search.targets, validation, base.classes)
+    require_measurable(search.objectives, validation, base.classes)
 
 
 def _budget(search: Search, trials: int | None, timeout: float | None) -> tuple[int | None, float | None]:
@@ -200,7 +207,7 @@ def _describe(search: Search, data: IdentifiedDataset, study: "optuna.Study", to
     return f"{line}; {len(held_out)} held-out clips ({devices}) of {places} locations decide"
 
 
-def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: Say) -> None:
+def _run_trials(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: Say) -> None:
     search = job.search
 
     def tell(outcome: TrialOutcome) -> None:
@@ -227,6 +234,8 @@ def _launch(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: S
 def _outcome_line(search: Search, outcome: TrialOutcome) -> str:
     head = f"trial {outcome.number} ({name_point(outcome.point)})"
     if outcome.state == "complete":
-        values = zip(search.targets, outcome.values, strict=True)
-        return f"{head}: " + "  ".join(f"{t.name} {value:.4g}" for t, value in values) + f"  ({outcome.seconds:.0f} s)"
+        values = zip(search.objectives, outcome.values, strict=True)
+        return (
+            f"{head}: " + "  ".join(f"{one.name} {value:.4g}" for one, value in values) + f"  ({outcome.seconds:.0f} s)"
+        )
     return f"{head}: {outcome.state}" + (f": {outcome.reason}" if outcome.reason else f"  ({outcome.seconds:.0f} s)")

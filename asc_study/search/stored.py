@@ -87,9 +87,10 @@ def stored_search(reader: Reader, name: str, records: Sequence[RunRecord]) -> St
         if study is None:
             if summary is None:
                 raise InputError(f"the store has no search {name!r}: choose another one")
-            study = _from_table(pd.read_csv(reader.artifact(summary.run_id, Artifact.TRIALS)), search)
+            logged = reader.artifact(summary.run_id, Artifact.TRIALS)
+            study = _from_table(pd.read_csv(logged, float_precision="round_trip"), search)
             _add_base(study, search, records)
-        metrics = study.metric_names or ([target.metric for target in search.targets] if search else [])
+        metrics = study.metric_names or ([objective.metric for objective in search.objectives] if search else [])
         base = None
         if search is not None:
             with suppress(InputError):
@@ -188,6 +189,6 @@ def _inferred(values: "pd.Series[Any]") -> "BaseDistribution":
 def _add_base(study: "optuna.Study", search: Search | None, records: Sequence[RunRecord]) -> None:
     """Tell a study in memory of the base that was measured beside the trials, as the storage has it."""
     run = next((one for one in records if one.tags.get(Tag.KIND) == Kind.BASE and one.status == "FINISHED"), None)
-    if search and run and all(target.metric in run.metrics for target in search.targets):
-        values = {target.name: run.metrics[target.metric] for target in search.targets}
+    if search and run and all(objective.metric in run.metrics for objective in search.objectives):
+        values = {objective.name: run.metrics[objective.metric] for objective in search.objectives}
         study.set_user_attr(Tag.BASE, {"values": values, "run_id": run.run_id})

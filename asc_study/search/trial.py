@@ -214,11 +214,11 @@ class TrialRun:
         from optuna import TrialPruned
 
         search, launch = self._setting.search, self._setting.launch
-        alone = len(search.targets) == 1  # Optuna has intermediate values for one objective only
+        alone = len(search.objectives) == 1  # Optuna has intermediate values for one objective only
         trainings: dict[str, FoldTraining] = {}
         watched: dict[str, Sequence[str]] = {}
         for name, settings in search.folds(config).items():
-            watched[name] = search.targets[0].watched(settings.validation.holdout_devices) if alone else ()
+            watched[name] = search.objectives[0].watched(settings.validation.holdout_devices) if alone else ()
             label = self._name + (f" without {name}" if name else "")
             spec = RunSpec(search.name, label, search.seed, settings, signature="", combination="")
             trainings[name] = self._setting.train(spec, launch, watched[name])
@@ -267,10 +267,10 @@ class TrialRun:
         }
 
     def _values(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
-        for target in self._setting.search.targets:
-            if target.metric not in metrics:
-                raise TrainingFailure(f"the trial has no {target.metric}: validation has no such clips")
-        return tuple(metrics[target.metric] for target in self._setting.search.targets)
+        for objective in self._setting.search.objectives:
+            if objective.metric not in metrics:
+                raise TrainingFailure(f"the trial has no {objective.metric}: validation has no such clips")
+        return tuple(metrics[objective.metric] for objective in self._setting.search.objectives)
 
     def _log_artifacts(self, config: RunConfig) -> None:
         from asc_study.evaluation.predictions import write_predictions

@@ -121,27 +121,27 @@ def work(job: Job, tell: Tell) -> None:
 def _begin_trial(job: Job, setting: Setting, study: "Study") -> TrialOutcome | None:
     """Count the trials and run one more if it is wanted; None if not."""
     lock = trials_lock(study)
-    objective = _Objective(setting, lock)
+    attempt = _Attempt(setting, lock)
     with lock:
         settle_trials(study)
         if not one_more(study, job.total):
             return None
         try:
-            study.optimize(objective, n_trials=1, catch=(Exception,))
+            study.optimize(attempt, n_trials=1, catch=(Exception,))
         except (ValueError, AssertionError) as error:  # Optuna's, of a trial that is not RUNNING any more
-            if objective.is_interrupted:
+            if attempt.is_interrupted:
                 raise KeyboardInterrupt from None
-            if objective.outer_error:
-                raise objective.outer_error from None
-            if not objective.was_taken(study):
+            if attempt.outer_error:
+                raise attempt.outer_error from None
+            if not attempt.was_taken(study):
                 raise
-            objective.lose(str(error))
-        if objective.outer_error:
-            raise objective.outer_error
-    return objective.outcome
+            attempt.lose(str(error))
+        if attempt.outer_error:
+            raise attempt.outer_error
+    return attempt.outcome
 
 
-class _Objective:
+class _Attempt:
     """What Optuna calls for one trial; remembers how it ended."""
 
     def __init__(self, setting: Setting, lock: "filelock.BaseFileLock") -> None:

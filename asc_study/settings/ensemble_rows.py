@@ -1,7 +1,7 @@
 """The ``ensembles`` of a study file: rows that are made of other rows' predictions instead of training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,7 +27,37 @@ class SelectOptions(Strict):
         return self
 
 
-class EnsembleRow(Strict):
+class MadeRow(Strict):
+    """What an ensemble and a system have in common: whose outputs are put together, and how.
+
+    ``what`` is what an error calls it.
+    """
+
+    what: ClassVar[str]
+
+    name: str
+    fine: list[str] = []
+    coarse: list[str] = []
+    fusion: str = "average"
+    join: Literal["product", "learned"] = "product"
+    exponent: float | str = 1.0
+    select: SelectOptions | None = None
+
+    @model_validator(mode="after")
+    def _check_fusion(self) -> Self:
+        if self.exponent != "fit" and (isinstance(self.exponent, str) or not 0 <= self.exponent <= 100):
+            raise ValueError(
+                f"`exponent` must be a number in [0, 100] or fit, got {shown(self.exponent)}: 1 is the paper's"
+            )
+        parts = [*self.fine, *self.coarse]
+        if len(set(parts)) < len(parts):
+            raise ValueError(
+                f"{self.what} {shown(self.name)} must name each row once, got {shown(parts)}: leave the repeats out"
+            )
+        return self
+
+
+class EnsembleRow(MadeRow):
     """One ensemble, made once for each seed of the study.
 
     ``fine`` names rows, or ensembles above it; without them, ``select`` chooses among all rows of the task of the
@@ -35,13 +65,7 @@ class EnsembleRow(Strict):
     ``fusion`` is found out by `asc_study.study.preflight`: rules are of a later stage.
     """
 
-    name: str
-    fine: list[str] = []
-    coarse: list[str] = []
-    fusion: str = "average"
-    rule: Literal["product", "learned"] = "product"
-    exponent: float | str = 1.0
-    select: SelectOptions | None = None
+    what: ClassVar[str] = "ensemble"
 
     @property
     def parts(self) -> list[str]:
@@ -59,18 +83,9 @@ class EnsembleRow(Strict):
                 f"ensemble {shown(self.name)} must either select members or fuse two stages, got both: select in one "
                 "ensemble and name it under `fine` of the next"
             )
-        if self.exponent != "fit" and (isinstance(self.exponent, str) or not 0 <= self.exponent <= 100):
+        if not self.coarse and (self.join != "product" or self.exponent != 1):
             raise ValueError(
-                f"`exponent` must be a number in [0, 100] or fit, got {shown(self.exponent)}: 1 is the paper's"
-            )
-        parts = [*self.fine, *self.coarse]
-        if len(set(parts)) < len(parts):
-            raise ValueError(
-                f"ensemble {shown(self.name)} must name each row once, got {shown(parts)}: leave the repeats out"
-            )
-        if not self.coarse and (self.rule != "product" or self.exponent != 1):
-            raise ValueError(
-                f"ensemble {shown(self.name)}: `rule` and `exponent` are for two stages, got {self.rule}, "
+                f"ensemble {shown(self.name)}: `join` and `exponent` are for two stages, got {self.join}, "
                 f"{self.exponent} without `coarse`: leave them out, or name three-class rows"
             )
         if self.select and len(self.fine) == 1:

@@ -6,33 +6,27 @@ become ensembles of the study like those that the file has; one that the file ha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from asc_study.base.errors import InputError, shown
-from asc_study.base.schema import Strict, did_you_mean, require_row_name, validate
-from asc_study.settings.ensemble_rows import BudgetRow, EnsembleRow, SelectOptions, checked, known_tasks, same_as
+from asc_study.base.schema import did_you_mean, require_row_name, validate
+from asc_study.settings.ensemble_rows import BudgetRow, EnsembleRow, MadeRow, checked, known_tasks, same_as
 
 #: Ways to convert a network. ``dynamic``: weights in 8 bits, sums in float32 (the paper's); ``int8``: weights and
 #: activations in 8 bits, whose ranges are measured on training clips.
 Scheme = Literal["float32", "float16", "dynamic", "int8"]
 
 
-class SystemRow(Strict):
+class SystemRow(MadeRow):
     """One deployable system, made once for each seed of the study.
 
-    ``fine``, ``coarse``, ``fusion``, ``rule``, ``exponent`` and ``select`` are those of `EnsembleRow`, but members may
-    be selected and fused in two stages at once, and one row alone will do.
+    Unlike in an `EnsembleRow`, members may be selected and fused in two stages at once, and one row alone will do.
     """
 
-    name: str
-    fine: list[str] = []
-    coarse: list[str] = []
-    fusion: str = "average"
-    rule: Literal["product", "learned"] = "product"
-    exponent: float | str = 1.0
-    select: SelectOptions | None = None
+    what: ClassVar[str] = "system"
+
     scheme: Scheme = "dynamic"
     max_kb: float | None = Field(None, gt=0)
 
@@ -48,10 +42,10 @@ class SystemRow(Strict):
                 "some, or let `select` choose"
             )
         alone = len(self.fine) == 1 and not self.coarse
-        if alone and (self.fusion, self.rule, self.exponent) != ("average", "product", 1):
+        if alone and (self.fusion, self.join, self.exponent) != ("average", "product", 1):
             raise ValueError(
-                f"system {shown(self.name)} of one row fuses nothing, got {self.fusion}, {self.rule}, {self.exponent}: "
-                "leave `fusion`, `rule` and `exponent` out, or name more rows"
+                f"system {shown(self.name)} of one row fuses nothing, got {self.fusion}, {self.join}, {self.exponent}: "
+                "leave `fusion`, `join` and `exponent` out, or name more rows"
             )
         return self
 
@@ -76,7 +70,7 @@ class SystemRow(Strict):
             fine = [name]
         if coarse or len(fine) > 1:
             fusion = self.fusion if max(len(fine), len(coarse)) > 1 else "average"
-            stages = {"coarse": coarse, "rule": self.rule, "exponent": self.exponent}
+            stages = {"coarse": coarse, "join": self.join, "exponent": self.exponent}
             name = step_names(self.name)[1]
             steps.append((EnsembleRow, {"name": name, "fine": fine, "fusion": fusion, **stages}))
         return steps

@@ -1,7 +1,7 @@
 """Running a study: plan, train what is missing, combine, compare the rows."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,11 +20,11 @@ from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice
 from asc_study.study.baseline import BaselineOutcome, make_baselines
 from asc_study.study.effort import efforts
-from asc_study.study.launch import launch, prepare_features
-from asc_study.study.plan import describe_plan, make_plan
+from asc_study.study.launch import Launch, launch, prepare_features
+from asc_study.study.plan import Plan, describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study
-from asc_study.study.train_run import Outcome, execute_run
+from asc_study.study.train_run import Outcome, RunSpec, execute_run
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.workers.pool import require_jobs, run_parallel
@@ -83,38 +83,12 @@ def run_study(
     settle_abandoned(tracker, study.name)
     plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
     say(describe_plan(study, plan))
-    for note in advice(efforts((row for row in study.only(only).rows if plan.pending.get(row.name)), data.dataset)):
+    chosen = study.only(only)
+    for note in advice(efforts((row for row in chosen.rows if plan.pending.get(row.name)), data.dataset)):
         say(note)
-    for run in plan.runs:
-        if run.status == "done" and run.recorded_row != run.spec.row:  # the row was renamed in the study file
-            tracker.set_tags(run.run_id, {Tag.ROW: run.spec.row, MlflowTag.RUN_NAME: run.spec.label})
-    wanted = {"new", "interrupted"} | ({"failed"} if retry_failed else set())
-    chosen = {row.name for row in study.only(only).rows}
-
-    def combine() -> list[EnsembleOutcome | SystemOutcome]:
-        wanted = study.only(only)
-        if not wanted.ensembles and not wanted.systems:
-            return []
-        finished = {
-            (run.spec.row, run.spec.seed): run.run_id
-            for run in make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint).runs
-            if run.status == "done"
-        }
-        finished |= quantise_candidates(tracker, wanted.systems, study.seeds, finished, data, jobs=jobs, say=say)
-        made = make_ensembles(tracker, study.name, study.ensembles, wanted.ensembles, study.seeds, finished, say)
-        systems = make_systems(
-            tracker, study.name, wanted.systems, study.seeds, made.finished, data, jobs=jobs, say=say
-        )
-        return [*made.outcomes, *systems]
-
-    pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in chosen]
-    left = [run for run in plan.runs if run.status == "failed" and "failed" not in wanted and run.spec.row in chosen]
-    if same_fingerprint:
-        pending = [replace(spec, fingerprint=short_digest(fingerprint())) for spec in pending]
-    outcomes: list[StudyOutcome] = [Outcome(run.spec, "failed", reason=run.reason) for run in left]
-    if left:
-        names = ", ".join(run.spec.label for run in left[:_NAMED]) + (" ..." if len(left) > _NAMED else "")
-        say(f"not tried again, for they failed before: {names}; --retry-failed tries them")
+    _rename_rows(plan, tracker)
+    pending = _pending(plan, chosen, retry_failed=retry_failed, same_fingerprint=same_fingerprint)
+    outcomes: list[StudyOutcome] = [] if retry_failed else _failed_before(plan, chosen, say)
     with launch(
         tracker,
         data,
@@ -127,17 +101,12 @@ def run_study(
         if note := describe_study(study, tracker, shared):
             say(note)
         prepare_features((spec.config for spec in pending), data, jobs, say)
-        outcomes += make_baselines(tracker, study.only(only), data, jobs, say)
+        outcomes += make_baselines(tracker, chosen, data, jobs, say)
         marker = Marker(tracker, study.name)
-        began, ended = time.monotonic(), 0
-        trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs)
-        for number, outcome in enumerate(trained, 1):
-            outcomes.append(outcome)
-            record = tracker.run(outcome.run_id) if outcome.run_id else None
-            ended += outcome.status != "elsewhere"
-            still = time_left(time.monotonic() - began, ended, len(pending) - number)
-            say(_outcome_line(outcome, number, len(pending), _mark(marker, record) if record else None) + still)
-        outcomes += combine()
+        outcomes += _train(pending, shared, tracker, marker, say)
+        if chosen.ensembles or chosen.systems:
+            plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
+            outcomes += _combine(study, chosen, plan, tracker, data, jobs, say)
         marker.mark_all()
         ended_badly = any(outcome.status in ("failed", "interrupted") for outcome in outcomes)
         compare_rows(study, tracker, shared, failed=ended_badly)
@@ -152,6 +121,56 @@ def _mark(marker: Marker, record: RunRecord) -> Mark | None:
         if is_outer(error):
             return None
         raise
+
+
+def _rename_rows(plan: Plan, tracker: Tracker) -> None:
+    """Call the runs of a row as the study file calls it now."""
+    for run in plan.runs:
+        if run.status == "done" and run.recorded_row != run.spec.row:
+            tracker.set_tags(run.run_id, {Tag.ROW: run.spec.row, MlflowTag.RUN_NAME: run.spec.label})
+
+
+def _pending(plan: Plan, chosen: Study, *, retry_failed: bool, same_fingerprint: bool) -> list[RunSpec]:
+    """The runs to train now."""
+    wanted = {"new", "interrupted"} | ({"failed"} if retry_failed else set())
+    rows = {row.name for row in chosen.rows}
+    pending = [run.spec for run in plan.runs if run.status in wanted and run.spec.row in rows]
+    if same_fingerprint:
+        return [replace(spec, fingerprint=short_digest(fingerprint())) for spec in pending]
+    return pending
+
+
+def _failed_before(plan: Plan, chosen: Study, say: Say) -> list[StudyOutcome]:
+    """The runs that failed in an earlier launch and are not tried again; they are named."""
+    rows = {row.name for row in chosen.rows}
+    left = [run for run in plan.runs if run.status == "failed" and run.spec.row in rows]
+    if left:
+        names = ", ".join(run.spec.label for run in left[:_NAMED]) + (" ..." if len(left) > _NAMED else "")
+        say(f"not tried again, for they failed before: {names}; --retry-failed tries them")
+    return [Outcome(run.spec, "failed", reason=run.reason) for run in left]
+
+
+def _train(pending: Sequence[RunSpec], shared: Launch, tracker: Tracker, marker: Marker, say: Say) -> Iterator[Outcome]:
+    """Train the runs; how each ended is told as soon as it does, with the time that those behind it will take."""
+    began, ended = time.monotonic(), 0
+    trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs)
+    for number, outcome in enumerate(trained, 1):
+        record = tracker.run(outcome.run_id) if outcome.run_id else None
+        ended += outcome.status != "elsewhere"
+        left = time_left(time.monotonic() - began, ended, len(pending) - number)
+        say(_outcome_line(outcome, number, len(pending), _mark(marker, record) if record else None) + left)
+        yield outcome
+
+
+def _combine(
+    study: Study, chosen: Study, plan: Plan, tracker: Tracker, data: IdentifiedDataset, jobs: int, say: Say
+) -> list[EnsembleOutcome | SystemOutcome]:
+    """Make the chosen ensembles and systems of the runs that are done."""
+    finished = {(run.spec.row, run.spec.seed): run.run_id for run in plan.runs if run.status == "done"}
+    finished |= quantise_candidates(tracker, chosen.systems, study.seeds, finished, data, jobs=jobs, say=say)
+    made = make_ensembles(tracker, study.name, study.ensembles, chosen.ensembles, study.seeds, finished, say)
+    systems = make_systems(tracker, study.name, chosen.systems, study.seeds, made.finished, data, jobs=jobs, say=say)
+    return [*made.outcomes, *systems]
 
 
 def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) -> str:

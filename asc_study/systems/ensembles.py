@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
@@ -10,12 +11,19 @@ import pandas as pd
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, DEFAULT_OBJECTIVE
-from asc_study.ensemble.budget import BudgetRule
+from asc_study.ensemble.budget import select_within
 from asc_study.ensemble.candidates import Selection, Step
 from asc_study.ensemble.crossfit import Basis, Fitted, Fused, fuse_splits
 from asc_study.ensemble.fuse import find_fusion, fusion_settings
 from asc_study.ensemble.rules import FusionRule
-from asc_study.ensemble.select import DEFAULT_METHOD, FittedSelection, SelectionRule, prefix_mean, require_options
+from asc_study.ensemble.select import (
+    DEFAULT_METHOD,
+    FittedSelection,
+    SelectionRule,
+    prefix_mean,
+    require_options,
+    select,
+)
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
@@ -48,8 +56,7 @@ class EnsembleOptions:
         """The options as a rule to be fitted."""
         options = asdict(self)
         fusion = options.pop("fusion")
-        rule = find_fusion(fusion)
-        return SelectionRule(options, None if fusion == "average" else rule)
+        return SelectionRule(partial(select, **options), _fusion_of_members(fusion))
 
 
 @dataclass(frozen=True)
@@ -66,12 +73,19 @@ class BudgetOptions:
     fusion: str = "average"
     method: Literal["budget"] = "budget"
 
-    def rule(self, members: Sequence[Member]) -> BudgetRule:
+    def rule(self, members: Sequence[Member]) -> SelectionRule:
         """The options as a rule to be fitted."""
         kilobytes = {member.name: member.record.metrics[FILE_KB] for member in members}
         left = self.max_kb - sum(record.metrics[FILE_KB] for record in self.beside)
-        rule = None if self.fusion == "average" else find_fusion(self.fusion)
-        return BudgetRule(kilobytes, left, self.metric, self.max_members, rule)
+        choose = partial(
+            select_within, kilobytes=kilobytes, budget=left, metric=self.metric, max_members=self.max_members
+        )
+        return SelectionRule(choose, _fusion_of_members(self.fusion))
+
+
+def _fusion_of_members(name: str) -> type[FusionRule] | None:
+    """How members are fused; None: by their mean with the weights of the selection."""
+    return None if name == "average" else find_fusion(name)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def fuse_runs(
     find_fusion(fusion)
     if not coarse and options != FusionOptions(fusion):
         raise InputError(
-            f"--rule and --exponent are for two stages, got {join} and {exponent} without --coarse: leave them out, or "
+            f"--join and --exponent are for two stages, got {join} and {exponent} without --coarse: leave them out, or "
             "name three-class runs"
         )
     records = [[record for name in names for record in find_runs(tracker, name)] for names in (fine, coarse)]
@@ -119,7 +119,7 @@ def parse_join(text: str) -> Literal["product", "learned"]:
         return "product"
     if text == "learned":
         return "learned"
-    raise InputError(f"the rule of two-stage fusion must be product or learned, got {text!r}: product is the paper's")
+    raise InputError(f"the join of two stages must be product or learned, got {text!r}: product is the paper's")
 
 
 def parse_exponent(value: str | float) -> float | None:

@@ -219,7 +219,7 @@ def _stand_in(combination: str) -> RunRecord:
 def _options(row: EnsembleRow, records: Mapping[str, RunRecord]) -> EnsembleOptions | BudgetOptions | FusionOptions:
     """How an ensemble is made of its parts, by name."""
     if row.select is None:
-        return FusionOptions(row.fusion, row.rule, parse_exponent(row.exponent))
+        return FusionOptions(row.fusion, row.join, parse_exponent(row.exponent))
     if isinstance(row, BudgetRow):
         beside = [records[part] for part in row.beside]
         return BudgetOptions(row.select.objective, row.select.max_members, row.max_kb, beside, row.fusion)

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
 from asc_study.evaluation.side_by_side import comparable, scenes_by_device, side_by_side
 from asc_study.figures.robustness import devices_figure, gap_figure, scenes_figure
 from asc_study.figures.study import change_figure
@@ -89,8 +90,9 @@ def blocks(source: Source, state: Devices) -> Sequence[Block]:
         if len(compared):
             found.append(Figure(change_figure(compared, task), "changes"))
     every = board.among(comparable_rows(board, reference, telling=True))
-    if state.split == "test" and len(every) > 1 and every["gap_A_to_unseen"].notna().sum() > 1:
-        columns = ["row", "acc_A", "acc_s4-s6", "gap_A_to_unseen", "acc_avg"]
+    gap = BY_NAME["gap_A_to_unseen"]
+    if state.split == "test" and len(every) > 1 and every[gap.name].notna().sum() > 1:
+        columns = ["row", *(gap.difference_of or ()), gap.name, ALL_CLIPS.metric]
         found.append(Figure(gap_figure(every, colours), "gap", every[columns]))
     return [*found, *_scenes(source, board, state, same, reference)]
 

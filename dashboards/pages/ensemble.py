@@ -31,8 +31,8 @@ from dashboards.members import (
     chosen_members,
     ensembles_of,
     gather_members,
+    pool_of,
     samples_of,
-    search_of,
 )
 from dashboards.pages.choices import board_looks, reference_of, study_control
 from dashboards.registry import Control, Page
@@ -187,17 +187,17 @@ def _compared(source: Source, board: Board, found: Candidates, state: Ensemble, 
     names = [member.name for member in found.every]
     metric = BY_NAME[DEFAULT_OBJECTIVE]
     try:
-        search = search_of(source, found, split)
+        pool = pool_of(source, found, split)
     except InputError as error:
         return [Note(f"The candidates cannot be compared: {error}.", kind="empty")]
     places = [names.index(member.name) for member in found.members]
-    candidates = pd.DataFrame([vars(search.candidate(number, places)) for number in range(len(names))])
+    candidates = pd.DataFrame([vars(pool.candidate(number, places)) for number in range(len(names))])
     of_rows = board_looks(board, reference_of(board, state))
     looks = {name: of_rows[found.rows[name]] for name in names}
     shown: list[Block] = [Figure(diversity_figure(candidates, looks, metric, split), "diversity", candidates)]
 
     def drawn() -> tuple[Any, pd.DataFrame]:
-        every = overlap(search.sample.probabilities, search.sample.label)
+        every = overlap(pool.sample.probabilities, pool.sample.label)
         order = alike_order(every.decisions)
         ordered, alike = every.ordered(order), [names[place] for place in order]
         return overlap_figure(ordered, alike, split), ordered.to_frame(alike)

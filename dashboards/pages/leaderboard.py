@@ -6,8 +6,9 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, METRICS, SUBSETS, Metric
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, SUBSETS, Metric
 from asc_study.base.taxonomy import DEVICES
+from asc_study.evaluation.paired import LOG_LOSS
 from asc_study.figures.study import study_figures
 from asc_study.study.leaderboard import sorted_board
 from dashboards.blocks import Block, Cell, Column, Figure, Grid, Note
@@ -84,7 +85,7 @@ def _grid(board: Board, state: Leaderboard) -> Grid:
         accuracies += [BY_NAME[ALL_CLIPS.metric]]
     else:
         accuracies = [BY_NAME[subset.metric] for subset in (*SUBSETS, ALL_CLIPS)]
-    metrics = [*accuracies, BY_NAME["log_loss"]]
+    metrics = [*accuracies, BY_NAME[LOG_LOSS]]
     narrow = 92 if frame["seeds"].max() < 2 else 110  # without or with a standard deviation
     columns = [Column("name", "System", "name", group="combination", width=230)]
     if frame["mark"].fillna("").ne("").any():
@@ -94,11 +95,9 @@ def _grid(board: Board, state: Leaderboard) -> Grid:
     columns.append(
         Column("difference", f"Difference in {compared.heading}", "difference", group=f"to {reference}", width=160)
     )
-    columns.append(Column("log_loss", "log loss", width=90))
-    costs = [
-        metric for metric in METRICS if metric.name in ("cost/model_kb", "cost/parameters") and metric.name in frame
-    ]
-    columns += [Column(metric.name, _COST_HEADINGS[metric.name], width=124) for metric in costs]
+    columns.append(Column(LOG_LOSS, BY_NAME[LOG_LOSS].heading, width=90))
+    costs = [metric for metric in _COSTS if metric.name in frame]
+    columns += [Column(metric.name, metric.unit, width=124) for metric in costs]
     published = [metric for metric in metrics if _has(frame, f"published_{metric.name}")]
     columns += [Column(f"published_{one.name}", one.heading, group="published", width=84) for one in published]
     colours = board_looks(board, reference)
@@ -132,7 +131,7 @@ _HINT: Final = (
     "the page of devices, a name that of its runs."
 )
 
-_COST_HEADINGS: Final = {"cost/model_kb": "kB", "cost/parameters": "parameters"}
+_COSTS: Final = (BY_NAME["cost/parameters"], BY_NAME["cost/model_kb"])
 
 
 def _about(row: Any) -> str:

@@ -1,4 +1,8 @@
-"""The names under which MLflow and Optuna hold what the platform stores are spelled in one module."""
+"""The names under which MLflow and Optuna hold what the platform stores are spelled in one module.
+
+So are those of metrics as far as the dashboards are concerned: they look one up, where a slip is an error, not an empty
+column.
+"""
 
 import ast
 import re
@@ -8,10 +12,13 @@ from pathlib import Path
 import pytest
 
 import asc_study
+import dashboards
 from asc_study.base import contract
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, holdout_path, predictions_path
+from asc_study.base.metric_table import BY_NAME
 
 PACKAGE = Path(asc_study.__file__).parent
+DASHBOARDS = Path(dashboards.__file__).parent
 
 
 def names_of(table: type) -> set[str]:
@@ -52,8 +59,9 @@ def is_about_kinds(node: ast.AST) -> bool:
 
 def test_no_other_module_spells_a_name_of_the_contract() -> None:
     found = [
-        f"{path.relative_to(PACKAGE)} spells {text!r}"
-        for path in sorted(PACKAGE.rglob("*.py"))
+        f"{path.relative_to(folder.parent)} spells {text!r}"
+        for folder in (PACKAGE, DASHBOARDS)
+        for path in sorted(folder.rglob("*.py"))
         if path != Path(contract.__file__)
         for text in spelled(path.read_text(encoding="utf-8"))
     ]
@@ -85,6 +93,46 @@ def test_a_spelled_name_is_found(planted: str) -> None:
 )
 def test_an_ordinary_word_is_none(allowed: str) -> None:
     assert not list(spelled(allowed))
+
+
+#: What makes the name of a metric.
+OF_A_METRIC = re.compile(r"^(test|validation|evaluation|holdout|cost|epoch)/")
+
+
+def spelled_metrics(source: str) -> Iterator[str]:
+    """The names of metrics that the code of a module spells other than as keys of the table of metrics."""
+    tree = ast.parse(source)
+    keys = {
+        id(below)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "BY_NAME"
+        for below in ast.walk(node.slice)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in keys:
+            continue
+        if node.value in BY_NAME or OF_A_METRIC.match(node.value):
+            yield node.value
+
+
+def test_the_dashboards_look_metrics_up() -> None:
+    found = [
+        f"{path.relative_to(DASHBOARDS)} spells {text!r}"
+        for path in sorted(DASHBOARDS.rglob("*.py"))
+        for text in spelled_metrics(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "planted", ["x = frame['acc_avg']", "x = record.metrics['test/acc_avg']", "key = f'test/{name}'", "y = 'cost/macs'"]
+)
+def test_a_spelled_metric_is_found(planted: str) -> None:
+    assert list(spelled_metrics(planted))
+
+
+def test_a_metric_that_is_looked_up_is_none() -> None:
+    assert not list(spelled_metrics("last = record.metrics.get(BY_NAME['epoch/chosen'].name)"))
 
 
 def test_no_name_stands_for_two_things() -> None:

@@ -1,26 +1,12 @@
 """The command that writes a report, and where commands point to the dashboards."""
 
-import sys
 from pathlib import Path
 
-import pytest
-
 from asc_study.base.contract import Artifact, Kind
-from asc_study.cli import cli, main
+from asc_study.cli import cli
 from asc_study.cli.options import DEVICES_VIEW, TRIALS_VIEW, where_to_look
 from asc_study.store.views import dashboard_link
 from asc_study.study.launch import summary_run
-
-
-@pytest.fixture
-def asc(monkeypatch, capsys):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asc-study", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_a_report_is_written_and_kept_unless_it_is_not_wanted(asc, tracker, log_run, make_table):

@@ -1,10 +1,7 @@
 import json
 import shutil
-import sys
 
 import pytest
-
-from asc_study.cli import main
 
 LABELS = """filename\tscene_label
 audio/airport-lisbon-1001-40001-a.wav\tairport
@@ -17,18 +14,11 @@ audio/metro-milan-1003-40006-c.wav\tmetro
 
 
 @pytest.fixture
-def asc(isolated, empty_store, monkeypatch, capsys):
-    """A function that runs the command line in this process and returns (exit code, stdout, stderr)."""
+def asc(asc, isolated, empty_store):
+    """The command line beside an empty store and a file of labels."""
     shutil.copy(empty_store, isolated / "mlflow.db")
     (isolated / "labels.csv").write_text(LABELS)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asc-study", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return run
+    return asc
 
 
 def scores(folder, name: str, *rows: str) -> str:

@@ -1,9 +1,11 @@
 import re
+from functools import partial
 
 import pytest
 
 from asc_study.base.errors import InputError
-from asc_study.ensemble.budget import BudgetRule
+from asc_study.ensemble.budget import select_within
+from asc_study.ensemble.select import SelectionRule
 from asc_study.ensemble.stack import stack
 
 
@@ -19,9 +21,9 @@ def sample(make_table):
 SIZES = {"l": 400.0, "m": 100.0, "n": 120.0, "t": 10.0}
 
 
-def members(sample, budget: float, **options) -> set[str]:
-    rule = BudgetRule(SIZES, budget, "acc_avg", options.pop("max_members", 4), **options)
-    return set(rule.fit(sample).selection.weights())
+def members(sample, budget: float, max_members: int = 4) -> set[str]:
+    chosen = select_within(sample, kilobytes=SIZES, budget=budget, metric="acc_avg", max_members=max_members)
+    return set(chosen.weights())
 
 
 def test_the_best_set_that_fits_is_taken(sample):
@@ -33,7 +35,8 @@ def test_the_best_set_that_fits_is_taken(sample):
 
 
 def test_what_was_chosen_says_what_it_weighs(sample):
-    fitted = BudgetRule(SIZES, 250, "acc_avg", 4).fit(sample)
+    choose = partial(select_within, kilobytes=SIZES, budget=250, metric="acc_avg", max_members=4)
+    fitted = SelectionRule(choose).fit(sample)
     assert re.fullmatch(r"the best of \d+ sets that fit in 250.0 kB, with 220.0 kB", fitted.selection.ended)
     assert fitted.combine(sample).shape == (200, 10)
 
@@ -46,4 +49,4 @@ def test_a_budget_that_nothing_fits_is_refused(sample):
 def test_too_many_candidates_are_refused(make_table):
     many = stack({f"s{i:02}": make_table(i, clips=40) for i in range(17)})
     with pytest.raises(InputError, match="at most 16 candidates, got 17"):
-        BudgetRule(dict.fromkeys(many.names, 1.0), 5, "acc_avg", 2).fit(many)
+        select_within(many, kilobytes=dict.fromkeys(many.names, 1.0), budget=5, metric="acc_avg", max_members=2)

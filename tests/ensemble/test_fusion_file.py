@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.ensemble.fuse import FUSIONS, read_rule
 from asc_study.ensemble.fusion_file import FusionFile, System
-from asc_study.ensemble.select import SelectionRule
+from asc_study.ensemble.select import SelectionRule, select
 from asc_study.ensemble.stack import pair, stack
 from asc_study.ensemble.two_stage import FittedTwoStage, TwoStage
 
@@ -97,7 +98,7 @@ def test_two_stages_too(rule, fine, coarse):
 
 def test_a_selection_is_the_fusion_of_its_members(fine):
     for fusion in (None, FUSIONS["logistic"]):
-        rule = SelectionRule({"method": "caruana", "metric": "log_loss", "max_members": 2}, fusion)
+        rule = SelectionRule(partial(select, method="caruana", metric="log_loss", max_members=2), fusion)
         fitted = rule.fit(fine["a"])
         read = read_rule(through_json(fitted.to_dict()), "fusion")
         assert read.systems == tuple(fitted.selection.weights())

@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -175,7 +176,7 @@ def test_caruana_weights_by_draws(candidates):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_score_of_a_path_is_the_metric_of_its_prefix(method, candidates):
     options = {"method": method, "metric": "acc_s4-s6"}
-    selection = SelectionRule(options).fit(candidates).selection
+    selection = SelectionRule(partial(select, **options)).fit(candidates).selection
     for count, step in enumerate(selection.path, 1):
         fused = pd.DataFrame(prefix_mean(selection, count).combine(candidates), columns=list(SCENES))
         metrics = evaluate(candidates.context.join(fused), intervals=False)
@@ -191,7 +192,7 @@ def test_log_loss_is_lowered(candidates):
 @pytest.mark.parametrize("method", METHODS)
 def test_test_labels_have_no_influence_on_the_members(method, make_table):
     validation = stack({f"s{i}": make_table(i, split="validation") for i in range(5)})
-    rule = SelectionRule({"method": method, "metric": "acc_avg"}, FUSIONS["weighted"])
+    rule = SelectionRule(partial(select, method=method, metric="acc_avg"), FUSIONS["weighted"])
     results = []
     for shift in (0, 1):
         tables = {f"s{i}": make_table(i + 10) for i in range(5)}
@@ -205,7 +206,7 @@ def test_test_labels_have_no_influence_on_the_members(method, make_table):
 
 @pytest.mark.parametrize("method", ["overlap", "greedy"])
 def test_cross_fitted_selection_does_not_look_at_a_locations_own_labels(method, make_table):
-    rule = SelectionRule({"method": method, "metric": "acc_avg"})
+    rule = SelectionRule(partial(select, method=method, metric="acc_avg"))
     outputs, here = [], None
     for shift in (0, 1):
         tables = {}

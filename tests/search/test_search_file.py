@@ -37,7 +37,7 @@ def test_shipped_searches_resolve(name: str, profile: str | None):
 
 def test_defaults():
     search = load()
-    assert [(t.name, t.metric, t.direction) for t in search.targets] == [("holdout", "holdout/acc", "maximize")]
+    assert [(t.name, t.metric, t.direction) for t in search.objectives] == [("holdout", "holdout/acc", "maximize")]
     assert search.holdout.model_dump() == {"devices": ["s3", "b"], "mode": "in_turn"}
     assert search.final_seeds == (0, 1, 2)
     assert (search.sampler.name, search.sampler.seed, search.pruner.name) == ("tpe", 0, "none")
@@ -136,8 +136,8 @@ def test_a_search_is_refused_when_the_code_behind_it_changed(isolated: Path):
 def test_every_objective_has_a_direction_of_its_own():
     assert {direction(metric) for metric in OBJECTIVES if "acc" in metric} == {"maximize"}
     assert {direction(metric) for metric in OBJECTIVES if "acc" not in metric} == {"minimize"}
-    (target,) = load(objectives=["validation/log_loss"]).targets
-    assert target.direction == "minimize"
+    (objective,) = load(objectives=["validation/log_loss"]).objectives
+    assert objective.direction == "minimize"
 
 
 @pytest.mark.parametrize("name", ["random", "tpe", "nsga2", "cmaes"])

@@ -248,7 +248,7 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
     assert study.names == ["baseline", "baseline-three-class", "a", "b", "three", "t2", "chosen", "two"]
     chosen, two = study.ensembles
     assert chosen.fine == ["a", "b"]  # all rows of the task of the first
-    assert (two.fusion, two.rule, two.exponent) == ("average", "product", 1.0)
+    assert (two.fusion, two.join, two.exponent) == ("average", "product", 1.0)
     assert [row.name for row in study.only(["two"]).ensembles] == ["two"]
     assert study.only(["two"]).rows == ()
     assert study.only(["a"]).ensembles == ()
@@ -267,7 +267,7 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
         ("{name: x, fine: [a, b], weigths: 1}", "unknown key 'weigths'"),
         ("{name: x, fine: [a, a]}", "must name each row once"),
         ("{name: x, fine: [a, b]}\n- {name: y, fine: [a, b]}", "ensemble 'y' is the same as 'x'"),
-        ("{name: x, fine: [a, b], rule: learned}", "`rule` and `exponent` are for two stages, got learned, 1.0"),
+        ("{name: x, fine: [a, b], join: learned}", "`join` and `exponent` are for two stages, got learned, 1.0"),
         (
             "{name: x, fine: [a], coarse: [three], exponent: -3}",
             "`exponent` must be a number in .* or fit, got -3",

@@ -43,10 +43,10 @@ def test_an_ensemble_that_the_file_has_is_taken():
 
 
 def test_what_a_system_needs_becomes_ensembles_of_the_study():
-    study = load("- {name: x, fine: [a, b], coarse: [three], select: {max_members: 1}, rule: learned}")
+    study = load("- {name: x, fine: [a, b], coarse: [three], select: {max_members: 1}, join: learned}")
     selection, fusion = study.ensembles[2:]
     assert (selection.name, selection.fine, selection.select.max_members) == ("x-selection", ["a", "b"], 1)
-    assert fusion == EnsembleRow(name="x-fusion", fine=["x-selection"], coarse=["three"], rule="learned")
+    assert fusion == EnsembleRow(name="x-fusion", fine=["x-selection"], coarse=["three"], join="learned")
     assert study.systems[0].part == "x-fusion"
     assert [row.name for row in study.only(["x"]).ensembles] == ["x-fusion"]
 
@@ -72,6 +72,8 @@ def test_a_budget_chooses_among_quantised_rows():
         ("{name: x, fine: [a, b], select: {method: budget}}", "selects by `budget`, got no `max_kb`"),
         ("{name: x, fine: [mean, a], select: {method: budget}, max_kb: 9}", "among trained rows, got 'mean'"),
         ("{name: x, fine: [a, three]}", "`fine` takes rows of one task"),
+        ("{name: x, fine: [a, a]}", "system 'x' must name each row once, got "),
+        ("{name: x, fine: [a], coarse: [three], exponent: 101}", "`exponent` must be a number in .* or fit, got 101"),
     ],
 )
 def test_what_is_wrong_is_one_line(system, message):

@@ -11,7 +11,6 @@ import yaml
 from mlflow.entities import ViewType
 
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
-from asc_study.cli import main
 from asc_study.settings.study_file import load_study
 from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.tracking import Tracker
@@ -64,17 +63,6 @@ def going(tracker: Tracker) -> set[str]:
 def kept(tracker: Tracker) -> dict[str, str]:
     found = find_orphans(load_variants(Path("s.yaml")), tracker)
     return {one.record.run_id: one.kept_because for one in found if one.kept_because}
-
-
-@pytest.fixture
-def asc(monkeypatch, capsys):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asc-study", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
-
-    return run
 
 
 def test_what_the_file_asks_for_stays_and_what_it_asked_for_goes(tracker):

@@ -10,7 +10,6 @@ import pytest
 from mlflow.entities import Metric
 
 from asc_study.base.progress import about_seconds, time_left
-from asc_study.cli import main
 from asc_study.store.claims import is_launched, launch_claim, run_lock, whereabouts
 from asc_study.store.tracking import Tracker
 from asc_study.study.status import RunState, StudyState, study_state
@@ -39,17 +38,6 @@ def log_launch(tracker: Tracker, *runs: tuple[str, int]) -> None:
         table["runs"] = [[row, seed, f"{row} {seed}"] for row, seed in runs]
         (folder / "rows.json").write_text(json.dumps(table))
     tracker.finish(parent)
-
-
-@pytest.fixture
-def asc(monkeypatch, capsys):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asc-study", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

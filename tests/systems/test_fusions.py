@@ -184,7 +184,7 @@ def test_seeds_of_a_row_are_all_fused(tracker, log_run, make_table):
         (["s/a"], ["s/coarse"], {"exponent": "much"}, "--exponent must be a number or fit, got 'much'"),
         (["s/a"], ["s/coarse"], {"exponent": "-1"}, r"--exponent must be in \[0, 100\] or fit, got -1"),
         (["s/a"], ["s/coarse"], {"exponent": "nan"}, "--exponent must be in"),
-        (["s/a", "s/b"], [], {"join": "learned"}, "--rule and --exponent are for two stages, got learned and 1"),
+        (["s/a", "s/b"], [], {"join": "learned"}, "--join and --exponent are for two stages, got learned and 1"),
         (["s/a"], ["s/coarse"], {"join": "sum"}, "must be product or learned, got 'sum'"),
     ],
 )

@@ -1,6 +1,5 @@
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
-from asc_study.cli import main
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import resolve
 from asc_study.store.references import find_runs
@@ -84,26 +82,19 @@ def test_recordings_of_another_rate_than_the_run_was_trained_at_are_refused(trac
         score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
 
 
-def test_the_command_names_scenes_of_files_and_its_old_name_works(tracker, trained, unlabelled, monkeypatch, capsys):
-    def asc(*arguments: str) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["asc-study", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert end.value.code == 0
-        return capsys.readouterr()
-
+def test_the_command_names_scenes_of_files_and_its_old_name_works(tracker, trained, unlabelled, asc):
     files = [str(unlabelled / "audio" / name) for name in ("3.wav", "1.wav")]
-    out, err = asc("predict", "s/x", "--data", files[0], "--data", files[1])
+    _, out, err = asc("predict", "s/x", "--data", files[0], "--data", files[1])
     assert err.splitlines()[0] == "asc-study: `predict` is called `score` now; this name will go"
     lines = out.splitlines()
     assert lines[0] == "x seed 0: 2 clips scored"
     assert [line.split()[0] for line in lines[4:]] == ["3", "1"]
-    shown, _ = asc("score", "s/x", "--data", files[0], "--data", files[1], "--json")
+    _, shown, _ = asc("score", "s/x", "--data", files[0], "--data", files[1], "--json")
     (run,) = json.loads(shown)["runs"]
     table = tracker.predictions(run["run_id"])["evaluation"]
     assert [clip["clip_id"] for clip in run["clips"]] == ["3", "1"]
     assert [clip["scene"] for clip in run["clips"]] == list(table[list(SCENES)].idxmax(axis=1))
-    out, _ = asc("score", "s/x", "--data", str(unlabelled))
+    _, out, _ = asc("score", "s/x", "--data", str(unlabelled))
     assert out.splitlines()[0] == "x seed 0: 11 clips scored, in place of those of 3.wav, 1.wav"
     assert out.splitlines()[-1] == "... and 1 more clips: --json, or `asc-study export`"
 
