@@ -71,6 +71,7 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     "manifest": InputKind("manifest of a bundle", 16 * _MB, "name the folder of a bundle"),
     "bundle file": InputKind("file of a bundle", 2 * _GB, "copy the bundle again"),
     "settings": InputKind("file of settings", _MB, "delete it, or name another folder"),
+    "artifact": InputKind("artifact of a run", 64 * _MB, "was it changed by hand?"),
     "identifier": InputKind("identifier", 4096, "delete it"),
 }
 
@@ -278,8 +279,7 @@ def size_text(size: int) -> str:
 def _require_regular(status: os.stat_result, path: str | Path, rule: InputKind) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise InputError(
-            f"{rule.one} must be a regular file, got {_type_of(status.st_mode)} under {shown_path(path)}: "
-            f"{rule.remedy}"
+            f"{rule.one} must be a regular file, got {_type_of(status.st_mode)} under {shown_path(path)}: {rule.remedy}"
         )
     if status.st_size > rule.limit:
         size = size_text(status.st_size)

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Heavy imports are inside the commands, so that ``--help`` is instant."""
 
 import os
+import signal
 import sys
 import traceback
 
@@ -35,6 +36,7 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would end in a traceback of some exit hook
         _fail("interrupted: the same command takes it up again", 130)
     except BrokenPipeError:
         sys.stderr.close()

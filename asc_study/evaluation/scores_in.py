@@ -17,11 +17,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.files import is_recording, open_input, read_input
+from asc_study.base.files import is_recording, read_input
 from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.layout import read_labelled_list, shown
 from asc_study.evaluation.decision_column import DECISION_COLUMN, check_decisions
+from asc_study.evaluation.parquet_file import read_parquet
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, SUM_TOLERANCE, as_float32, predictions_table
 
 #: Splits that imported scores can be of.
@@ -214,17 +215,10 @@ def _columns_of_numbers(path: Path, numeric: Sequence[bool]) -> list[str]:
 
 def _read_parquet(path: Path) -> _Scores:
     """Read a parquet file; an index that has a name counts as a column."""
-    file = open_input(path, "scores")
-    try:
-        with file:
-            cells = pd.read_parquet(file)
-        named = [name for name in cells.index.names if name is not None]
-        if named:
-            cells = cells.reset_index(drop=all(name in cells.columns for name in named))
-    # Of pyarrow (its ArrowInvalid is a ValueError) and of pandas for an index that the metadata describe wrongly.
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not a readable parquet file ({reason}): {_ACCEPTED}") from None
+    cells = read_parquet(path, "scores", _ACCEPTED)
+    named = [name for name in cells.index.names if name is not None]
+    if named:
+        cells = cells.reset_index(drop=all(name in cells.columns for name in named))
     cells.columns = pd.Index([str(column) for column in cells.columns])
     return _Scores(cells.set_axis([f"row {number}" for number in range(1, len(cells) + 1)]), has_header=True)
 

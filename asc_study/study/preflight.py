@@ -13,6 +13,7 @@ from asc_study.evaluation.objective import objective
 from asc_study.features.audio import require_sound
 from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
+from asc_study.models.backend import require_backend
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study
 from asc_study.training.run_data import log_mel_settings, split_clips
@@ -28,6 +29,7 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
     """
     if not (dataset.clips["split"] == "test").any():
         raise InputError(f"{dataset.root} has no test clips: name some in evaluation_setup/fold1_evaluate.csv")
+    require_backend()
     frames = _usual_frames(dataset)
     validated = []
     for row in study.rows:

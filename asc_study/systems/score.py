@@ -167,8 +167,7 @@ def _of_folder(folder: Path) -> list[Path]:
 
 def config_of(tracker: Reader, record: RunRecord) -> RunConfig:
     """The settings that a run was trained with."""
-    text = tracker.artifact(record.run_id, Artifact.CONFIG).read_text("utf-8", errors="replace")
-    return read_config(text, where=record.label)
+    return read_config(tracker.text_artifact(record.run_id, Artifact.CONFIG), where=record.label)
 
 
 def sample_rate_of(record: RunRecord, channels: int) -> int:
