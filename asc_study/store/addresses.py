@@ -21,7 +21,7 @@ _HIDDEN: Final = "***"
 
 #: What an address begins with, also where a colon or a slash is missing.
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(:/{0,3}|/{2,3})")
-_HOST_AND_PATH: Final = re.compile(r"[^/:]*(:\d*)?(/.*)?")
+_HOST_AND_PATH: Final = re.compile(r"[^/:]*(:\d+)?(/.*)?")
 _NO_PORT: Final = re.compile(r"([^/:\[]*):([^/]*[^/\d][^/]*)")
 _PLAIN: Final = re.compile(r"[\w.+-]*")
 _PLACE: Final = re.compile(r"\{address\}|\{reason\}")
@@ -226,7 +226,7 @@ def _parse_query(query: str) -> tuple[str, tuple[str, ...]]:
         key, equals, value = part.partition("=")
         if equals and key.lower() in _HARMLESS_KEYS:
             shown.append(part)
-        elif equals and _PLAIN.fullmatch(key):
+        elif equals and _PLAIN.fullmatch(key) and "@" not in query:  # else it may be a password that holds a ?
             shown.append(f"{key}={_HIDDEN}")
             secrets.append(value)
         else:
