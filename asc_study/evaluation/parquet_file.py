@@ -44,7 +44,9 @@ def read_parquet(path: Path, kind: str, remedy: str) -> pd.DataFrame:
         try:
             texts = _texts(_checked(pq.ParquetFile(file)))
             file.seek(0)
-            table: pd.DataFrame = _plain(pq.ParquetFile(file, read_dictionary=texts).read()).to_pandas()
+            plain = _plain(pq.ParquetFile(file, read_dictionary=texts).read())
+            plain.validate(full=True)  # texts may be no UTF-8, which shows only where one is looked at
+            table: pd.DataFrame = plain.to_pandas()
         except (
             *(OSError, ValueError, LookupError, TypeError, AttributeError, NotImplementedError),
             *(MemoryError, OverflowError, RecursionError, pa.ArrowException),

@@ -86,3 +86,11 @@ def test_a_damaged_table_is_one_line(make_table):
         ) as caught:
             read_predictions(Path("x.parquet"))
         assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_is_no_utf_8_is_one_line():
+    pq.write_table(pa.table({"a": ["abcdefgh", "ijklmnop"]}), "x.parquet")
+    content = Path("x.parquet").read_bytes()
+    Path("x.parquet").write_bytes(content.replace(b"abcdefgh", b"abc\x80efgh", 1))
+    with pytest.raises(InputError, match=r"x\.parquet is not a readable parquet file \(.*UTF"):
+        read_parquet(Path("x.parquet"), "scores", "again")
