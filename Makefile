@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 LOWEST := .venv-lowest
 
-.PHONY: demo test test-fast test-lowest soak lint format bench lock clean help
+.PHONY: demo test test-fast test-lowest soak fuzz lint format bench lock clean help
 
 help:
 	@echo "make demo       install, then run the demo study on simulated data"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-fast  the tests that train nothing long"
 	@echo "make test-lowest  the same with the lowest versions that pyproject.toml allows, in .venv-lowest"
 	@echo "make soak       kill 20 first launches of a study and take each up again; end its server, lock its database"
+	@echo "make fuzz       try what comes from outside for minutes (SEED=1 FUZZ=100)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format the code"
 	@echo "make bench      the measurements behind the README's figures"
@@ -44,6 +45,11 @@ test-lowest:
 
 soak: $(READY)
 	ASC_STUDY_KILLS=20 ASC_STUDY_SOAK=1 $(BIN)/python -m pytest tests/study/test_first_launch.py tests/faults
+
+FUZZ ?= 100
+SEED ?= 1
+fuzz: $(READY)
+	ASC_STUDY_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$(SEED) --timeout=7200
 
 lint: $(READY)
 	$(BIN)/ruff check .

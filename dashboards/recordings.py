@@ -17,10 +17,11 @@ import pandas as pd
 import soundfile
 from dash import html
 
+from asc_study.acoustics.recordings import sound_info
 from asc_study.base.errors import InputError
 from asc_study.data.clips import Dataset
 from asc_study.data.layout import read_dataset
-from asc_study.features.audio import read_audio, sound_info
+from asc_study.features.audio import read_audio
 from asc_study.features.logmel import LogMelSettings, band_centres, log_mel
 from asc_study.figures.sounds import Drawn
 from dashboards.blocks import Live, Note

@@ -16,7 +16,7 @@ from scipy import fft
 from scipy.signal import resample_poly
 
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input
+from asc_study.base.files import is_recording, open_input
 
 
 def load_impulse_responses(folder: Path, sample_rate: int) -> tuple[NDArray[np.float32], ...]:
@@ -57,7 +57,7 @@ def content_digest(folder: Path) -> str:
     whole = hashlib.sha256()
     for path in _response_files(folder):
         try:
-            with path.open("rb") as file:
+            with open_input(path, "impulse response") as file:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             raise InputError(f"impulse responses must be readable, got {path}: {error.strerror}") from None
@@ -65,7 +65,11 @@ def content_digest(folder: Path) -> str:
 
 
 def _response_files(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".wav") if folder.is_dir() else []
+    paths = (
+        sorted(path for path in folder.glob("*") if is_recording(path) and path.suffix.lower() == ".wav")
+        if folder.is_dir()
+        else []
+    )
     if not paths:
         raise InputError(f"impulse responses must be a folder with WAV files, got {folder} without any: add some")
     return paths

@@ -18,6 +18,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
+        if not message.isprintable():  # a value with a line break, or what a terminal would obey
+            message = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
         if len(message) > _LONGEST_LINE:
             message = f"{message[: _LONGEST_LINE - 500]} [...] {message[-490:]}"
         super().__init__(message)

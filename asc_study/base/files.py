@@ -36,6 +36,9 @@ _CHUNK: Final = 16 * _MB
 #: Longest path in an error line.
 _LONGEST_PATH: Final = 200
 
+#: What recordings end with, in upper or lower case, where a folder is searched for them.
+RECORDING_SUFFIXES: Final = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+
 #: How a file is opened for reading: one that is no regular file by now must not make the process wait.
 _READING: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -47,6 +50,11 @@ class InputKind:
     what: str
     limit: int
     remedy: str
+
+    @property
+    def one(self) -> str:
+        """What one is called, with its article."""
+        return f"{'an' if self.what[0] in 'aeiou' else 'a'} {self.what}"
 
 
 #: The kinds of input files. The limits are far above what is ever needed and below what fills a memory.
@@ -63,6 +71,7 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     "manifest": InputKind("manifest of a bundle", 16 * _MB, "name the folder of a bundle"),
     "bundle file": InputKind("file of a bundle", 2 * _GB, "copy the bundle again"),
     "settings": InputKind("file of settings", _MB, "delete it, or name another folder"),
+    "artifact": InputKind("artifact of a run", 64 * _MB, "was it changed by hand?"),
     "identifier": InputKind("identifier", 4096, "delete it"),
 }
 
@@ -87,12 +96,12 @@ def open_input(path: str | Path, kind: str, *, within: Path | None = None) -> Bu
     """
     rule = INPUT_KINDS[kind]
     if "\0" in str(path):
-        raise InputError(f"the path of a {rule.what} may hold no NUL character, got {shown_path(path)}: {rule.remedy}")
+        raise InputError(f"the path of {rule.one} may hold no NUL character, got {shown_path(path)}: {rule.remedy}")
     try:
         place = os.path.realpath(path)
         if within is not None and not Path(place).is_relative_to(os.path.realpath(within)):
             raise InputError(
-                f"a {rule.what} must lie in the folder {within}, got {shown_path(path)}, which is "
+                f"{rule.one} must lie in the folder {within}, got {shown_path(path)}, which is "
                 f"{shown_path(place)}: {rule.remedy}"
             )
         _require_regular(os.stat(place), path, rule)
@@ -246,6 +255,12 @@ def cannot_write(path: str | Path, error: OSError) -> InputError:
     return InputError(f"{shown_path(path)} cannot be written ({reason}): make room, or name a file in another folder")
 
 
+def is_recording(path: str | Path) -> bool:
+    """Whether a file in a folder is one of its recordings, by its name: hidden ones (macOS' ``._x.wav``) are none."""
+    name = Path(path).name
+    return not name.startswith(".") and Path(name).suffix.lower() in RECORDING_SUFFIXES
+
+
 def shown_path(path: str | Path) -> str:
     """A path as an error line shows it: on one line, not longer than a line can bear."""
     text = str(path)
@@ -264,8 +279,7 @@ def size_text(size: int) -> str:
 def _require_regular(status: os.stat_result, path: str | Path, rule: InputKind) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise InputError(
-            f"a {rule.what} must be a regular file, got {_type_of(status.st_mode)} under {shown_path(path)}: "
-            f"{rule.remedy}"
+            f"{rule.one} must be a regular file, got {_type_of(status.st_mode)} under {shown_path(path)}: {rule.remedy}"
         )
     if status.st_size > rule.limit:
         size = size_text(status.st_size)
@@ -279,7 +293,7 @@ def _unreadable(path: str | Path, rule: InputKind, error: OSError) -> InputError
 
 def _too_large(path: str | Path, rule: InputKind, size: str) -> InputError:
     return InputError(
-        f"a {rule.what} may have at most {size_text(rule.limit)}, got {size} in {shown_path(path)}: {rule.remedy}"
+        f"{rule.one} may have at most {size_text(rule.limit)}, got {size} in {shown_path(path)}: {rule.remedy}"
     )
 
 

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Heavy imports are inside the commands, so that ``--help`` is instant."""
 
 import os
+import signal
 import sys
 import traceback
 
@@ -13,6 +14,7 @@ from asc_study.cli.data import data
 from asc_study.cli.demo import demo
 from asc_study.cli.deploy import bundle, classify, quantize
 from asc_study.cli.models import models
+from asc_study.cli.options import given_addresses
 from asc_study.cli.runs import runs
 from asc_study.cli.search import search
 from asc_study.cli.status import status
@@ -35,6 +37,7 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would end in a traceback of some exit hook
         _fail("interrupted: the same command takes it up again", 130)
     except BrokenPipeError:
         sys.stderr.close()
@@ -58,8 +61,7 @@ def _without_secrets(text: str) -> str:
     """The text without the secrets of the addresses in the environment and on the command line."""
     from asc_study.store.addresses import scrubbed
 
-    given = [argument.rpartition("--storage=")[2] for argument in sys.argv[1:] if "://" in argument]
-    return scrubbed(text, os.environ.get("MLFLOW_TRACKING_URI", ""), *given)
+    return scrubbed(text, os.environ.get("MLFLOW_TRACKING_URI", ""), *given_addresses(sys.argv[1:]))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -25,8 +25,9 @@ def data() -> None:
 @click.option("--task", type=click.Choice(["ten_class", "three_class"]), help="Default: told by the labels.")
 @click.option("--format", "name", metavar="NAME", help="Data format, also module:object; default: told by the lists.")
 @click.option("--jobs", default=4, show_default=True, metavar="N", help="Audio files opened at the same time.")
+@click.option("--deep", is_flag=True, help="Decode every audio file to its end, too; takes minutes for thousands.")
 @json_option
-def data_check(directory: Path, task: str | None, name: str | None, jobs: int, as_json: bool) -> int:
+def data_check(directory: Path, task: str | None, name: str | None, jobs: int, deep: bool, as_json: bool) -> int:
     """Count the clips of DIR by split, scene and device, and report every problem at once.
 
     Exit code 1 if there are problems.
@@ -40,7 +41,7 @@ def data_check(directory: Path, task: str | None, name: str | None, jobs: int, a
     from asc_study.workers.pool import require_jobs
 
     require_jobs(jobs, "files to open at the same time")
-    report = check(directory, task, jobs, data_format=find_format(name) if name else None)
+    report = check(directory, task, jobs, data_format=find_format(name) if name else None, deep=deep)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.render())
     return 0 if report.ok else 1
 

@@ -2,9 +2,9 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -18,11 +18,30 @@ if TYPE_CHECKING:
 LoadedT = TypeVar("LoadedT")
 
 
+#: Options whose value is an address, also one with a typing error.
+_ADDRESS_OPTIONS: Final = ("--storage", "--base-url")
+
+
+def given_addresses(words: Sequence[str]) -> list[str]:
+    """The addresses among words of a command line: values of options that take one, and whatever looks like one."""
+    found = []
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, value = word.partition("=")
+        if equals and option in _ADDRESS_OPTIONS:
+            found.append(value)
+        elif before in _ADDRESS_OPTIONS or "://" in word:
+            found.append(word)
+    return found
+
+
 def typed() -> str:
     """The command as it was typed, without secrets of addresses."""
     from asc_study.store.addresses import masked
 
-    return " ".join(["asc-study", *(masked(word) if "://" in word else shlex.quote(word) for word in sys.argv[1:])])
+    words = sys.argv[1:]
+    for address in given_addresses(words):
+        words = [word.replace(address, masked(address)) if word.endswith(address) else word for word in words]
+    return shlex.join(["asc-study", *words])
 
 
 def page_of(name: str, view: str) -> str:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
 import pandas as pd
-import soundfile
 
+from asc_study.acoustics.recordings import UnreadableRecording, is_lossy, read_sound, sound_info
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
 from asc_study.base.progress import progress_bar
@@ -26,8 +27,9 @@ __all__ = ["CheckReport", "Problem", "check"]
 #: How many problems of one kind `CheckReport.render` shows.
 _EXAMPLES: Final = 5
 
-#: In a WAV file that was written to a pipe, the data chunk has this size: it says nothing.
-_UNKNOWN_SIZE: Final = 0xFFFFFFFF
+#: Sizes of the data chunk of a WAV file that was written to a pipe: ffmpeg's, SoX's, arecord's and the largest that
+#: 31 and 32 bits hold. They say nothing, and readers go by the file.
+_UNKNOWN_SIZES: Final = (0xFFFFFFFF, 0x7FFFF000, 0x80000000, 0x7FFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,14 @@ class CheckReport:
         }
 
 
-def check(root: Path, task: str | None = None, jobs: int = 1, *, data_format: DataFormat | None = None) -> CheckReport:
+def check(
+    root: Path,
+    task: str | None = None,
+    jobs: int = 1,
+    *,
+    data_format: DataFormat | None = None,
+    deep: bool = False,
+) -> CheckReport:
     """Check the lists, the fold, the validation cut and the header of every audio file of the fold.
 
     Parameters
@@ -121,6 +130,8 @@ def check(root: Path, task: str | None = None, jobs: int = 1, *, data_format: Da
         Threads that open audio files.
     data_format
         What the data set is; recognised from its lists by default.
+    deep
+        Decode every audio file to its end, too: damage inside, and samples that are no numbers, show nowhere else.
 
     Raises
     ------
@@ -142,7 +153,7 @@ def check(root: Path, task: str | None = None, jobs: int = 1, *, data_format: Da
             [scene for scene in data_format.scenes if scene in uncut] + sorted(uncut.difference(data_format.scenes))
         )
         notes.append(f"a validation cut lacks the scenes with one training location only: {scenes}")
-    _check_audio(reading.root, data_format, reading.clips, jobs, problems, notes)
+    _check_audio(reading.root, data_format, reading.clips, (jobs, deep), problems, notes)
     counts = describe(reading.clips, scenes=data_format.scenes, devices=data_format.devices)
     return CheckReport(reading.root, data_format.name, data_format.task, counts, tuple(problems), tuple(notes))
 
@@ -180,13 +191,21 @@ class _Header:
     frames: int = 0
     rate: int = 0
     channels: int = 0
+    lossy: str = ""
     rule: str = ""
     detail: str = ""
 
 
 def _check_audio(
-    root: Path, data_format: DataFormat, clips: pd.DataFrame, jobs: int, problems: list[Problem], notes: list[str]
+    root: Path,
+    data_format: DataFormat,
+    clips: pd.DataFrame,
+    reading: tuple[int, bool],
+    problems: list[Problem],
+    notes: list[str],
 ) -> None:
+    """Hold the recordings against the format; ``reading`` is in how many threads, and whether they are decoded."""
+    jobs, deep = reading
     audio = PurePosixPath(data_format.file_name).parent
     folder = root / audio
     if not folder.is_dir():
@@ -194,10 +213,10 @@ def _check_audio(
     missing = missing_files(clips["path"])
     problems += [Problem("missing file", os.path.relpath(path, root), "there is no such file") for path in missing]
     paths = sorted(set(clips["path"]).difference(missing))
-    bar = progress_bar(len(paths), "reading headers", "file", delay_seconds=1)
+    bar = progress_bar(len(paths), "decoding" if deep else "reading headers", "file", delay_seconds=1)
     headers: dict[str, _Header] = {}
     with bar, ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        for path, header in zip(paths, pool.map(_read_header, paths), strict=True):
+        for path, header in zip(paths, pool.map(partial(_read_header, deep=deep), paths), strict=True):
             headers[os.path.relpath(path, root)] = header
             bar.update()
 
@@ -219,6 +238,9 @@ def _check_audio(
     if lengths and usual != data_format.clip_seconds:
         notes.append(f"clips have {usual:g} s, those of {data_format.title} have {data_format.clip_seconds:g} s")
 
+    if lossy := Counter(header.lossy for header in headers.values() if header.lossy):
+        names = ", ".join(f"{count:,} {name}" for name, count in sorted(lossy.items()))
+        notes.append(f"recordings of formats that lose sound are read as they are, and say less about devices: {names}")
     outside = _count_links_outside(root, folder)
     if outside:
         notes.append(f"{outside:,} files in {audio}/ are links to files outside the folder")
@@ -234,7 +256,7 @@ def _count_links_outside(root: Path, folder: Path) -> int:
     return sum(not any(Path(link).is_relative_to(place) for place in inside) for link in links)
 
 
-def _read_header(path: str) -> _Header:
+def _read_header(path: str, deep: bool) -> _Header:
     """Read the header of an audio file; libsndfile says nothing about a file that is shorter than its header says."""
     try:
         with open_input(path, "recording") as file:
@@ -242,31 +264,30 @@ def _read_header(path: str) -> _Header:
             if size == 0:
                 return _Header(rule="unreadable file", detail="it is empty (0 bytes)")
             promised = _promised_size(file)
-            if promised > size:
-                detail = f"its header promises {promised:,} bytes, the file has {size:,}"
-                return _Header(rule="truncated file", detail=detail)
-            file.seek(0)
-            info = soundfile.info(file)
+        if promised > size:
+            detail = f"its header promises {promised:,} bytes, the file has {size:,}"
+            return _Header(rule="truncated file", detail=detail)
+        info = sound_info(path)
+        if deep:
+            read_sound(path)
+    except UnreadableRecording as error:
+        return _Header(rule="unreadable file", detail=error.reason)
     except InputError as error:
         return _Header(rule="unreadable file", detail=str(error).rpartition(": ")[0])  # the remedy is to run this check
     except OSError as error:
         return _Header(rule="unreadable file", detail=error.strerror or str(error))
-    except soundfile.LibsndfileError as error:
-        return _Header(rule="unreadable file", detail=error.error_string)
-    if info.frames == 0:
-        return _Header(rule="unreadable file", detail="it holds no samples")
-    return _Header(info.frames, info.samplerate, info.channels)
+    return _Header(info.frames, info.samplerate, info.channels, info.format_info if is_lossy(info) else "")
 
 
 def _promised_size(file: BinaryIO) -> int:
-    """Bytes that a WAV file must have to hold the samples that its header announces; 0 if it is no WAV file."""
+    """Bytes that a WAV file must have to hold the samples that its header announces; 0 if it does not say."""
     start = file.read(12)
     if start[:4] != b"RIFF" or start[8:] != b"WAVE":
         return 0
     while len(chunk := file.read(8)) == 8:
         name, size = struct.unpack("<4sI", chunk)
         if name == b"data":
-            return 0 if size == _UNKNOWN_SIZE else file.tell() + int(size)
+            return 0 if size in _UNKNOWN_SIZES else file.tell() + int(size)
         file.seek(size + size % 2, os.SEEK_CUR)
     # The file ends before its samples begin.
     return file.tell() + 1

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 import pandas as pd
-import soundfile
 
+from asc_study.acoustics.recordings import sound_info
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input, read_input
+from asc_study.base.files import read_input
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.clips import CLIP_COLUMNS, Dataset
 from asc_study.data.formats import DataFormat, known_formats
@@ -193,9 +193,8 @@ def _first_sound(root: Path, filenames: "pd.Series[str]", data_format: DataForma
     """Sample rate and channels of the first listed recording that is there and can be read."""
     for filename in filenames[filenames.str.match(data_format.pattern)]:
         try:
-            with open_input(root / filename, "recording") as file:
-                header = soundfile.info(file)
-        except (InputError, OSError, soundfile.LibsndfileError):
+            header = sound_info(root / filename)
+        except InputError:
             continue
         return header.samplerate, header.channels
     return None

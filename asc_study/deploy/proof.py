@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asc_study.acoustics.recordings import sound_info
 from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
@@ -21,7 +22,7 @@ from asc_study.deploy.runtime.network import Network
 from asc_study.deploy.sources import Source
 from asc_study.evaluation.measure import LABELLED
 from asc_study.evaluation.predictions import classes_of, predictions_table
-from asc_study.features.audio import Recording, sound_info
+from asc_study.features.audio import Recording
 from asc_study.features.deltas import with_deltas
 from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract

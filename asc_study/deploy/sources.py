@@ -10,6 +10,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.formats import DATA_FORMATS
+from asc_study.models.stored import load_model
 from asc_study.settings.run_config import FeatureConfig, RunConfig
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.references import find_runs
@@ -142,7 +143,7 @@ def _from_file(path: Path, like: str | None) -> Source:
         raise InputError(f"there is no file {path}: name a .keras or HDF5 file, or a run")
     config = _row(like) if like else None
     start_keras(config.training.threads if config else _THREADS)
-    model = _load_keras(path) if path.suffix == ".keras" else _load_hdf5(path, config)
+    model = load_model(path) if path.suffix == ".keras" else _load_hdf5(path, config)
     bands, classes = model.input_shape[1], model.output_shape[-1]
     tasks = {len(names): task for task, names in CLASSES.items()}
     features = config.features if config else FeatureConfig(n_mels=bands)
@@ -168,15 +169,6 @@ def _row(like: str) -> RunConfig:
     if name not in rows:
         raise InputError(f"{file} has no row {name!r}: {did_you_mean(name, list(rows))}")
     return rows[name]
-
-
-def _load_keras(path: Path) -> "keras.Model":
-    import keras
-
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is not a model that Keras loads ({str(error).split(chr(10))[0]:.200})") from None
 
 
 def _load_hdf5(path: Path, config: RunConfig | None) -> "keras.Model":

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asc_study.base.errors import InputError
-from asc_study.base.files import open_input, writing
+from asc_study.base.errors import InputError, shown
+from asc_study.base.files import writing
 from asc_study.base.taxonomy import CLASSES
+from asc_study.evaluation.parquet_file import read_parquet
 
 CONTEXT_COLUMNS: Final = ("clip_id", "scene", "device", "city", "location", "split")
 
@@ -56,7 +57,16 @@ def check_predictions(predictions: pd.DataFrame) -> None:
         raise InputError(f"a predictions table needs the columns {', '.join(CONTEXT_COLUMNS)}; missing: {missing}")
     classes = classes_of(predictions)
     if classes not in CLASSES.values():
-        raise InputError(f"the class columns must be those of a task in alphabetical order, got {list(classes)}")
+        raise InputError(f"the class columns must be those of a task in alphabetical order, got {shown(list(classes))}")
+    for column in CONTEXT_COLUMNS:
+        if not all(isinstance(value, str) for value in predictions[column]):
+            raise InputError(f"the column {column} of a predictions table must hold text: make it anew")
+    for column in classes:
+        if not pd.api.types.is_float_dtype(predictions[column]):
+            raise InputError(
+                f"probabilities must be floating-point numbers, got {predictions[column].dtype} in the column "
+                f"{column}: make the predictions table anew"
+            )
     if predictions["clip_id"].duplicated().any():
         clip = predictions.loc[predictions["clip_id"].duplicated(), "clip_id"].iloc[0]
         raise InputError(f"clip {clip!r} stands twice in the predictions: keep one row a clip")
@@ -90,14 +100,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     InputError
         If the file is not parquet or breaks the contract.
     """
-    file = open_input(path, "predictions")
-    try:
-        with file:
-            predictions = pd.read_parquet(file)
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise InputError(
-            f"{path} is not a readable parquet file ({error}): give a run's predictions/*.parquet"
-        ) from None
+    predictions = read_parquet(path, "predictions", "give a run's predictions/*.parquet")
     check_predictions(predictions)
     return predictions
 

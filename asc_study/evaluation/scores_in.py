@@ -1,11 +1,12 @@
 """Scores of systems trained elsewhere become predictions tables.
 
-Scores are text separated by tabs, commas or spaces, with or without a header and file names, or parquet; the form
-``dcase2020`` of `export_scores` among them. Files without names hold their clips in the order of a list, as Hu et al.
-publish theirs; their rows are sums over the members of an ensemble, so scores need not sum to 1.
+Scores are text separated by tabs, semicolons, commas or spaces, with or without a header and file names, or parquet;
+the form ``dcase2020`` of `export_scores` among them. Files without names hold their clips in the order of a list, as
+Hu et al. publish theirs; their rows are sums over the members of an ensemble, so scores need not sum to 1.
 """
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input, read_input
+from asc_study.base.files import is_recording, read_input
 from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.layout import read_labelled_list, shown
 from asc_study.evaluation.decision_column import DECISION_COLUMN, check_decisions
+from asc_study.evaluation.parquet_file import read_parquet
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, SUM_TOLERANCE, as_float32, predictions_table
 
 #: Splits that imported scores can be of.
@@ -33,7 +35,10 @@ NAME_COLUMNS: Final = ("filename", "file", "clip_id", "file_name")
 IGNORED_COLUMNS: Final = tuple(column for column in CONTEXT_COLUMNS if column not in NAME_COLUMNS)
 
 _PARQUET_SUFFIXES: Final = (".parquet", ".pq")
-_ACCEPTED: Final = "give text separated by tabs, commas or spaces, or a .parquet file"
+_ACCEPTED: Final = "give text separated by tabs, semicolons, commas or spaces, or a .parquet file"
+
+#: A number as half of the world writes it.
+_DECIMAL_COMMA: Final = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 
 Values = npt.NDArray[np.float64]
 
@@ -59,10 +64,11 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Scores:
-    """A file of scores: its cells under named columns, the place of each row as index, and whether it had a header."""
+    """A file of scores: its cells under named columns, the place of each row as index, and how it was written."""
 
     cells: pd.DataFrame
     has_header: bool
+    decimal_commas: bool = False
 
 
 def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: str = "test") -> Imported:
@@ -75,7 +81,7 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
         the classes of one task, one of `NAME_COLUMNS` if it names the clips, `DECISION_COLUMN` if the decisions are
         there (the scores must agree with them), and any of `IGNORED_COLUMNS`. Without one, ten or three numbers in the
         alphabetical order of the classes, after the file name and the decision if they are there. A clip's name may
-        have its folder and ``.wav``.
+        have its folder and ``.wav`` or the like, in any case.
     labels
         A TAU list with labels (see `read_labelled_list`). Scores without file names have its order.
     task
@@ -137,15 +143,20 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
 def _read_text(path: Path) -> _Scores:
     """Read separated text; a file without header gets the columns that its numbers stand for."""
     lines = _lines(path)
-    separator = next((mark for mark in ("\t", ",") if mark in lines[0]), None)
-    rows = []
+    separator = _separator(lines[0])
+    rows, decimal_commas = [], False
     for number, line in enumerate(lines, start=1):
         try:
             # The csv module takes off quotes, but cannot split at runs of spaces.
             cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True)) if separator else line.split()
         except csv.Error as error:
             raise InputError(f"{path} line {number} cannot be taken apart ({error}): {_ACCEPTED}") from None
-        rows.append([cell.strip() for cell in cells])
+        row = [cell.strip() for cell in cells]
+        written = [place for place, cell in enumerate(row) if separator != "," and _DECIMAL_COMMA.fullmatch(cell)]
+        for place in written:
+            row[place] = row[place].replace(",", ".")
+        decimal_commas = decimal_commas or bool(written)
+        rows.append(row)
         if len(cells) != len(rows[0]):
             raise InputError(
                 f"every line of {path} must have as many cells as the first: line {number} has {len(cells)}, expected "
@@ -158,7 +169,17 @@ def _read_text(path: Path) -> _Scores:
     header = rows[0] if has_header else _columns_of_numbers(path, numeric)
     places = [f"line {number}" for number in range(1, len(rows) + 1)]
     start = int(has_header)
-    return _Scores(pd.DataFrame(rows[start:], columns=header, index=places[start:], dtype=object), has_header)
+    return _Scores(
+        pd.DataFrame(rows[start:], columns=header, index=places[start:], dtype=object), has_header, decimal_commas
+    )
+
+
+def _separator(line: str) -> str | None:
+    """What separates the cells of a line; None for runs of spaces."""
+    found = next((mark for mark in ("\t", ";", ",") if mark in line), None)
+    with_commas = [cell for cell in line.split() if "," in cell]
+    decimal = len(with_commas) > 1 and all(map(_DECIMAL_COMMA.fullmatch, with_commas))
+    return None if found == "," and decimal else found
 
 
 def _lines(path: Path) -> list[str]:
@@ -194,17 +215,10 @@ def _columns_of_numbers(path: Path, numeric: Sequence[bool]) -> list[str]:
 
 def _read_parquet(path: Path) -> _Scores:
     """Read a parquet file; an index that has a name counts as a column."""
-    file = open_input(path, "scores")
-    try:
-        with file:
-            cells = pd.read_parquet(file)
-        named = [name for name in cells.index.names if name is not None]
-        if named:
-            cells = cells.reset_index(drop=all(name in cells.columns for name in named))
-    # Of pyarrow (its ArrowInvalid is a ValueError) and of pandas for an index that the metadata describe wrongly.
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not a readable parquet file ({reason}): {_ACCEPTED}") from None
+    cells = read_parquet(path, "scores", _ACCEPTED)
+    named = [name for name in cells.index.names if name is not None]
+    if named:
+        cells = cells.reset_index(drop=all(name in cells.columns for name in named))
     cells.columns = pd.Index([str(column) for column in cells.columns])
     return _Scores(cells.set_axis([f"row {number}" for number in range(1, len(cells) + 1)]), has_header=True)
 
@@ -278,7 +292,7 @@ def _clip_ids(cells: pd.DataFrame) -> list[str] | None:
     if not naming:
         return None
     names = (str(name).replace("\\", "/").rsplit("/", 1)[-1] for name in cells[naming[0]])
-    return [name.removesuffix(".wav") for name in names]
+    return [name.rpartition(".")[0] if is_recording(name) else name for name in names]
 
 
 def _read_values(path: Path, cells: pd.DataFrame) -> Values:
@@ -323,7 +337,7 @@ def _number(cell: object) -> float:
 
 def _notes_on_form(file: _Scores, classes: list[str], labels: Path) -> list[str]:
     """What was taken for granted about the order of columns and rows."""
-    notes = []
+    notes = ["numbers with a comma, such as 0,5, are read as 0.5"] if file.decimal_commas else []
     if not file.has_header:
         notes.append(f"no header: the columns are taken as {', '.join(classes)}")
     elif [column for column in file.cells.columns if column in classes] != classes:

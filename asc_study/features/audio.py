@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
+from asc_study.acoustics.recordings import read_sound
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input
 
 
 class Sound(Protocol):
@@ -52,28 +51,9 @@ def read_audio(path: Path, sample_rate: int, channels: int | None = None) -> npt
     InputError
         If it cannot be read, or has another sample rate (Hz) or, where given, another number of channels.
     """
-    with open_input(path, "recording") as file:
-        try:
-            waveform, rate = soundfile.read(file, dtype="float32", always_2d=True)
-        except (OSError, RuntimeError) as error:
-            raise unreadable(path, error) from None
+    waveform, rate = read_sound(path)
     require_sound(path, (rate, waveform.shape[1]), (sample_rate, channels))
-    return waveform  # type: ignore[no-any-return]
-
-
-def sound_info(path: Path) -> Any:
-    """What the header of an audio file says, as `soundfile.info` gives it: ``samplerate``, ``channels``, ``frames``.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
-    with open_input(path, "recording") as file:
-        try:
-            return soundfile.info(file)
-        except (OSError, RuntimeError) as error:
-            raise unreadable(path, error) from None
+    return waveform
 
 
 def require_sound(path: str | Path, got: tuple[int, int], expected: tuple[int, int | None]) -> None:
@@ -91,10 +71,3 @@ def require_sound(path: str | Path, got: tuple[int, int], expected: tuple[int, i
         f"recordings must have {wanted}, got {found} in {path}: convert it or name other data (asc-study data check "
         "lists all)"
     )
-
-
-def unreadable(path: Path, error: Exception) -> InputError:
-    """The error that names an audio file which cannot be read."""
-    # libsndfile's own message names the open file, not its path.
-    reason = " ".join(str(getattr(error, "error_string", error)).split())
-    return InputError(f"an audio file must be readable, got {path} ({reason}): run asc-study data check")

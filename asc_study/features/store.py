@@ -14,7 +14,7 @@ import math
 import shutil
 import sys
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,11 +24,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from asc_study.acoustics.recordings import usual_info
 from asc_study.base.errors import InputError
 from asc_study.base.files import remove_left_over, write_file, writing
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import progress_bar
-from asc_study.features.audio import Sound, require_sound, sound_info
+from asc_study.features.audio import Sound, require_sound
 from asc_study.features.deltas import widen
 from asc_study.features.logmel import LogMelSettings, log_mel
 from asc_study.workers.pool import run_parallel
@@ -170,7 +171,7 @@ def extract(
     ------
     InputError
         If there are no clips, or a file cannot be read, has another sample rate than the settings, another number of
-        channels than ``channels``, or another length or number of channels than the rest.
+        channels than ``channels``, or another length or number of channels than most.
     """
     if not sounds:
         raise InputError("features need at least one clip, got none: check the data set's split files")
@@ -188,7 +189,8 @@ def extract(
             found = _find(cache, sound_of_key)  # another process may have computed them while this one waited
             _remove_damaged(found)
             missing = {key: sound for key, sound in sound_of_key.items() if key not in found.places}
-            shape = _feature_shape(sounds[0].path, settings, channels)
+            looked_at = sounds[:1] if leave_out_broken else sounds
+            shape = _feature_shape([sound.path for sound in looked_at], settings, channels)
             calls = [(pack, settings, shape, leave_out_broken) for pack in _plan(missing, cache)]
             with progress_bar(len(missing), label, "clip", shown=progress) as bar:
                 for clips, failures in run_parallel(_build, calls, jobs=jobs):
@@ -287,10 +289,11 @@ def _open_store(keys: Sequence[str], sounds: Mapping[str, Sound], found: _Found,
         raise InputError(f"the feature cache changed while it was read, {missing} is gone: keep {cache} and run again")
     files = {file: number for number, file in enumerate(dict.fromkeys(found.places[key][0] for key in keys))}
     arrays = [found.arrays[file] for file in files]
-    for key in keys:
-        array = found.arrays[found.places[key][0]]
-        if array.shape[1:] != arrays[0].shape[1:]:
-            raise _uneven(sounds[key].path, array.shape[1:], arrays[0].shape[1:])
+    shapes = {key: found.arrays[found.places[key][0]].shape[1:] for key in keys}
+    usual = Counter(shapes.values()).most_common(1)[0][0]
+    for key, shape in shapes.items():
+        if shape != usual:
+            raise _uneven(sounds[key].path, shape, usual)
     places = [(files[file], row) for file, row in (found.places[key] for key in keys)]
     return FeatureStore(
         arrays, places, {index: found.broken[key] for index, key in enumerate(keys) if key in found.broken}
@@ -346,14 +349,14 @@ def _build(
     return len(pack.keys), failed
 
 
-def _feature_shape(path: Path, settings: LogMelSettings, channels: int | None) -> tuple[int, int, int]:
-    info = sound_info(path)
-    require_sound(path, (info.samplerate, info.channels), (settings.sample_rate, channels))
+def _feature_shape(paths: Sequence[Path], settings: LogMelSettings, channels: int | None) -> tuple[int, int, int]:
+    info = usual_info(paths)
+    require_sound(paths[0], (info.samplerate, info.channels), (settings.sample_rate, channels))
     return settings.n_mels, settings.frames(info.frames), info.channels
 
 
 def _uneven(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> InputError:
     return InputError(
         f"all clips must be equally long with equally many channels, got {path} with {shape[1]} frames x {shape[2]} "
-        f"channels where the rest has {expected[1]} x {expected[2]}: run asc-study data check"
+        f"channels where most have {expected[1]} x {expected[2]}: run asc-study data check"
     )

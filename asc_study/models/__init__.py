@@ -74,7 +74,10 @@ def build_model(
     InputError
         On an unknown architecture or option, or a value out of range.
     """
+    from asc_study.models.backend import import_keras
+
     chosen = find_architecture(architecture)
     if num_classes < 2:
         raise InputError(f"`num_classes` must be at least 2, got {num_classes}: give the number of classes of the task")
+    import_keras()
     return chosen.build(input_shape, num_classes, validate(chosen.options_model, options, path=architecture))

@@ -6,6 +6,7 @@ between programs, so arrays are matched by order: Keras 2 and 3 sort the layers 
 output, and those at the same distance by where a walk from the output back to the input meets them first.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +20,9 @@ import numpy.typing as npt
 from asc_study.base.errors import InputError, shown
 from asc_study.base.files import open_input, replacing
 from asc_study.base.schema import did_you_mean
+from asc_study.base.yaml_file import parse_yaml
 from asc_study.models import ARCHITECTURES
+from asc_study.models.stored import check_hdf5
 
 if TYPE_CHECKING:
     import keras
@@ -46,15 +49,16 @@ def read_hdf5_weights(path: Path | str) -> list[LayerWeights]:
     Raises
     ------
     InputError
-        If the file is missing, not HDF5, damaged or without weights in this form, or if a weight is not a finite
-        number.
+        If the file is missing, not HDF5, damaged or without weights in this form, points to other files, claims more
+        than it holds, or if a weight is not a finite number.
     """
     opened = open_input(path, "weights")
     try:
         with opened, h5py.File(opened, "r") as file:
+            check_hdf5(file, os.fstat(opened.fileno()).st_size)
             group = file.get("model_weights", file)
             layers = [(name, _arrays(group[name])) for name in _names(group, "layer_names")]
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (OSError, LookupError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not a readable HDF5 file of Keras 2 ({_one_line(error)}): "
             "give one that Keras' `save` or `save_weights` wrote"
@@ -129,8 +133,6 @@ def import_model(
     InputError
         If the file does not fit the architecture, or the model cannot be written.
     """
-    import yaml
-
     from asc_study.base.taxonomy import CLASSES
     from asc_study.models import build_model
 
@@ -143,10 +145,7 @@ def import_model(
         key, equals, value = option.partition("=")
         if not equals:
             raise InputError(f"--option takes KEY=VALUE, got {option!r}: for example --option width=0.5")
-        try:
-            chosen[key] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):
-            raise InputError(f"--option {key:.100}: the value must be YAML, got {shown(value)}: quote it") from None
+        chosen[key] = parse_yaml(value, f"--option {key:.100}: the value {shown(value)}")
     channels = 3 if task == "ten_class" else 6
     model = build_model(architecture, input_shape=(128, None, channels), num_classes=len(CLASSES[task]), **chosen)
     load_weights_by_layer_order(model, file)

@@ -13,6 +13,7 @@ import yaml
 
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS
+from asc_study.base.yaml_file import parse_yaml
 from asc_study.settings.identity import SCHEMA_VERSION
 from asc_study.settings.run_config import RunConfig, resolve
 
@@ -23,12 +24,15 @@ _ABOUT: Final = ("schema", "row", "seed", "trial", "point")
 def _from_1(settings: dict[str, Any]) -> dict[str, Any]:
     """Parts of one's own are named ``module:object`` since schema 2; ``module.object`` was allowed before."""
 
-    def renamed(name: str) -> str:
+    def renamed(name: Any) -> Any:
+        if not isinstance(name, str):
+            return name  # wrong, which is said where the settings are checked
         module, _, attribute = name.rpartition(".")
         return f"{module}:{attribute}" if module and ":" not in name else name
 
     for key in ("waveform_augmentation", "batch_augmentation"):
-        settings[key] = {renamed(name): value for name, value in (settings.get(key) or {}).items()}
+        if isinstance(parts := settings.get(key), dict):
+            settings[key] = {renamed(name): value for name, value in parts.items()}
     if "architecture" in settings:
         settings["architecture"] = renamed(settings["architecture"])
     return settings
@@ -55,11 +59,13 @@ def read_config(text: str, *, where: str) -> RunConfig:
         If it is not YAML of settings, or was written by a newer version than this.
     """
     try:
-        read = yaml.safe_load(text)
-        schema = read.get("schema", 1)
-        settings = {key: read[key] for key in read if key not in _ABOUT}
-    except (yaml.YAMLError, AttributeError, ValueError, TypeError, RecursionError):
-        raise InputError(f"{where}: its config.yaml is not a mapping of settings: was it changed by hand?") from None
+        read = parse_yaml(text, "config.yaml")
+    except InputError as error:
+        raise InputError(f"{where}: its {str(error).removesuffix(': correct it')}: was it changed by hand?") from None
+    if not isinstance(read, dict) or not all(isinstance(key, str) for key in read):
+        raise InputError(f"{where}: its config.yaml is not a mapping of settings: was it changed by hand?")
+    schema = read.get("schema", 1)
+    settings = {key: value for key, value in read.items() if key not in _ABOUT}
     if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:
         raise InputError(
             f"{where}: its settings must be of schema 1 to {SCHEMA_VERSION}, got {schema!r:.40}: use the version of "

@@ -14,9 +14,9 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from asc_study.base.errors import InputError, shown
 from asc_study.base.schema import Strict, did_you_mean, label, validate
+from asc_study.base.yaml_file import parse_override, read_yaml
 from asc_study.settings.profiles import SHIPPED, fitting
 from asc_study.settings.run_config import RunConfig
-from asc_study.settings.yaml_file import parse_override, read_yaml
 
 #: Seeds are below this: what Keras and NumPy take.
 SEED_LIMIT: Final = 2**32

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from asc_study import __version__
 from asc_study.acoustics.impulse_responses import load_impulse_responses
+from asc_study.acoustics.recordings import read_sound, sound_info
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input
 from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset
 from asc_study.data.identity import audio_digests
@@ -106,10 +105,9 @@ def _sample_rate(dataset: Dataset) -> int:
     formats, bad = set(), []
     for path in map(Path, dataset.clips["path"]):
         try:
-            with open_input(path, "recording") as file:
-                audio = soundfile.info(file)
+            audio = sound_info(path)
             formats.add((audio.samplerate, audio.channels))
-        except (soundfile.LibsndfileError, OSError, InputError):
+        except InputError:
             bad.append(path.name)
     if bad:
         raise InputError(
@@ -135,8 +133,8 @@ def _digest(paths: Iterable[str | Path]) -> str:
 
 def _write_segment(root: Path, segment: Segment, devices: tuple[str, ...], device_set: DeviceSet, source: Path) -> int:
     original = source / segment.filename("a")
-    with open_input(original, "recording") as file:
-        signal, _ = soundfile.read(file, dtype="float32")
+    signal, _ = read_sound(original)
+    signal = signal[:, 0] if signal.shape[1] == 1 else signal
     if (peak := float(np.abs(signal).max(initial=0.0))) > 1:  # floats may go beyond: only a device may clip
         signal = signal / np.float32(peak)
     for device in devices:

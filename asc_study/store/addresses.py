@@ -21,7 +21,6 @@ _HIDDEN: Final = "***"
 
 #: What an address begins with, also where a colon or a slash is missing.
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(:/{0,3}|/{2,3})")
-_HOST_AND_PATH: Final = re.compile(r"[^/:]*(:\d*)?(/.*)?")
 _NO_PORT: Final = re.compile(r"([^/:\[]*):([^/]*[^/\d][^/]*)")
 _PLAIN: Final = re.compile(r"[\w.+-]*")
 _PLACE: Final = re.compile(r"\{address\}|\{reason\}")
@@ -209,17 +208,16 @@ def cannot_write(uri: str, error: Exception) -> StoreError:
 
 
 def _split_user(rest: str) -> tuple[str | None, str]:
-    """What stands before the host, and the rest; None if nothing does. A password may hold ``@``, ``/`` and ``?``."""
+    """What stands before the host, and the rest; None if nothing does. A password may hold ``@``, ``/`` and ``?``.
+
+    Where an ``@`` may be one of the query as well as of a password, all of it counts as what stands before the host.
+    """
     at = rest.rfind("@")
     if at < 0:
         return None, rest
     question = rest.find("?")
-    if 0 <= question < at and "=" in rest[question:at]:  # this @ may be one of the query
-        before = rest.rfind("@", 0, question)
-        if before >= 0:
-            at = before
-        elif _HOST_AND_PATH.fullmatch(rest[:question]):
-            return None, rest
+    if 0 <= question < at and "=" in rest[question:at]:
+        return rest, ""
     return rest[:at], rest[at + 1 :]
 
 
@@ -245,5 +243,7 @@ def _spellings(secret: str) -> set[str]:
     for plain in {secret, unquote(secret), unquote_plus(secret)}:
         found |= {plain, quote(plain), quote(plain, safe=""), quote_plus(plain), repr(plain)[1:-1]}
         found |= {json.dumps(plain)[1:-1], base64.b64encode(plain.encode(errors="replace")).decode()}
-        found |= {piece for piece in _PIECES.split(plain) if len(piece) >= _SHORTEST_PIECE}
+        for piece in _PIECES.split(plain):
+            if len(piece) >= _SHORTEST_PIECE:
+                found |= {piece, quote(piece, safe=""), quote_plus(piece), repr(piece)[1:-1]}
     return {one for one in found if one.strip()}

@@ -5,20 +5,23 @@ The default store is ``sqlite:///mlflow.db`` in the working directory with its a
 """
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
+from asc_study.base.files import read_input_text, require_writable, shown_path
 from asc_study.base.metric_table import today
 from asc_study.base.taxonomy import CLASSES
-from asc_study.store.addresses import SQLITE, address_line, tracking_uri
+from asc_study.store.addresses import SQLITE, address_line, scrubbed, tracking_uri
 from asc_study.store.opening import open_client
 from asc_study.store.relocation import moved_from, tell_moved
 
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 _PAGE: Final = 1000
 
 _UUID: Final = re.compile(r"[0-9a-f]{32}")
+
+#: The file that MLflow keeps a Keras model in, among those of a logged model.
+MODEL_FILE: Final = "data/model.keras"
 
 #: Of metrics that a training logs after each epoch.
 _EPOCH: Final = "epoch/"
@@ -256,16 +262,25 @@ class Reader:
         Raises
         ------
         InputError
-            If the run has none.
+            If the run has none, or one that is damaged or not to be trusted.
         """
         import mlflow
         from mlflow.exceptions import MlflowException
 
+        from asc_study.models.stored import load_model
+
         mlflow.set_tracking_uri(self.uri)  # it knows one store a process: the one that was opened last
-        try:
-            return mlflow.keras.load_model(f"runs:/{run_id}/{Artifact.MODEL}")
-        except (MlflowException, OSError) as error:
-            raise InputError(f"run {run_id} has no model ({' '.join(str(error).split())}): was it deleted?") from None
+        with tempfile.TemporaryDirectory(prefix="asc-study-") as folder:
+            try:
+                logged = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{Artifact.MODEL}", dst_path=folder)
+            except (MlflowException, OSError) as error:
+                reason = scrubbed(" ".join(str(error).split()), self.uri)
+                raise InputError(f"run {run_id} has no model ({reason}): was it deleted?") from None
+            try:
+                return load_model(Path(logged) / MODEL_FILE)
+            except InputError as error:
+                reason = str(error).replace(f"{logged}/", "").rpartition(": ")[0]
+                raise InputError(f"the model of run {run_id} cannot be used: {reason}: train it again") from None
 
     def history(self, record: RunRecord) -> list[dict[str, float]]:
         """What a training measured after each epoch, the first one first; empty for what was not trained here.
@@ -290,7 +305,7 @@ class Reader:
         return str(self.client.get_run(run_id).info.status)
 
     def artifact(self, run_id: str, path: str) -> Path:
-        """A local copy of one artifact of a run.
+        """A local copy of one artifact of a run, which is gone with this reader; the artifact itself if it lies here.
 
         Raises
         ------
@@ -300,19 +315,59 @@ class Reader:
         from mlflow.exceptions import MlflowException
 
         try:
-            return Path(self.client.download_artifacts(run_id, path))
+            if self.database:
+                return Path(self.client.download_artifacts(run_id, path))  # where it lies on a disk, it is not copied
+            folder = Path(self._copies.name) / run_id
+            folder.mkdir(exist_ok=True)
+            return Path(self.client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
-            raise InputError(f"run {run_id} has no artifact {path} ({error}): was it deleted?") from None
+            reason = scrubbed(" ".join(str(error).split()), self.uri)
+            raise InputError(f"run {run_id} has no artifact {path} ({reason}): was it deleted?") from None
+
+    def require_artifacts(self, run_id: str) -> None:
+        """Find out before the work whether files of a run can be written, where they lie on this machine.
+
+        Raises
+        ------
+        InputError
+            If they cannot.
+        """
+        from mlflow.utils.file_utils import local_file_uri_to_path
+
+        location = str(self.client.get_run(run_id).info.artifact_uri)
+        if location.startswith(("/", "file:")):
+            folder = Path(local_file_uri_to_path(location))
+            there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+            try:
+                require_writable(there / "artifact")
+            except InputError as error:
+                raise InputError(f"the store's artifacts must be writable in {shown_path(folder)}: {error}") from None
+
+    def text_artifact(self, run_id: str, path: str) -> str:
+        """The text of an artifact, at most 64 MB of UTF-8.
+
+        Raises
+        ------
+        InputError
+            If the run has no such artifact, or it is no such text.
+        """
+        file = self.artifact(run_id, path)
+        try:
+            return read_input_text(file, "artifact")
+        except InputError as error:
+            raise InputError(str(error).replace(str(file), f"{path} of run {run_id}")) from None
 
     def json_artifact(self, run_id: str, path: str) -> dict[str, Any]:
         """A small JSON artifact; empty if the run has none, or one that is no JSON object."""
-        from mlflow.exceptions import MlflowException
-
-        with suppress(MlflowException, OSError, ValueError), tempfile.TemporaryDirectory(prefix="asc-study-") as folder:
-            file = Path(self.client.download_artifacts(run_id, path, folder))
-            read = json.loads(file.read_text(encoding="utf-8"))
+        with suppress(InputError, ValueError, RecursionError):
+            read = json.loads(self.text_artifact(run_id, path))
             return read if isinstance(read, dict) else {}
         return {}
+
+    @cached_property
+    def _copies(self) -> "tempfile.TemporaryDirectory[str]":
+        """Where copies of artifacts of a server lie."""
+        return tempfile.TemporaryDirectory(prefix="asc-study-", ignore_cleanup_errors=True)
 
 
 def _record(run: "Run") -> RunRecord:

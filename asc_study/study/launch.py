@@ -73,6 +73,7 @@ def launch(
     about = {Tag.DATASET: data.dataset.root.name, Tag.DATASET_DIGEST: data.digest, Tag.GIT_COMMIT: commit}
     with launch_claim(tracker, study):
         run_id = summary_run(tracker, study, kind, about | source_tags(command, commit) | dict(tags))
+        tracker.require_artifacts(run_id)
         try:
             yield Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid(), command)
         finally:

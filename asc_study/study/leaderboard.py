@@ -94,7 +94,7 @@ def launched_table(tracker: Reader, study: str, *, records: Sequence[RunRecord] 
     run_id, rows = newest_launch(tracker, tracker.runs(study, kind=Kind.STUDY) if records is None else records)
     published = ""
     if rows.get("published"):
-        published = tracker.artifact(run_id, Artifact.PUBLISHED).read_text(encoding="utf-8")
+        published = tracker.text_artifact(run_id, Artifact.PUBLISHED)
     return list(rows.get("rows", [])), published
 
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pandas as pd
-import soundfile
 
+from asc_study.acoustics.recordings import usual_info
 from asc_study.augmentation import compose
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input
 from asc_study.base.progress import Say, tell_nobody
 from asc_study.data.clips import Dataset
 from asc_study.ensemble.fuse import FUSIONS, find_fusion
@@ -14,6 +13,7 @@ from asc_study.evaluation.objective import objective
 from asc_study.features.audio import require_sound
 from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
+from asc_study.models.backend import require_backend
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study
 from asc_study.training.run_data import log_mel_settings, split_clips
@@ -29,13 +29,15 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
     """
     if not (dataset.clips["split"] == "test").any():
         raise InputError(f"{dataset.root} has no test clips: name some in evaluation_setup/fold1_evaluate.csv")
+    require_backend()
+    frames = _usual_frames(dataset)
     validated = []
     for row in study.rows:
         try:
             if row.config.task not in dataset.format.tasks:
                 known = ", ".join(dataset.format.tasks)
                 raise InputError(f"the data set has labels for the task {known} only: set task: {dataset.task}")
-            _try_shapes(row.config, dataset)
+            _try_shapes(row.config, dataset, frames)
             clips = split_clips(dataset, row.config)
             _require_selection(row.config, clips[clips["split"] == "validation"])
         except InputError as error:
@@ -79,20 +81,21 @@ def _require_selection(config: RunConfig, validation: pd.DataFrame) -> None:
             raise InputError(f"training.select_by: {error}") from None
 
 
-def _try_shapes(config: RunConfig, dataset: Dataset) -> None:
-    """Augment one batch of zeros in the shape that the first clip gives; raises `InputError` if that cannot be."""
-    settings = log_mel_settings(config, dataset)
+def _usual_frames(dataset: Dataset) -> int:
+    """Samples of a clip; raises `InputError` for a recording that is not like most, before settings are blamed."""
+    audio = usual_info(dataset.clips["path"].tolist())
     path = dataset.clips["path"].iloc[0]
-    try:
-        with open_input(path, "recording") as file:
-            audio = soundfile.info(file)
-    except (soundfile.LibsndfileError, OSError, InputError):
-        raise InputError(f"{path} cannot be read: `asc-study data check {dataset.root}` lists all such files") from None
     require_sound(path, (audio.samplerate, audio.channels), (dataset.sample_rate, dataset.channels))
-    frames = settings.frames(audio.frames) - FRAMES_LOST_TO_DELTAS
+    return int(audio.frames)
+
+
+def _try_shapes(config: RunConfig, dataset: Dataset, samples: int) -> None:
+    """Augment one batch of zeros in the shape that a clip gives; raises `InputError` if that cannot be."""
+    settings = log_mel_settings(config, dataset)
+    frames = settings.frames(samples) - FRAMES_LOST_TO_DELTAS
     if frames < 1:
         raise InputError(
-            f"a clip needs more than {FRAMES_LOST_TO_DELTAS} frames, got {settings.frames(audio.frames)} with "
+            f"a clip needs more than {FRAMES_LOST_TO_DELTAS} frames, got {settings.frames(samples)} with "
             f"features.hop_length {settings.hop_length}: lower it"
         )
     pipeline = compose(config.batch_augmentation)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import filelock
 
+from asc_study.acoustics.recordings import sound_info
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, predictions_path
 from asc_study.base.errors import failure_reason
 from asc_study.base.files import write_file
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
-from asc_study.features.audio import sound_info
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten, in_words
 from asc_study.store.addresses import scrubbed

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from asc_study.acoustics.recordings import is_lossy, sound_info
 from asc_study.base.contract import Artifact, Tag, predictions_path
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input
+from asc_study.base.files import is_recording, shown_path
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import Say
 from asc_study.base.taxonomy import CLASSES
@@ -77,7 +78,7 @@ def score_runs(
     tracker, references
         The store and the runs (see `find_runs`).
     paths
-        Recordings, and folders with ``audio/*.wav`` or ``*.wav``; labels are neither needed nor looked at.
+        Recordings, and folders with recordings in ``audio/`` or themselves; labels are neither needed nor looked at.
     jobs
         Processes for the features.
     say
@@ -92,7 +93,7 @@ def score_runs(
     found = [record for reference in references for record in find_runs(tracker, reference)]
     records = list({record.run_id: record for record in found}.values())
     networks = {network.run_id: network for record in records for network in networks_of(tracker, record)}
-    clips = _clips(paths)
+    clips = _clips(paths, say)
     files = [Path(path) for path in clips["path"]]
     digests = audio_digests(files, cache=cache_dir(), progress=True)
     digest = hashlib.sha256("\n".join([*clips["clip_id"], *digests]).encode()).hexdigest()
@@ -136,7 +137,7 @@ def _keep(tracker: Tracker, record: RunRecord, table: "pd.DataFrame", about: Map
     say(f"{record.label}: {len(table)} clips scored{instead}")
 
 
-def _clips(paths: Sequence[Path]) -> "pd.DataFrame":
+def _clips(paths: Sequence[Path], say: Say) -> "pd.DataFrame":
     """The clip table of recordings without labels, those of a folder in the natural order of their names."""
     import pandas as pd
 
@@ -145,8 +146,9 @@ def _clips(paths: Sequence[Path]) -> "pd.DataFrame":
     repeated = next((name for name, count in names.items() if count > 1), None)
     if repeated is not None:
         raise InputError(f"clips must have names of their own, got {repeated!r} twice: rename one, or score them apart")
-    for file in files:
-        open_input(file, "recording").close()
+    lossy = [file for file in files if is_lossy(sound_info(file))]
+    if lossy:
+        say(f"note: {len(lossy):,} recordings are of a format that loses sound, such as {shown_path(lossy[0])}")
     unknown = dict.fromkeys(("scene", "scene_group", "device", "city", "location"), "")
     table = pd.DataFrame({"clip_id": [file.stem for file in files], "path": [str(file) for file in files]})
     return table.assign(split="evaluation", **unknown)
@@ -154,7 +156,8 @@ def _clips(paths: Sequence[Path]) -> "pd.DataFrame":
 
 def _of_folder(folder: Path) -> list[Path]:
     """The recordings of a folder, 2.wav before 10.wav."""
-    found = list((folder / "audio").glob("*.wav")) or list(folder.glob("*.wav"))
+    inside = ([file for file in place.glob("*") if is_recording(file)] for place in (folder / "audio", folder))
+    found = next(filter(None, inside), [])
     if not found:
         raise InputError(
             f"a folder to score must hold audio/*.wav or *.wav, found none under {folder}: name the data set"
@@ -164,8 +167,7 @@ def _of_folder(folder: Path) -> list[Path]:
 
 def config_of(tracker: Reader, record: RunRecord) -> RunConfig:
     """The settings that a run was trained with."""
-    text = tracker.artifact(record.run_id, Artifact.CONFIG).read_text("utf-8", errors="replace")
-    return read_config(text, where=record.label)
+    return read_config(tracker.text_artifact(record.run_id, Artifact.CONFIG), where=record.label)
 
 
 def sample_rate_of(record: RunRecord, channels: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from asc_study.base.errors import TrainingFailure
+from asc_study.models.backend import import_keras
 
 
 def start_keras(threads: int) -> None:
@@ -15,13 +16,14 @@ def start_keras(threads: int) -> None:
 
     Raises
     ------
+    InputError
+        If Keras' back end cannot be imported.
     TrainingFailure
         If TensorFlow already computes with another number.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet():
-        import keras
-
+        keras = import_keras()
         if keras.backend.backend() != "tensorflow":
             return
         import tensorflow as tf

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from asc_study.base.contract import Artifact, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, SUBSETS, require_objective
+from asc_study.base.yaml_file import parse_yaml
 from asc_study.ensemble.crossfit import fuse_splits
 from asc_study.ensemble.fuse import FUSIONS
 from asc_study.ensemble.stack import pair
@@ -220,7 +220,7 @@ def _path(source: Source, board: Board, state: Ensemble) -> list[Block]:
     record = paths[name]
     try:
         path, candidates, metric = source.kept(("path", record.run_id), lambda: _read_path(source, record))
-    except (InputError, OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (InputError, OSError, ValueError, KeyError, TypeError):
         line = f"How {name} was chosen cannot be read (an earlier version made it, or it was damaged); choose it anew:"
         return [Note(line, f"asc-study ensemble {record.tags.get(Tag.STUDY, study)} --name {name}")]
     if not state.test:
@@ -236,7 +236,7 @@ def _read_path(source: Source, record: RunRecord) -> tuple[pd.DataFrame, pd.Data
         pd.read_csv(source.reader.artifact(record.run_id, name)) for name in (Artifact.PATH, Artifact.CANDIDATES)
     )
     numbers = path[list(_OF_PATH[1:])].astype(float)
-    options = yaml.safe_load(source.reader.artifact(record.run_id, Artifact.CONFIG).read_text(encoding="utf-8"))
+    options = parse_yaml(source.reader.text_artifact(record.run_id, Artifact.CONFIG), Artifact.CONFIG)
     return path.assign(**numbers), candidates, require_objective(options["metric"])
 
 

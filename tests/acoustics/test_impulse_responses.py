@@ -10,6 +10,7 @@ from scipy.signal import fftconvolve
 
 from asc_study.acoustics.impulse_responses import (
     colour_response,
+    content_digest,
     convolve,
     load_impulse_responses,
     make_impulse_response,
@@ -101,3 +102,13 @@ def test_a_pipe_among_the_responses_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(InputError, match=r"readable and not silent, got a\.wav"):
         load_impulse_responses(tmp_path, 8000)
+    with pytest.raises(InputError, match=r"an impulse response must be a regular file, got a pipe under .*a\.wav"):
+        content_digest(tmp_path)
+
+
+def test_hidden_files_are_no_responses(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.ones(100) / 2, SAMPLE_RATE)
+    alone = content_digest(tmp_path)
+    (tmp_path / "._a.wav").write_bytes(b"\0\5\x16\7")
+    assert len(load_impulse_responses(tmp_path, SAMPLE_RATE)) == 1
+    assert content_digest(tmp_path) == alone

@@ -10,6 +10,7 @@ import pytest
 from asc_study.base.errors import InputError
 from asc_study.base.files import (
     INPUT_KINDS,
+    is_recording,
     open_input,
     read_input,
     read_input_text,
@@ -221,3 +222,8 @@ def test_what_killed_processes_left_is_removed_when_it_is_old():
     assert names() == [".asc-tmp-1-new", "other"]
     remove_left_over(Path(), older_than_seconds=0)
     assert names() == ["other"]
+
+
+def test_recordings_of_a_folder_are_told_by_their_names_in_any_case():
+    named = ["a.wav", "b.WAV", "c.Flac", "d.mp3", "._a.wav", ".DS_Store", "Thumbs.db", "e.txt", "wav", ".wav"]
+    assert [name for name in named if is_recording(name)] == ["a.wav", "b.WAV", "c.Flac", "d.mp3"]

@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,3 +144,20 @@ def test_missing_audio_stops_a_run_in_one_line(asc, simulated: Path):
     assert "1 of" in result.stderr
     assert "asc-study data check" in result.stderr
     assert asc("data", "check", "broken").returncode == 1
+
+
+def test_a_second_ctrl_c_finds_nobody_who_prints_a_traceback(monkeypatch, capsys):
+    def interrupted(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asc_study.cli.cli.main", interrupted)
+    monkeypatch.setattr(sys, "argv", ["asc-study", "plan"])
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+        signal.raise_signal(signal.SIGINT)  # while the hooks of libraries run
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "asc-study: interrupted: the same command takes it up again\n"

@@ -1,9 +1,14 @@
 import json
 import struct
+import sys
 
+import numpy as np
 import pytest
+import soundfile
 
+from asc_study.acoustics.recordings import read_sound
 from asc_study.base.errors import InputError
+from asc_study.cli import main
 from asc_study.data.check import check
 from asc_study.data.clips import describe
 from asc_study.data.layout import read_dataset
@@ -71,13 +76,55 @@ def test_a_file_cut_inside_its_header_is_a_problem(write_layout, kept):
     assert [problem.item for problem in check(root).problems] == [TRUNCATED]
 
 
-def test_a_wav_written_to_a_pipe_is_not_truncated(write_layout):
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0x80000000, 0x7FFFFFFF])
+def test_a_wav_written_to_a_pipe_is_not_truncated(write_layout, size):
     root = write_layout()
     content = (root / TRUNCATED).read_bytes()
     start = content.index(b"data") + 4
     assert struct.unpack("<I", content[start : start + 4]) == (4410 * 3,)
-    (root / TRUNCATED).write_bytes(content[:start] + b"\xff\xff\xff\xff" + content[start + 4 :])
+    (root / TRUNCATED).write_bytes(content[:start] + struct.pack("<I", size) + content[start + 4 :])
     assert check(root).ok
+    assert len(read_sound(root / TRUNCATED)[0]) == 4410
+
+
+def test_what_only_decoding_shows_is_found_by_a_deep_check(write_layout):
+    root = write_layout()
+    noise = 0.1 * np.random.default_rng(0).standard_normal(4410)
+    broken = noise.copy()
+    broken[441] = np.nan
+    soundfile.write(root / TRUNCATED, broken, 44_100, subtype="FLOAT", format="WAV")
+    cut = root / "audio" / "airport-lisbon-1000-40000-b.wav"
+    soundfile.write(cut, np.tile(noise, 10)[:4410], 44_100, format="FLAC")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    assert check(root).ok
+    report = check(root, deep=True)
+    assert found(report) == [("unreadable file", TRUNCATED), ("unreadable file", f"audio/{cut.name}")]
+    assert report.problems[0].detail == "1 samples are NaN or infinite, the first after 0.010 s"
+    assert "lost sync" in report.problems[1].detail
+
+
+def test_the_command_decodes_if_it_is_asked_to(write_layout, monkeypatch, capsys):
+    root = write_layout()
+    soundfile.write(root / TRUNCATED, np.full(4410, np.inf), 44_100, subtype="FLOAT", format="WAV")
+    for options, status in (((), 0), (("--deep",), 1)):
+        monkeypatch.setattr(sys, "argv", ["asc-study", "data", "check", str(root), *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == status
+    assert "4,410 samples are NaN or infinite" in capsys.readouterr().out
+
+
+def test_formats_that_lose_sound_are_allowed_and_noted_once(write_layout):
+    root = write_layout()
+    noise = 0.1 * np.random.default_rng(0).standard_normal(4410)
+    for name in ("airport-lisbon-1000-40000-a", "airport-lisbon-1000-40000-b"):
+        soundfile.write(root / "audio" / f"{name}.wav", noise, 44_100, format="OGG", subtype="VORBIS")
+    report = check(root, deep=True)
+    assert report.ok
+    assert [note for note in report.notes if "lose sound" in note] == [
+        "recordings of formats that lose sound are read as they are, and say less about devices: 2 OGG (OGG Container "
+        "format)"
+    ]
 
 
 def test_a_location_in_train_and_test_is_a_problem(write_layout):

@@ -253,11 +253,11 @@ def test_samples_that_are_no_clip_are_refused(samples, rate, message, untrained_
 
 
 def test_a_pattern_a_folder_and_a_name_stand_for_clips(isolated) -> None:
-    for name in ("b/2.wav", "b/1.flac", "b/notes.txt", "odd*.wav"):
+    for name in ("b/2.WAV", "b/1.flac", "b/notes.txt", "b/._2.wav", "b/.DS_Store", "odd*.wav"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    assert find_clips(["-", "odd*.wav", "b"]) == ["-", "odd*.wav", "b/1.flac", "b/2.wav"]
-    assert find_clips(["b/*.wav"]) == ["b/2.wav"]
+    assert find_clips(["-", "odd*.wav", "b"]) == ["-", "odd*.wav", "b/1.flac", "b/2.WAV"]
+    assert find_clips(["b/*.WAV"]) == ["b/2.WAV"]
     with pytest.raises(InputError, match="holds no recordings"):
         find_clips(["b/*.aiff"])
 

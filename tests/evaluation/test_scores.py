@@ -504,3 +504,31 @@ def test_a_pipe_instead_of_scores_or_labels_is_not_waited_for(name):
     write_labels()
     with pytest.raises(InputError, match=f"a file of scores must be a regular file, got a pipe under {name}"):
         read_scores(Path(name), Path("fold1_evaluate.csv"))
+
+
+@pytest.mark.parametrize("separator", [";", "\t", " "])
+@pytest.mark.parametrize("named", [False, True])
+def test_decimal_commas_are_read_and_said(separator, named):
+    rows = [[str(cell).replace("0.", "0,").replace("1.", "1,") for cell in row] for row in SCORES]
+    if named:
+        rows = [("filename", *SCENE_GROUPS), *((f"{stem}.wav", *row) for stem, row in zip(STEMS, rows, strict=True))]
+    assert "0,2" in rows[-1]
+    assert check(write_text(rows, separator=separator))[0] == "numbers with a comma, such as 0,5, are read as 0.5"
+
+
+def test_semicolons_with_decimal_points_are_read():
+    notes = check(write_text([("filename", *SCENE_GROUPS), *named_rows()], separator=";"))
+    assert notes == ("6 of 6 rows did not sum to 1 (2): normalised",) or not any("comma" in note for note in notes)
+
+
+def test_scientific_notation_in_shuffled_rows_without_header_and_with_windows_paths_is_read():
+    rows = [
+        (f"C:\\tau\\audio\\{stem}.WAV", *(f"{cell:.6e}" for cell in row))
+        for stem, *row in ((stem, *row) for stem, row in zip(STEMS, SCORES, strict=True))
+    ]
+    check(write_text(rows[::-1], separator="\t"))
+
+
+@pytest.mark.parametrize("ending", [".WAV", ".Wav", ".flac", ".MP3"])
+def test_the_ending_of_a_clips_name_is_taken_off_in_any_case(ending):
+    check(write_text([(stem + ending, *row) for stem, row in zip(STEMS, SCORES, strict=True)], separator=","))

@@ -355,7 +355,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, vict
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (SAMPLES - 500, r"equally long with equally many channels, got .*clip-2\.wav"),
+        (SAMPLES - 500, r"equally long, got .*clip-2\.wav of 0\.4375 s where most have 0\.5 s"),
         ((SAMPLES, 2), r"8000 Hz and 1 channel.*, got 8000 Hz and 2 channel.* in .*clip-2\.wav: convert it"),
     ],
 )
@@ -396,8 +396,33 @@ def test_features_of_another_length_from_an_earlier_extraction_are_refused(tmp_p
     paths, digests = write_clips(tmp_path / "audio", 8)
     soundfile.write(paths[5], np.zeros(SAMPLES + 500), 8000)
     extract(recordings(paths[5:6], digests[5:6]), SETTINGS, cache, progress=False)
-    with pytest.raises(InputError, match=r"clip-5\.wav with 36 frames x 1 channels where the rest has 32 x 1"):
+    with pytest.raises(InputError, match=r"clip-5\.wav of 0\.5625 s where most have 0\.5 s"):
         extract(recordings(paths, digests), SETTINGS, cache, progress=False)
+
+
+@pytest.mark.parametrize("victim", [0, 1, 3])
+def test_the_clip_that_is_unlike_most_is_named_wherever_it_stands(tmp_path: Path, victim: int) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 4)
+    soundfile.write(paths[victim], np.zeros(SAMPLES // 2), 8000)
+    with pytest.raises(InputError, match=rf"got .*clip-{victim}\.wav of 0\.25 s where most have 0\.5 s: run asc-study"):
+        extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
+    for index in range(4):  # stored one by one, so that only what was made of them tells
+        extract(recordings(paths, digests)[index : index + 1], SETTINGS, tmp_path / "features", progress=False)
+    with pytest.raises(InputError, match=rf"got .*clip-{victim}\.wav with 16 frames .* where most have 32 x 1"):
+        extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
+
+
+def test_the_clip_whose_samples_are_no_numbers_is_named(tmp_path: Path) -> None:
+    paths, digests = write_clips(tmp_path / "audio", 3)
+    samples = np.zeros(SAMPLES)
+    samples[80] = np.nan
+    soundfile.write(paths[1], samples, 8000, subtype="FLOAT")
+    message = (
+        r"clip-1\.wav \(1 samples are NaN or infinite, the first after 0\.010 s\): run asc-study data check DIR --deep"
+    )
+    for jobs in (1, 2):
+        with pytest.raises(InputError, match=message):
+            extract(recordings(paths, digests), SETTINGS, tmp_path / "features", jobs=jobs, progress=False)
 
 
 def test_no_clips_are_refused(tmp_path: Path) -> None:

@@ -56,3 +56,25 @@ def test_damaged_or_newer_settings_are_one_line(text):
     with pytest.raises(InputError, match="old: ") as caught:
         read_config(text, where="old")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "training: [1]",
+        "batch_augmentation: 3\narchitecture: [1]",
+        "batch_augmentation: {3: {}}",
+        "1: 2",
+        "x: !!bool zzz",
+        "study: &a {x: *a}",
+        "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
+        "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]",
+        "schema: 1\n" + "[" * 5000,
+        "training: {epochs: \x00}",
+    ],
+)
+def test_hostile_settings_of_a_run_are_one_line(text):
+    with pytest.raises(InputError, match=r"^old: ") as caught:
+        read_config(text, where="old")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600

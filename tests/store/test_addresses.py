@@ -31,6 +31,9 @@ ADDRESSES = {
     f"postgresql+psycopg://127.0.0.1:1/x?sslpassword={SECRET}&sslmode=require": (
         "postgresql+psycopg://127.0.0.1:1/x?sslpassword=***&sslmode=require"
     ),
+    f"http://u:?{SECRET}=@127.0.0.1:1/x": "http://***@",
+    f"http://u:1/{SECRET}?=@127.0.0.1:1/x": "http://***@",
+    f"http://127.0.0.1:1/x?token=a@{SECRET}": "http://***@",
     f"http://127.0.0.1:1/?token={SECRET}": "http://127.0.0.1:1/?token=***",
     f"http://127.0.0.1:1/?{SECRET}": "http://127.0.0.1:1/?***",
     f"http://127.0.0.1:1/#{SECRET}": "http://127.0.0.1:1/#***",

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import yaml
 
 from asc_study.base.errors import InputError
@@ -412,6 +413,17 @@ def test_rows_that_do_not_fit_the_data_are_found_before_anything_runs(simulated:
     with pytest.raises(InputError, match="--jobs must be at least 1, got 0"):
         run_study(load_study(write_study(ROWS)), data, jobs=0)
     assert not Path("mlflow.db").exists()
+
+
+@pytest.mark.parametrize("seconds", [0.02, 2])
+def test_a_first_clip_unlike_the_others_is_named_before_settings_are_blamed(simulated, tmp_path, seconds):
+    copy = tmp_path / "copy"
+    shutil.copytree(simulated, copy)
+    dataset = identify(copy).dataset
+    first = Path(dataset.clips["path"].iloc[0])
+    soundfile.write(first, np.zeros(round(seconds * 44_100)), 44_100)
+    with pytest.raises(InputError, match=rf"{first.name} of {seconds} s where most have 1 s: run asc-study data check"):
+        check_fit(load_study(write_study([{"name": "x"}])), dataset)
 
 
 def test_changed_sound_changes_the_digest(simulated: Path, tmp_path: Path):

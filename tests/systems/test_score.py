@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
@@ -52,6 +53,20 @@ def trained(tracker, log_run):
         with tracker.artifacts(run_id) as folder:
             (folder / "config.yaml").write_text(written_config(config, row=row, seed=0))
         tracker.finish(run_id)
+
+
+def test_recordings_are_found_in_any_case_and_hidden_files_are_none(tracker, trained, unlabelled):
+    (unlabelled / "audio" / "0.wav").rename(unlabelled / "audio" / "0.WAV")
+    for name in ("._1.wav", ".DS_Store", "Thumbs.db"):
+        (unlabelled / "audio" / name).write_bytes(b"\0\5\x16\7")
+    sound, rate = soundfile.read(unlabelled / "audio" / "1.wav")
+    soundfile.write(unlabelled / "audio" / "11.mp3", sound, rate)
+    said = []
+    score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=said.append)
+    lossy = "note: 1 recordings are of a format that loses sound, such as"
+    assert (said[0].rpartition(" ")[0], said[1]) == (lossy, "x seed 0: 12 clips scored")
+    table = tracker.predictions(find_runs(tracker, "s/x")[0].run_id)["evaluation"]
+    assert list(table["clip_id"]) == [str(number) for number in range(12)]
 
 
 def test_models_trained_on_all_development_data_become_a_submission(tracker, trained, unlabelled, isolated):

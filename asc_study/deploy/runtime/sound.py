@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asc_study.base.errors import InputError
-from asc_study.base.files import open_input, shown_path, size_text
+from asc_study.base.files import RECORDING_SUFFIXES, is_recording, open_input, shown_path, size_text
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -27,9 +27,6 @@ _LONGEST_INPUT: Final = 256 * 1024**2
 
 #: Sample rates that make sense, in Hz.
 _RATES: Final = (1000, 768_000)
-
-#: What recordings end with, where a folder or a pattern is searched for them.
-_SUFFIXES: Final = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 #: A rest of a recording below this share of a window is no window.
 _SMALLEST_REST: Final = 0.01
@@ -135,9 +132,11 @@ def find_clips(names: list[str]) -> list[str]:
             found.append(name)
             continue
         inside = [str(file) for file in path.rglob("*")] if path.is_dir() else glob.glob(name, recursive=True)
-        clips = sorted(file for file in inside if Path(file).suffix.lower() in _SUFFIXES and not Path(file).is_dir())
+        clips = sorted(file for file in inside if is_recording(file) and not Path(file).is_dir())
         if not clips:
-            raise InputError(f"{shown_path(name)} holds no recordings ({', '.join(_SUFFIXES)}): name another one")
+            raise InputError(
+                f"{shown_path(name)} holds no recordings ({', '.join(RECORDING_SUFFIXES)}): name another one"
+            )
         found += clips
     return found
 

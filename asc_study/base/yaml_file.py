@@ -44,13 +44,24 @@ def read_yaml(path: Path, kind: str = "study", keys: str = "`study` and `rows`")
     """
     text = read_input_text(path, kind)
     what = f"{INPUT_KINDS[kind].what} {shown_path(path)}"
-    try:
-        content = _load(text)
-    except _Unusable as error:
-        raise InputError(f"{what} is not valid YAML: {error}: correct it") from None
+    content = parse_yaml(text, what)
     if not isinstance(content, dict):
         raise InputError(f"{what} must hold a mapping with {keys}, got {shown(content)}: write it as KEY: VALUE")
     return YamlFile(text, content)
+
+
+def parse_yaml(text: str, what: str) -> Any:
+    """The content of a YAML text.
+
+    Raises
+    ------
+    InputError
+        One line for whatever is wrong with it, which begins with ``what``.
+    """
+    try:
+        return _load(text)
+    except _Unusable as error:
+        raise InputError(f"{what} is not valid YAML: {error}: correct it") from None
 
 
 def parse_override(text: str) -> tuple[str, Any]:

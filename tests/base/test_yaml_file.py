@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from asc_study.base.errors import InputError
+from asc_study.base.yaml_file import LARGEST_CONTENT, parse_override, read_yaml
 from asc_study.settings.study_file import LARGEST_TABLE, load_study
-from asc_study.settings.yaml_file import LARGEST_CONTENT, parse_override, read_yaml
 
 
 def refusal(text: str | bytes, load=load_study) -> str:
