@@ -272,7 +272,8 @@ def _add_content(app: Dash, source: Source) -> None:
             return _said(Note(f"There is no page {path!r}.", kind="error"), PAGES[0], PageState())
         try:
             head, running, pending = _head(source, state)
-            blocks = show.shown(page.blocks(source, state), page, state, theme)
+            with source.drawing():
+                blocks = show.shown(page.blocks(source, state), page, state, theme)
         except InputError as error:
             return _said(Note(_line(error, source), kind="empty"), page, state)
         except Exception as error:  # a server that is down, a file that is gone: the page says so and stays

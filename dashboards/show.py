@@ -52,11 +52,11 @@ def note(one: Note) -> Component:
 
 def _figure(block: Figure, page: Page[Any], state: State, theme: str) -> Component:
     one = drawn(block.figure)
-    one.figure.update_layout(template=DARK if theme == "dark" else LIGHT)
+    one.content["layout"]["template"] = DARK if theme == "dark" else LIGHT
     style = {"height": f"{one.height}px"} | ({"minWidth": f"{one.least_width}px"} if one.least_width else {})
     graph = dcc.Graph(
         id={CLICK: block.name},
-        figure=one.figure,
+        figure=one.content,
         style=style,
         responsive=True,
         config={"displaylogo": False, "modeBarButtonsToRemove": ["toImage", "select2d", "lasso2d"]},

