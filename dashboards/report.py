@@ -4,8 +4,10 @@ A block becomes HTML here as `dashboards.show` makes components of it; the file 
 """
 
 import html
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
@@ -14,11 +16,14 @@ import plotly.graph_objects as go
 from asc_study.base.errors import InputError
 from asc_study.base.schema import did_you_mean
 from asc_study.figures.page import Passage, Section, document
+from asc_study.store.addresses import scrubbed
 from dashboards.blocks import MOST_ROWS, Block, Cell, Column, Figure, Grid, Note, Table, text_of
 from dashboards.links import study_link
 from dashboards.pages import PAGES
 from dashboards.registry import Page
 from dashboards.source import Source
+
+log = logging.getLogger(__name__)
 
 #: Symbol of plotly -> a letter of the same form.
 _LETTERS: Final[Mapping[str, str]] = {
@@ -35,7 +40,15 @@ _LETTERS: Final[Mapping[str, str]] = {
 _ON_A_PAGE: Final = 25
 
 
-def report(source: Source, study: str, reference: str = "") -> str:
+@dataclass(frozen=True)
+class Report:
+    """A study as one HTML page, and what it lacks because something could not be read, each in one line."""
+
+    page: str
+    missing: Sequence[str]
+
+
+def report(source: Source, study: str, reference: str = "") -> Report:
     """All pages of a study that need no server, as one HTML page.
 
     Parameters
@@ -54,17 +67,23 @@ def report(source: Source, study: str, reference: str = "") -> str:
     if reference and reference not in board.names:
         line = f"--reference {reference}: study {study!r} has no finished row of that name"
         raise InputError(f"{line}: {did_you_mean(reference, board.names)}")
-    sections = [_section(source, page, study, reference) for page in PAGES if page.in_report]
+    missing = [board.lacking] if board.lacking else []
+    sections = [_section(source, page, study, reference, missing) for page in PAGES if page.in_report]
     read = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(board.read_at))
     lead = f"{board.about} · read {read}"
-    return document(f"Study {study}", lead, [*sections, _more(source, study)])
+    return Report(document(f"Study {study}", lead, [*sections, _more(source, study)]), missing)
 
 
-def _section(source: Source, page: Page[Any], study: str, reference: str) -> Section:
+def _section(source: Source, page: Page[Any], study: str, reference: str, missing: list[str]) -> Section:
     try:
         blocks = page.blocks(source, page.state(study=(study,), reference=reference))
     except InputError as error:
         blocks = [Note(str(error), kind="empty")]
+    except Exception as error:  # a server that ends meanwhile, a damaged file: the other parts are worth having
+        log.exception("%s could not be made", page.label)
+        why = scrubbed(" ".join(str(error).split()), source.reader.uri)
+        missing.append(f"the part {page.label} ({why or type(error).__name__})")
+        blocks = [Note(f"This part is missing: it could not be read ({why}).", kind="error")]
     return Section(page.label, [part for block in blocks for part in _parts(block)])
 
 

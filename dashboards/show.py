@@ -46,7 +46,8 @@ def note(one: Note) -> Component:
     if one.command:
         parts += [" ", html.Code(one.command)]
     for name, address in one.links.items():
-        parts += [" ", html.A(name, href=address, target="_blank", rel="noreferrer")]
+        away = {"target": "_blank", "rel": "noreferrer"}
+        parts += [" ", dcc.Link(name, href=address) if address.startswith("/") else html.A(name, href=address, **away)]
     return html.P(parts, className=f"note {one.kind}", role="alert" if one.kind == "error" else None)
 
 

@@ -20,10 +20,12 @@ import pandas as pd
 
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
 from asc_study.evaluation.by_device import accuracy_by_device
 from asc_study.evaluation.paired import Panel, Sums
 from asc_study.evaluation.side_by_side import scenes_by_device
 from asc_study.settings.published import parse_published
+from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.study.leaderboard import Gathered, gather, launched_table
 from asc_study.study.leaderboard_forms import unique_names
@@ -71,6 +73,8 @@ class Board:
         How many runs' predictions have been read, of how many; None: all, so that the frame has its standings.
     key
         Boards of the same key have the same rows and figures, for `Source.kept`.
+    lacking
+        What it lacks because predictions that runs logged cannot be read, and why, in one line; empty if nothing.
     """
 
     frame: pd.DataFrame
@@ -79,6 +83,7 @@ class Board:
     read_at: float
     pending: tuple[int, int] | None = None
     key: tuple[Any, ...] = ()
+    lacking: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -156,6 +161,7 @@ class _Joint:
         self.read_at = min(study.read_at for study in studies.values())
         self.to_read = sum(len(runs) for runs in self.records.values())
         self.read = 0
+        self.lacking = ""
         self.began = time.monotonic()
         self.done = threading.Event()
         self._standings: Standings | None = None
@@ -175,7 +181,7 @@ class _Joint:
         if standings is not None:
             frame = self._frames.get(reference, lambda: standings.added(self.frame, reference or None))
         key = (self._key, reference, standings is not None)
-        return Board(frame, self.records, self.running, self.read_at, pending, key)
+        return Board(frame, self.records, self.running, self.read_at, pending, key, self.lacking)
 
 
 class Source:
@@ -247,6 +253,8 @@ class Source:
         """
         names = self.chosen(studies)
         if not names:
+            if self.reader.searches():
+                raise InputError("the store has searches and no study yet: see the page Search, or run a study file")
             raise InputError("the store has no study yet: start with `asc-study demo`, or run a study file")
         found = {name: self._study(name) for name in names}
         key = tuple((name, study.stamp) for name, study in found.items())
@@ -298,17 +306,23 @@ class Source:
     def _read(self, joint: _Joint) -> None:
         """Read the test predictions of all rows and keep their sums; of a row that lacks one there are none."""
         try:
-            measured = {}
+            measured, lost = {}, []
             for place, name in enumerate(joint.frame["name"]):
                 records = joint.records.get(name, ())
                 for record in records:
                     self._idle.wait(_GIVING_WAY)
-                    self._tell(record, "test")
+                    if self._tell(record, "test") is None and BY_NAME[ALL_CLIPS.metric].test_name in record.metrics:
+                        lost.append(record.label)
                     joint.read += 1
                 measured[place] = self._row(records, "test")
+            if lost:
+                who = lost[0] + (f" and {len(lost) - 1} other run{'s' * (len(lost) > 2)}" if len(lost) > 1 else "")
+                joint.lacking = f"the differences of rows whose test predictions cannot be read (deleted?): {who}"
             joint.finish(Standings(self._panels, measured))
-        except Exception:  # the page says what is missing; the reason is in the server's log
+        except Exception as error:  # the page says what is missing; where it happened is in the server's log
             log.exception("the predictions could not be read")
+            why = scrubbed(" ".join(str(error).split()), self.reader.uri)
+            joint.lacking = f"intervals and differences, for the predictions cannot be read ({why})"
         finally:
             joint.done.set()
 

@@ -116,4 +116,4 @@ def _trials(source: Source, name: str, search: StoredSearch) -> Table:
     return Table("Which trials were there?", f"{name}-trials", frame, 4, numbered, {"trial": links})
 
 
-PAGE: Final = Page("/search", "Search", SearchState, controls, blocks, depends=("search",))
+PAGE: Final = Page("/search", "Search", SearchState, controls, blocks, depends=("search",), of_study=False)

@@ -1,12 +1,12 @@
 """The server without a browser: what it answers, refuses, and never does."""
 
-import json
 import socket
 import threading
 import time
 
 import pandas as pd
 import pytest
+from asked import page_at
 from dash.development.base_component import Component
 
 from asc_study.base.contract import Tag
@@ -106,40 +106,14 @@ def test_no_file_is_served(client, path):
     assert b"create_app" not in answer.data
 
 
-def ask(client, output: str, **values):
-    """What a callback of the app answers; values are by ``component.property``."""
-    known = {one["output"]: one for one in client.get("/_dash-dependencies").json}
-    callback = known[output]
-
-    def filled(one):
-        return {"id": one["id"], "property": one["property"], "value": values.get(f"{one['id']}.{one['property']}")}
-
-    outputs = output.strip(".").split("...")
-    body = {
-        "output": output,
-        "outputs": [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in outputs],
-        "inputs": [filled(one) for one in callback["inputs"]],
-        "state": [filled(one) for one in callback["state"]],
-        "changedPropIds": ["url.search"],
-    }
-    return client.post("/_dash-update-component", json=body)
-
-
-CONTENT = "..content.children...head.children...nav.children...tick.disabled...tick.interval.."
-
-
 def test_names_with_markup_are_text(client):
-    answer = ask(client, CONTENT, **{"url.pathname": "/", "url.search": "", "theme.data": "light"}).json
-    text = json.dumps(answer)
+    text = page_at(client, "/")
     assert "mixup <b>masks</b>" in text
     assert "dangerously_allow_html" not in text
 
 
 def test_a_study_that_is_deleted_meanwhile_leaves_a_message(client, source):
-    asked = {"url.pathname": "/devices", "url.search": "?study=gone", "theme.data": "light"}
-    answer = ask(client, CONTENT, **asked)
-    assert answer.status_code == 200
-    assert "no finished runs" in json.dumps(answer.json)
+    assert "no finished runs" in page_at(client, "/devices", "?study=gone")
 
 
 def test_a_store_that_cannot_be_read_leaves_a_message(client, source, monkeypatch):
@@ -147,9 +121,7 @@ def test_a_store_that_cannot_be_read_leaves_a_message(client, source, monkeypatc
         raise ConnectionError("postgresql://user:secret@host refused")
 
     monkeypatch.setattr(source.reader, "runs", broken)
-    answer = ask(client, CONTENT, **{"url.pathname": "/", "url.search": "", "theme.data": "light"})
-    assert answer.status_code == 200
-    assert "cannot be read since" in json.dumps(answer.json)
+    assert "cannot be read since" in page_at(client, "/")
 
 
 def test_a_run_that_lost_its_predictions_is_left_out(source, monkeypatch):
