@@ -9,10 +9,9 @@ used, up to `KEPT_BYTES`. Who asks for what another request reads or makes waits
 import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -27,9 +26,11 @@ from asc_study.evaluation.side_by_side import scenes_by_device
 from asc_study.settings.published import parse_published
 from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader, RunRecord
-from asc_study.study.leaderboard import Gathered, gather, launched_table
-from asc_study.study.leaderboard_forms import unique_names
+from asc_study.study.leaderboard import gather, launched_table
 from asc_study.study.standing import Measured, Panels, Standings, joined
+from dashboards.board import Board as Board
+from dashboards.board import Joint, Study
+from dashboards.board import Told as Told
 from dashboards.kept import Kept
 
 ValueT = TypeVar("ValueT")
@@ -47,141 +48,14 @@ KEPT_ROWS: Final = 500
 #: Seconds that reading the predictions of a run takes at least.
 _A_RUN: Final = 0.01
 
+#: Threads that ask a server for predictions: it is waited for most of the time.
+_READERS: Final = 4
+
 #: Seconds that reading waits for pages that are drawn, before each run.
 _GIVING_WAY: Final = 0.5
 
 #: What predictions tables in memory may take.
 KEPT_BYTES: Final = 512 * 2**20
-
-
-@dataclass(frozen=True)
-class Board:
-    """The rows of one or several studies.
-
-    Attributes
-    ----------
-    frame
-        As `asc_study.study.leaderboard.leaderboard` gives it, with ``study`` and ``name``: the row's name, which is
-        unique, and begins with its study's where there are several.
-    records
-        Name -> its runs, one a seed.
-    running
-        How many runs are being made.
-    read_at
-        When its runs were asked for, in seconds since 1970.
-    pending
-        How many runs' predictions have been read, of how many; None: all, so that the frame has its standings.
-    key
-        Boards of the same key have the same rows and figures, for `Source.kept`.
-    lacking
-        What it lacks because predictions that runs logged cannot be read, and why, in one line; empty if nothing.
-    """
-
-    frame: pd.DataFrame
-    records: Mapping[str, Sequence[RunRecord]]
-    running: int
-    read_at: float
-    pending: tuple[int, int] | None = None
-    key: tuple[Any, ...] = ()
-    lacking: str = ""
-
-    @property
-    def names(self) -> list[str]:
-        """The rows that have finished runs, in the studies' order."""
-        return list(self.frame["name"][self.frame["seeds"] > 0]) if len(self.frame) else []
-
-    @property
-    def about(self) -> str:
-        """What it is a board of: how many runs and combinations, of which data, how many are being made."""
-        there = self.frame[self.frame["seeds"] > 0]
-        seeds = int(there["seeds"].max())
-        said = f"{int(there['seeds'].sum())} runs, {len(there)} combinations, up to {seeds} seed{'s' * (seeds > 1)}"
-        sets = there[["dataset", "dataset_digest"]].dropna().drop_duplicates().to_numpy(str)
-        data = ", ".join(f"{name} {digest[:7]}" for name, digest in sets[:3]) + (", ..." if len(sets) > 3 else "")
-        return said + (f" · data: {data}" if data else "") + (f" · {self.running} running" if self.running else "")
-
-    def row(self, name: str) -> "pd.Series[Any]":
-        """The row of a name."""
-        return self.frame.loc[self.frame["name"] == name].iloc[0]
-
-    def among(self, names: Sequence[str]) -> pd.DataFrame:
-        """The rows of these names, in the studies' order, with their name as ``row``."""
-        chosen = self.frame[self.frame["name"].isin(names) & (self.frame["seeds"] > 0)]
-        return chosen.assign(row=chosen["name"]).reset_index(drop=True)
-
-
-@dataclass(frozen=True)
-class _Study:
-    """A study as it was read: its rows, how many runs are being made, and what tells whether it changed since."""
-
-    gathered: Gathered
-    running: int
-    stamp: tuple[Any, ...]
-    read_at: float
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the predictions of a run tell, of one split.
-
-    Attributes
-    ----------
-    measured
-        What a comparison needs.
-    scenes
-        What `asc_study.evaluation.side_by_side.scenes_by_device` gives.
-    """
-
-    measured: Measured
-    scenes: pd.DataFrame
-
-    @property
-    def clips(self) -> object:
-        """What runs that can be compared have in common."""
-        return self.measured[0]
-
-
-class _Joint:
-    """The rows of the studies of a link; what their predictions tell comes when all of them have been read."""
-
-    def __init__(self, studies: Mapping[str, _Study], key: tuple[Any, ...]) -> None:
-        self._key = hash(key)
-        frames: list[pd.DataFrame] = []
-        self.records: dict[str, Sequence[RunRecord]] = {}
-        for name, study in studies.items():
-            frame = study.gathered.board.assign(study=name)
-            frame["name"] = unique_names(frame)
-            if len(studies) > 1:
-                frame["name"] = f"{name}/" + frame["name"]
-                frame["row"] = frame["name"]
-            frames.append(frame)
-            self.records |= {str(frame["name"][place]): runs for place, runs in study.gathered.records.items()}
-        self.frame = pd.concat(frames, ignore_index=True)
-        self.running = sum(study.running for study in studies.values())
-        self.read_at = min(study.read_at for study in studies.values())
-        self.to_read = sum(len(runs) for runs in self.records.values())
-        self.read = 0
-        self.lacking = ""
-        self.began = time.monotonic()
-        self.done = threading.Event()
-        self._standings: Standings | None = None
-        self._frames: Kept[str, pd.DataFrame] = Kept(16)
-
-    def finish(self, standings: Standings) -> None:
-        """What predictions tell is known; the differences to the board's own reference are computed at once."""
-        self._frames.get("", lambda: standings.added(self.frame, None))
-        self._standings = standings
-
-    def board(self, reference: str) -> Board:
-        """The rows against a reference, with what is known by now."""
-        if reference not in set(self.frame["row"]):
-            reference = ""  # of an older link
-        pending = None if self.done.is_set() else (self.read, self.to_read)
-        frame, standings = self.frame, self._standings
-        if standings is not None:
-            frame = self._frames.get(reference, lambda: standings.added(self.frame, reference or None))
-        key = (self._key, reference, standings is not None)
-        return Board(frame, self.records, self.running, self.read_at, pending, key, self.lacking)
 
 
 class Source:
@@ -212,8 +86,8 @@ class Source:
         self._idle = threading.Event()
         self._idle.set()
         self._names: Kept[int, list[str]] = Kept(1)
-        self._studies: dict[str, _Study] = {}
-        self._joints: OrderedDict[tuple[Any, ...], _Joint] = OrderedDict()
+        self._studies: dict[str, Study] = {}
+        self._joints: OrderedDict[tuple[Any, ...], Joint] = OrderedDict()
         self._panels = Panels()
         self._told: Kept[tuple[str, str], Told] = Kept(KEPT_RUNS)
         self._rows: Kept[tuple[str, ...], Measured | None] = Kept(KEPT_ROWS)
@@ -228,6 +102,11 @@ class Source:
     def chosen(self, studies: Sequence[str]) -> tuple[str, ...]:
         """The studies that a link names, else those that are shown first."""
         return tuple(studies) or self._first or tuple(self.studies()[:1])
+
+    def begin(self) -> None:
+        """Read what the first page shows before anybody asks for it; what fails is told to who asks."""
+        with suppress(Exception):
+            self.board(())
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
@@ -260,7 +139,7 @@ class Source:
         key = tuple((name, study.stamp) for name, study in found.items())
         with self._lock:
             if key not in self._joints:
-                self._joints[key] = joint = _Joint(found, key)
+                self._joints[key] = joint = Joint(found, key)
                 threading.Thread(target=self._read, args=(joint,), daemon=True).start()
                 while len(self._joints) > KEPT_BOARDS:
                     self._joints.popitem(last=False)
@@ -270,7 +149,7 @@ class Source:
             joint.done.wait(max(0.0, joint.began + self.patience - time.monotonic()))
         return joint.board(reference)
 
-    def _study(self, name: str) -> _Study:
+    def _study(self, name: str) -> Study:
         """A study as it was read last; when that was long ago it is read again beside, and seen the next time."""
         with self._lock:
             looking = self._looking.setdefault(name, threading.Lock())
@@ -282,7 +161,7 @@ class Source:
             threading.Thread(target=self._look_again, args=(name, known), daemon=True).start()
         return known
 
-    def _look_again(self, name: str, known: _Study) -> None:
+    def _look_again(self, name: str, known: Study) -> None:
         try:
             self._studies[name] = self._look(name, known)
         except Exception:  # deleted, or its server is down: who asks next reads it himself and is told
@@ -290,31 +169,34 @@ class Source:
         finally:
             self._reading.release()
 
-    def _look(self, name: str, known: _Study | None) -> _Study:
+    def _look(self, name: str, known: Study | None) -> Study:
         records = self.reader.runs(name)
         stamp = tuple(sorted((record.run_id, record.status, len(record.metrics)) for record in records))
         running = sum(record.status == "RUNNING" and record.tags.get(Tag.KIND) != Kind.STUDY for record in records)
         if known is not None and known.stamp == stamp:
-            return _Study(known.gathered, running, stamp, time.time())
+            return Study(known.gathered, running, stamp, time.time())
         order, published = launched_table(self.reader, name, records=records)
         figures = parse_published(published, f"the published figures of {name}") if published else None
         gathered = gather(self.reader, name, order=order, published=figures, records=records)
         if gathered.board.empty or not gathered.records:
             raise InputError(f"study {name!r} has no finished runs: run it, or choose another one")
-        return _Study(gathered, running, stamp, time.time())
+        return Study(gathered, running, stamp, time.time())
 
-    def _read(self, joint: _Joint) -> None:
+    def _read(self, joint: Joint) -> None:
         """Read the test predictions of all rows and keep their sums; of a row that lacks one there are none."""
         try:
-            measured, lost = {}, []
-            for place, name in enumerate(joint.frame["name"]):
-                records = joint.records.get(name, ())
-                for record in records:
-                    self._idle.wait(_GIVING_WAY)
-                    if self._tell(record, "test") is None and BY_NAME[ALL_CLIPS.metric].test_name in record.metrics:
-                        lost.append(record.label)
-                    joint.read += 1
-                measured[place] = self._row(records, "test")
+            lost: list[str] = []
+
+            def look(record: RunRecord) -> None:
+                self._idle.wait(_GIVING_WAY)
+                if self._tell(record, "test") is None and BY_NAME[ALL_CLIPS.metric].test_name in record.metrics:
+                    lost.append(record.label)
+                joint.read += 1
+
+            runs = [one for name in joint.frame["name"] for one in joint.records.get(name, ())]
+            _for_each(runs, look, _READERS if self.reader.uri.startswith("http") else 1)
+            rows = {place: joint.records.get(name, ()) for place, name in enumerate(joint.frame["name"])}
+            measured = {place: self._row(records, "test") for place, records in rows.items()}
             if lost:
                 who = lost[0] + (f" and {len(lost) - 1} other run{'s' * (len(lost) > 2)}" if len(lost) > 1 else "")
                 joint.lacking = f"the differences of rows whose test predictions cannot be read (deleted?): {who}"
@@ -386,6 +268,32 @@ class Source:
 def fresh() -> int:
     """Changes when what was read is no longer fresh."""
     return int(time.time() / FRESH_SECONDS)
+
+
+def _for_each(runs: Sequence[RunRecord], do: Callable[[RunRecord], None], threads: int) -> None:
+    """Do something with each run, in threads that end with the process: those of a pool would be waited for.
+
+    What is raised is raised here, and ends it.
+    """
+    left, failed = deque(runs), list[Exception]()
+
+    def work() -> None:
+        with suppress(IndexError):
+            while True:
+                run = left.popleft()
+                try:
+                    do(run)
+                except Exception as error:
+                    failed.append(error)
+                    left.clear()
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if failed:
+        raise failed[0]
 
 
 def _bytes(table: pd.DataFrame) -> int:

@@ -28,6 +28,7 @@ def dashboard(studies: tuple[str, ...], tracking_uri: str | None, host: str, por
     from dashboards.app import create_app, is_local, open_server, source_of
 
     source = source_of(tracking_uri, studies, data_dir)
+    threading.Thread(target=source.begin, daemon=True).start()
     local = is_local(host)
     server = open_server(create_app(source, ("127.0.0.1", "localhost", "::1", host) if local else ()), host, port)
     if not local:

@@ -192,16 +192,25 @@ class Reader:
         InputError
             If the run has none, or it cannot be read.
         """
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
         from mlflow.utils.file_utils import local_file_uri_to_path
+        from mlflow.utils.uri import append_to_uri_path
 
         from asc_study.evaluation.predictions import read_predictions
 
-        folder = record.artifact_uri
+        folder, path = record.artifact_uri, predictions_path(split)
         if folder.startswith("/") or folder.startswith("file:"):
-            here = Path(local_file_uri_to_path(folder)) / predictions_path(split)
+            here = Path(local_file_uri_to_path(folder)) / path
             if here.is_file():
                 return read_predictions(here)
-        return read_predictions(self.artifact(record.run_id, predictions_path(split)))
+        address = append_to_uri_path(folder, path)  # known: a server need not be asked for it once a run
+        with tempfile.TemporaryDirectory(prefix="asc-study-") as copies:
+            try:
+                copy = download_artifacts(artifact_uri=address, dst_path=copies, tracking_uri=self.uri)
+            except (MlflowException, OSError) as error:
+                raise _no_artifact(record.run_id, path, error) from None
+            return read_predictions(Path(copy))
 
     def load_keras_model(self, run_id: str) -> "keras.Model":
         """The Keras model that a run logged.
@@ -250,7 +259,7 @@ class Reader:
         try:
             return Path(self.client.download_artifacts(run_id, path))
         except (MlflowException, OSError) as error:
-            raise InputError(f"run {run_id} has no artifact {path} ({error}): was it deleted?") from None
+            raise _no_artifact(run_id, path, error) from None
 
     def json_artifact(self, run_id: str, path: str) -> dict[str, Any]:
         """A small JSON artifact; empty if the run has none, or one that is no JSON object."""
@@ -273,6 +282,10 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+def _no_artifact(run_id: str, path: str, error: Exception) -> InputError:
+    return InputError(f"run {run_id} has no artifact {path} ({error}): was it deleted?")
 
 
 def _record(run: "Run") -> RunRecord:

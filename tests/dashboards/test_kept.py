@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dashboards.kept import Kept
+from dashboards.source import _for_each
 
 
 def test_what_several_ask_for_at_once_is_made_once():
@@ -58,3 +59,21 @@ def test_the_latest_used_are_kept_as_far_as_there_is_room():
     assert kept.get("a", lambda: "made anew") == "aa"
     assert kept.get("b", lambda: "made anew") == "made anew"
     assert len(kept) == 1  # nothing else has room beside it
+
+
+def test_runs_are_read_by_several_threads_until_one_fails():
+    seen: list[int] = []
+    _for_each(range(100), seen.append, 4)
+    assert sorted(seen) == list(range(100))
+
+    def fail(number: int) -> None:
+        raise OSError(number)
+
+    with pytest.raises(OSError, match="0"):
+        _for_each(range(100), fail, 1)
+
+
+def test_the_first_page_is_read_before_anybody_asks(source, monkeypatch):
+    source.begin()
+    monkeypatch.setattr(source.reader, "runs", lambda *_: pytest.fail("read again"))
+    assert source.board(()).names
