@@ -165,13 +165,15 @@ def _add_exports(server: flask.Flask, source: Source) -> None:
                 text = export.table_text(source, f"/{page}", name, query, ending)
         except InputError as error:
             return _refused(_line(error, source))
+        except Exception as error:  # a server that is down, a file that is gone
+            return _refused(f"the store cannot be read ({_line(error, source)}): start its server, then reload", 503)
         response = flask.Response(text, mimetype=export.TYPES[ending])
         response.headers["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
         return response
 
 
-def _refused(why: str) -> flask.Response:
-    return flask.Response(f"{why}\n", 404, mimetype="text/plain")
+def _refused(why: str, status: int = 404) -> flask.Response:
+    return flask.Response(f"{why}\n", status, mimetype="text/plain")
 
 
 def _line(text: object, source: Source) -> str:

@@ -90,8 +90,8 @@ def blocks(source: Source, state: Devices) -> Sequence[Block]:
         if len(others):
             found.append(Figure(change_figure(others, task), "changes"))
     every = board.among(comparable_rows(board, reference, telling=True))
-    if state.split == "test" and len(every) > 1 and every["gap_A_to_unseen"].notna().sum() > 1:
-        columns = ["row", "acc_A", "acc_s4-s6", "gap_A_to_unseen", "acc_avg"]
+    columns = ["row", "acc_A", "acc_s4-s6", "gap_A_to_unseen", "acc_avg"]
+    if state.split == "test" and set(columns) <= set(every) and every["gap_A_to_unseen"].notna().sum() > 1:
         found.append(Figure(gap_figure(every, colours), "gap", every[columns]))
     return [*found, *_scenes(state, same, reference)]
 
