@@ -36,6 +36,9 @@ _LETTERS: Final[Mapping[str, str]] = {
     "cross": "\N{HEAVY GREEK CROSS}",
 }
 
+#: A longer word of a table, such as a digest, may be broken anywhere.
+_WORD: Final = 24
+
 #: A table of more rows may be broken across printed pages.
 _ON_A_PAGE: Final = 25
 
@@ -105,7 +108,7 @@ def _parts(block: Block) -> Sequence[go.Figure | Passage]:
             body = _table(block.frame, block.digits, block.numbered, block.links)
             return [Passage(body, block.title, long=len(block.frame) > _ON_A_PAGE)]
         case Grid():
-            return [Passage(_grid(block), block.title, long=len(block.rows) > _ON_A_PAGE)]
+            return [Passage(_grid(block), block.title, long=len(block.rows) > _ON_A_PAGE, wide=True)]
         case Note():
             return [Passage(_note(block))]
     return []  # what needs the server
@@ -141,7 +144,9 @@ def _table(
         for column, value in row.items():
             text = html.escape(text_of(value, numbered.get(str(column), digits)))
             address = links[str(column)][place] if str(column) in links else ""
-            cells.append(f"<td{_right(numbers[column])}>{_linked(text, address)}</td>")
+            long = max(map(len, text.split()), default=0) > _WORD
+            kind = _right(numbers[column]) or " class='long'" * long
+            cells.append(f"<td{kind}>{_linked(text, address)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
 
@@ -155,9 +160,10 @@ def _right(number: object) -> str:
 
 
 def _grid(block: Grid) -> str:
-    """Intervals stand below their figures: a file for paper shows nothing where the mouse is."""
+    """Intervals stand below figures, and marks below names: paper is narrow, and shows nothing where a mouse is."""
+    columns = [one for one in block.columns if one.field != "mark"]
     groups: list[list[Column]] = []
-    for column in block.columns:
+    for column in columns:
         if groups and column.group and groups[-1][0].group == column.group:
             groups[-1].append(column)
         else:
@@ -170,9 +176,9 @@ def _grid(block: Grid) -> str:
     )
     heads = "".join(
         f"<th{_right(one.kind in ('figure', 'difference'))} scope='col'>{html.escape(one.heading)}</th>"
-        for one in block.columns
+        for one in columns
     )
-    rows = "".join(f"<tr>{''.join(_cell(one, row) for one in block.columns)}</tr>" for row in block.rows)
+    rows = "".join(f"<tr>{''.join(_cell(one, row) for one in columns)}</tr>" for row in block.rows)
     table = _scroll(f"<thead><tr>{above}</tr><tr>{heads}</tr></thead><tbody>{rows}</tbody>")
     return f"{table}<p>{html.escape(block.sentence)} Below a figure: its 95 % interval over locations.</p>"
 
@@ -183,7 +189,8 @@ def _cell(column: Column, row: Mapping[str, Any]) -> str:
         letter = _LETTERS.get(str(row.get("symbol")), _LETTERS["circle"])
         swatch = f'<span style="color:{html.escape(str(row.get("colour")))}" aria-hidden="true">{letter}</span>'
         about = row.get("about") or ""
-        below = f"<small>{html.escape(about)}</small>" if about != value else ""
+        said = [one for one in (about, row.get("mark")) if one and one != value]
+        below = "".join(f"<small>{html.escape(one)}</small>" for one in said)
         return f'<th scope="row">{swatch} {html.escape(str(value))}{below}</th>'
     if not isinstance(value, Cell):
         return f"<td>{html.escape(str(value or ''))}</td>"

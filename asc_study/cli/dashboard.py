@@ -1,5 +1,6 @@
 """The commands that open the dashboards and write their pages to a file."""
 
+import logging
 import threading
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def report(study: str, out: Path, reference: str, tracking_uri: str | None, forc
     if out.exists() and not force:
         raise InputError(f"{out} exists: name another file or overwrite it with --force")
     require_writable(out)
+    logging.getLogger("dashboards").setLevel(logging.CRITICAL)  # what fails is one line
     source = source_of(tracking_uri, (study,), None, patience=threading.TIMEOUT_MAX)  # a file is not drawn again
     made = written(source, study, reference)
     write_file(out, made.page)

@@ -321,8 +321,9 @@ def scenes_figure(
     title = f"Which scenes does {name} lose on which devices?"
     if against is not None:
         title = f"Where is {name} better or worse than {reference}?"
-    height = 200 + 34 * len(scenes)
-    return finish(figure, title, _scenes_sentence(values, reference if against is not None else ""), height=height)
+    sentence = _scenes_sentence(values, reference if against is not None else "")
+    finish(figure, title, sentence, height=156 + 34 * len(scenes))
+    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] - 44})
 
 
 def _unseen_devices() -> tuple[str, ...]:

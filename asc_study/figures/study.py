@@ -42,6 +42,9 @@ _TASKS: Final = {"ten_class": "ten scenes", "three_class": "three scene groups"}
 
 _ROW_HEIGHT: Final = 34
 
+#: Differences that an axis is marked at, the highest that is in reach.
+_STEPS: Final = (80, 60, 50, 40, 30, 20, 15, 12, 10, 8, 6, 5, 4, 3, 2, 1)
+
 #: Longer names of rows are cut in the figure; the whole one is shown where the mouse is.
 _LONGEST: Final = 28
 
@@ -126,7 +129,8 @@ def change_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
         dots.update(marker={"symbol": ["circle" if one else "circle-open" for one in filled]})
         figure.add_trace(dots.update(customdata=_hover(board, low, high, "")), 1, number)
         shapes.append(upright(0, number))
-    figure.update_xaxes(range=[-1.3 * reach, 1.3 * reach], nticks=5).update_layout(shapes=shapes)
+    step = next(one for one in _STEPS if one <= reach)  # within the panel: marks of two do not meet
+    figure.update_xaxes(range=[-1.3 * reach, 1.3 * reach], tickvals=[-step, 0, step]).update_layout(shapes=shapes)
     reference = str(board["reference"].iloc[0])
     title = f"What does each system change against {reference}? ({_TASKS[task]})"
     return _finish(figure, title, _change_sentence(board, reference, left_out), len(board), "difference (points)")
@@ -140,7 +144,7 @@ def _panels(columns: Sequence[Subset], labels: Sequence[str]) -> tuple[go.Figure
     """A panel for each subset, which share their rows; and the ground of that of devices never heard, as shapes."""
     names = ["all clips" if one is ALL_CLIPS else one.heading for one in columns]
     heads = [f"<b>{name}</b><br>{HEARD.get(one.name, ' ')}" for name, one in zip(names, columns, strict=True)]
-    spacing = {"shared_yaxes": True, "horizontal_spacing": 0.03}
+    spacing = {"shared_yaxes": True, "horizontal_spacing": 0.05}
     figure = make_subplots(rows=1, cols=len(columns), column_titles=heads, **spacing)
     figure.update_annotations(font_size=13)
     whole = {"x0": 0, "x1": 1, "y0": 0, "y1": 1, "yref": "paper"}
@@ -161,8 +165,8 @@ def _finish(figure: go.Figure, title: str, sentence: str, rows: int, axis: str) 
     figure.add_annotation(
         text=axis, x=0.5, xref="paper", y=0, yref="paper", yshift=-26, yanchor="top", font={"size": 13}
     )
-    finish(figure, title, sentence, height=_ROW_HEIGHT * rows + 210, least_width=700)
-    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] + 20, "b": 60}, showlegend=False)
+    finish(figure, title, sentence, height=_ROW_HEIGHT * rows + 176, least_width=700)
+    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] - 14, "b": 60}, showlegend=False)
 
 
 def _dots(
