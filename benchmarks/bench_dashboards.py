@@ -5,12 +5,14 @@ store is made first, in a temporary folder or on the server of ``--uri`` (its pr
 metrics are measured once a combination): that takes minutes and is not measured. *Cold* is a process that has read
 nothing; *warm* is the same page again after `dashboards.source.FRESH_SECONDS`, when the runs are asked for anew; a
 choice is another address of the page of devices, and one on the leaderboard. Each figure is the time of one request to
-the app, without a browser's; peak memory is that of the process that answers.
+the app, without a browser's, of a choice the median of several; beside it for how long a processor worked on it, which
+is what a machine takes that does nothing else. Peak memory is that of the process that answers.
 """
 
 import argparse
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -86,8 +88,8 @@ def answer(uri: str) -> None:
     client = create_app(source).server.test_client()
     outputs = ("content.children", "head.children", "nav.children", "tick.disabled", "tick.interval")
 
-    def ask(path: str, query: str = "") -> float:
-        before = time.perf_counter()
+    def ask(path: str, query: str = "") -> tuple[float, float]:
+        before, worked = time.perf_counter(), time.thread_time()
         told = {"url.pathname": path, "url.search": query, "theme.data": "light", "tick.n_intervals": None}
         body = {
             "output": "..".join(["", "...".join(outputs), ""]),
@@ -101,25 +103,28 @@ def answer(uri: str) -> None:
         found = client.post("/_dash-update-component", json=body)
         assert found.status_code == 200, found.text[:500]
         assert "cannot be read" not in found.text, found.text[:500]
-        return time.perf_counter() - before
+        return time.perf_counter() - before, time.thread_time() - worked
+
+    def show(what: str, path: str, *queries: str) -> None:
+        taken, worked = zip(*(ask(path, query) for query in queries or ("",)), strict=True)
+        print(f"  {what:29} {statistics.median(taken):6.2f} s, worked {statistics.median(worked):5.2f} s", flush=True)
 
     print(f"  start, imports included       {time.perf_counter() - started:6.2f} s")
-    print(f"  leaderboard, cold             {ask('/'):6.2f} s")
+    show("leaderboard, cold", "/")
     before = time.perf_counter()
     while source.board(()).pending:
         time.sleep(0.1)
     print(f"  until intervals are there     {time.perf_counter() - before:6.2f} s")
-    print(f"  leaderboard with intervals    {ask('/'):6.2f} s")
-    print(f"  leaderboard, at once again    {ask('/'):6.2f} s")
+    show("leaderboard with intervals", "/")
+    show("leaderboard, at once again", "/")
     time.sleep(module.FRESH_SECONDS + 0.5)
-    print(f"  leaderboard, runs asked anew  {ask('/'):6.2f} s")
-    print(f"  leaderboard, another reference{ask('/', '?reference=row+3'):6.2f} s")
-    print(f"  leaderboard, by device        {ask('/', '?columns=devices'):6.2f} s")
-    print(f"  devices, first                {ask('/devices'):6.2f} s")
-    print(f"  devices, other rows           {ask('/devices', '?rows=row+1&rows=row+2&rows=row+40'):6.2f} s")
-    print(
-        f"  devices, scenes of another    {ask('/devices', '?rows=row+1&rows=row+2&rows=row+40&scenes=row+2'):6.2f} s"
-    )
+    show("leaderboard, runs asked anew", "/")
+    show("leaderboard, another reference", "/", *(f"?reference=row+{number}" for number in (3, 4, 5, 6, 7)))
+    show("leaderboard, by device", "/", "?columns=devices")
+    show("devices, first", "/devices")
+    chosen = [f"?rows=row+1&rows=row+2&rows=row+{number}" for number in (40, 41, 42, 43, 44)]
+    show("devices, other rows", "/devices", *chosen)
+    show("devices, scenes of another", "/devices", *(f"{query}&scenes=row+2" for query in chosen))
     print(f"  peak memory                   {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:6.2f} GiB")
 
 

@@ -29,6 +29,7 @@ from dashboards import export, show
 from dashboards.blocks import Note
 from dashboards.links import link, study_link
 from dashboards.pages import PAGES
+from dashboards.pages.search import PAGE as SEARCH
 from dashboards.recordings import add_recordings
 from dashboards.registry import Control, Page
 from dashboards.source import Source
@@ -164,13 +165,15 @@ def _add_exports(server: flask.Flask, source: Source) -> None:
                 text = export.table_text(source, f"/{page}", name, query, ending)
         except InputError as error:
             return _refused(_line(error, source))
+        except Exception as error:  # a server that is down, a file that is gone
+            return _refused(f"the store cannot be read ({_line(error, source)}): start its server, then reload", 503)
         response = flask.Response(text, mimetype=export.TYPES[ending])
         response.headers["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
         return response
 
 
-def _refused(why: str) -> flask.Response:
-    return flask.Response(f"{why}\n", 404, mimetype="text/plain")
+def _refused(why: str, status: int = 404) -> flask.Response:
+    return flask.Response(f"{why}\n", status, mimetype="text/plain")
 
 
 def _line(text: object, source: Source) -> str:
@@ -271,10 +274,12 @@ def _add_content(app: Dash, source: Source) -> None:
         if page is None:
             return _said(Note(f"There is no page {path!r}.", kind="error"), PAGES[0], PageState())
         try:
-            head, running, pending = _head(source, state)
-            blocks = show.shown(page.blocks(source, state), page, state, theme)
+            head, running, pending = _head(source, page, state)
+            with source.drawing():
+                blocks = show.shown(page.blocks(source, state), page, state, theme)
         except InputError as error:
-            return _said(Note(_line(error, source), kind="empty"), page, state)
+            to_search = {} if page.path == SEARCH.path or source.studies() else {SEARCH.label: SEARCH.path}
+            return _said(Note(_line(error, source), kind="empty", links=to_search), page, state)
         except Exception as error:  # a server that is down, a file that is gone: the page says so and stays
             app.logger.error(_line(traceback.format_exc(), source))
             when = time.strftime("%H:%M:%S")
@@ -337,8 +342,10 @@ def _navigation(page: Page[Any], state: PageState) -> list[Component]:
     ]
 
 
-def _head(source: Source, state: PageState) -> tuple[list[Component], bool, tuple[int, int] | None]:
+def _head(source: Source, page: Page[Any], state: PageState) -> tuple[list[Component], bool, tuple[int, int] | None]:
     """What is looked at, how old it is, and the way to it in MLflow; whether it changes, what is still being read."""
+    if not page.of_study and not source.studies():
+        return [html.H1("asc-study")], True, None
     board = source.board(state.study, state.reference)
     studies = source.chosen(state.study)
     read = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(board.read_at))

@@ -116,7 +116,7 @@ class Grid:
 class Note:
     """A line to the reader: what is shown, what is missing and the command that makes it, or what failed.
 
-    ``links``: what they are called -> addresses outside of this site.
+    ``links``: what they are called -> addresses, of this site or another.
     """
 
     text: str

@@ -58,6 +58,8 @@ class Page(Generic[StateT]):
         Fields of its state that decide what there is to choose.
     in_report
         Whether a report holds it, as it is without any choice.
+    of_study
+        Whether it shows a study, so that a store without one has nothing for it.
     """
 
     path: str
@@ -68,3 +70,4 @@ class Page(Generic[StateT]):
     clicked: Callable[[StateT, str, dict[str, Any]], StateT] | None = None
     depends: tuple[str, ...] = ("study",)
     in_report: bool = True
+    of_study: bool = True

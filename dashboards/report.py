@@ -4,8 +4,10 @@ A block becomes HTML here as `dashboards.show` makes components of it; the file 
 """
 
 import html
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
@@ -14,11 +16,14 @@ import plotly.graph_objects as go
 from asc_study.base.errors import InputError
 from asc_study.base.schema import did_you_mean
 from asc_study.figures.page import Passage, Section, document
+from asc_study.store.addresses import scrubbed
 from dashboards.blocks import MOST_ROWS, Block, Cell, Column, Figure, Grid, Note, Table, text_of
 from dashboards.links import study_link
 from dashboards.pages import PAGES
 from dashboards.registry import Page
 from dashboards.source import Source
+
+log = logging.getLogger(__name__)
 
 #: Symbol of plotly -> a letter of the same form.
 _LETTERS: Final[Mapping[str, str]] = {
@@ -31,11 +36,22 @@ _LETTERS: Final[Mapping[str, str]] = {
     "cross": "\N{HEAVY GREEK CROSS}",
 }
 
+#: A longer word of a table, such as a digest, may be broken anywhere.
+_WORD: Final = 24
+
 #: A table of more rows may be broken across printed pages.
 _ON_A_PAGE: Final = 25
 
 
-def report(source: Source, study: str, reference: str = "") -> str:
+@dataclass(frozen=True)
+class Report:
+    """A study as one HTML page, and what it lacks because something could not be read, each in one line."""
+
+    page: str
+    missing: Sequence[str]
+
+
+def report(source: Source, study: str, reference: str = "") -> Report:
     """All pages of a study that need no server, as one HTML page.
 
     Parameters
@@ -54,17 +70,23 @@ def report(source: Source, study: str, reference: str = "") -> str:
     if reference and reference not in board.names:
         line = f"--reference {reference}: study {study!r} has no finished row of that name"
         raise InputError(f"{line}: {did_you_mean(reference, board.names)}")
-    sections = [_section(source, page, study, reference) for page in PAGES if page.in_report]
+    missing = [board.lacking] if board.lacking else []
+    sections = [_section(source, page, study, reference, missing) for page in PAGES if page.in_report]
     read = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(board.read_at))
     lead = f"{board.about} · read {read}"
-    return document(f"Study {study}", lead, [*sections, _more(source, study)])
+    return Report(document(f"Study {study}", lead, [*sections, _more(source, study)]), missing)
 
 
-def _section(source: Source, page: Page[Any], study: str, reference: str) -> Section:
+def _section(source: Source, page: Page[Any], study: str, reference: str, missing: list[str]) -> Section:
     try:
         blocks = page.blocks(source, page.state(study=(study,), reference=reference))
     except InputError as error:
         blocks = [Note(str(error), kind="empty")]
+    except Exception as error:  # a server that ends meanwhile, a damaged file: the other parts are worth having
+        log.exception("%s could not be made", page.label)
+        why = scrubbed(" ".join(str(error).split()), source.reader.uri)
+        missing.append(f"the part {page.label} ({why or type(error).__name__})")
+        blocks = [Note(f"This part is missing: it could not be read ({why}).", kind="error")]
     return Section(page.label, [part for block in blocks for part in _parts(block)])
 
 
@@ -86,7 +108,7 @@ def _parts(block: Block) -> Sequence[go.Figure | Passage]:
             body = _table(block.frame, block.digits, block.numbered, block.links)
             return [Passage(body, block.title, long=len(block.frame) > _ON_A_PAGE)]
         case Grid():
-            return [Passage(_grid(block), block.title, long=len(block.rows) > _ON_A_PAGE)]
+            return [Passage(_grid(block), block.title, long=len(block.rows) > _ON_A_PAGE, wide=True)]
         case Note():
             return [Passage(_note(block))]
     return []  # what needs the server
@@ -122,7 +144,9 @@ def _table(
         for column, value in row.items():
             text = html.escape(text_of(value, numbered.get(str(column), digits)))
             address = links[str(column)][place] if str(column) in links else ""
-            cells.append(f"<td{_right(numbers[column])}>{_linked(text, address)}</td>")
+            long = max(map(len, text.split()), default=0) > _WORD
+            kind = _right(numbers[column]) or " class='long'" * long
+            cells.append(f"<td{kind}>{_linked(text, address)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
 
@@ -136,9 +160,10 @@ def _right(number: object) -> str:
 
 
 def _grid(block: Grid) -> str:
-    """Intervals stand below their figures: a file for paper shows nothing where the mouse is."""
+    """Intervals stand below figures, and marks below names: paper is narrow, and shows nothing where a mouse is."""
+    columns = [one for one in block.columns if one.field != "mark"]
     groups: list[list[Column]] = []
-    for column in block.columns:
+    for column in columns:
         if groups and column.group and groups[-1][0].group == column.group:
             groups[-1].append(column)
         else:
@@ -151,9 +176,9 @@ def _grid(block: Grid) -> str:
     )
     heads = "".join(
         f"<th{_right(one.kind in ('figure', 'difference'))} scope='col'>{html.escape(one.heading)}</th>"
-        for one in block.columns
+        for one in columns
     )
-    rows = "".join(f"<tr>{''.join(_cell(one, row) for one in block.columns)}</tr>" for row in block.rows)
+    rows = "".join(f"<tr>{''.join(_cell(one, row) for one in columns)}</tr>" for row in block.rows)
     table = _scroll(f"<thead><tr>{above}</tr><tr>{heads}</tr></thead><tbody>{rows}</tbody>")
     return f"{table}<p>{html.escape(block.sentence)} Below a figure: its 95 % interval over locations.</p>"
 
@@ -164,7 +189,8 @@ def _cell(column: Column, row: Mapping[str, Any]) -> str:
         letter = _LETTERS.get(str(row.get("symbol")), _LETTERS["circle"])
         swatch = f'<span style="color:{html.escape(str(row.get("colour")))}" aria-hidden="true">{letter}</span>'
         about = row.get("about") or ""
-        below = f"<small>{html.escape(about)}</small>" if about != value else ""
+        said = [one for one in (about, row.get("mark")) if one and one != value]
+        below = "".join(f"<small>{html.escape(one)}</small>" for one in said)
         return f'<th scope="row">{swatch} {html.escape(str(value))}{below}</th>'
     if not isinstance(value, Cell):
         return f"<td>{html.escape(str(value or ''))}</td>"

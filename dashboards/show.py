@@ -46,17 +46,18 @@ def note(one: Note) -> Component:
     if one.command:
         parts += [" ", html.Code(one.command)]
     for name, address in one.links.items():
-        parts += [" ", html.A(name, href=address, target="_blank", rel="noreferrer")]
+        away = {"target": "_blank", "rel": "noreferrer"}
+        parts += [" ", dcc.Link(name, href=address) if address.startswith("/") else html.A(name, href=address, **away)]
     return html.P(parts, className=f"note {one.kind}", role="alert" if one.kind == "error" else None)
 
 
 def _figure(block: Figure, page: Page[Any], state: State, theme: str) -> Component:
     one = drawn(block.figure)
-    one.figure.update_layout(template=DARK if theme == "dark" else LIGHT)
+    one.content["layout"]["template"] = DARK if theme == "dark" else LIGHT
     style = {"height": f"{one.height}px"} | ({"minWidth": f"{one.least_width}px"} if one.least_width else {})
     graph = dcc.Graph(
         id={CLICK: block.name},
-        figure=one.figure,
+        figure=one.content,
         style=style,
         responsive=True,
         config={"displaylogo": False, "modeBarButtonsToRemove": ["toImage", "select2d", "lasso2d"]},

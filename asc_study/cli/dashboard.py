@@ -1,5 +1,6 @@
 """The commands that open the dashboards and write their pages to a file."""
 
+import logging
 import threading
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def dashboard(studies: tuple[str, ...], tracking_uri: str | None, host: str, por
     from dashboards.app import create_app, is_local, open_server, source_of
 
     source = source_of(tracking_uri, studies, data_dir)
+    threading.Thread(target=source.begin, daemon=True).start()
     local = is_local(host)
     server = open_server(create_app(source, ("127.0.0.1", "localhost", "::1", host) if local else ()), host, port)
     if not local:
@@ -49,10 +51,11 @@ def dashboard(studies: tuple[str, ...], tracking_uri: str | None, host: str, por
 @click.option("--tracking-uri", metavar="URI", help="The MLflow store; default: the store in use.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--no-log", is_flag=True, help="Do not keep the page with the study in the store.")
-def report(study: str, out: Path, reference: str, tracking_uri: str | None, force: bool, no_log: bool) -> None:
+def report(study: str, out: Path, reference: str, tracking_uri: str | None, force: bool, no_log: bool) -> int:
     """Write the dashboards of a STUDY as one page that opens without a network and prints.
 
     It holds figures, tables and texts of all pages that need no server, and is an artifact of the study's own run.
+    Exit code 1 if something that runs logged cannot be read: one line says what the page lacks.
 
     \b
     Example:
@@ -66,9 +69,13 @@ def report(study: str, out: Path, reference: str, tracking_uri: str | None, forc
     if out.exists() and not force:
         raise InputError(f"{out} exists: name another file or overwrite it with --force")
     require_writable(out)
+    logging.getLogger("dashboards").setLevel(logging.CRITICAL)  # what fails is one line
     source = source_of(tracking_uri, (study,), None, patience=threading.TIMEOUT_MAX)  # a file is not drawn again
-    page = written(source, study, reference)
-    write_file(out, page)
-    click.echo(f"written: {out} ({len(page.encode()) / 1e6:.1f} MB)")
-    if not no_log and (note := log_report(Tracker(source.reader.uri), study, page)):
+    made = written(source, study, reference)
+    write_file(out, made.page)
+    click.echo(f"written: {out} ({len(made.page.encode()) / 1e6:.1f} MB)")
+    if not no_log and (note := log_report(Tracker(source.reader.uri), study, made.page)):
         click.echo(note, err=True)
+    if made.missing:
+        click.echo(f"missing in {out}: {'; '.join(made.missing)}", err=True)
+    return int(bool(made.missing))

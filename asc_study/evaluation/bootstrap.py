@@ -5,11 +5,17 @@ drawn. An interval holds 95 % of the values of the draws (percentile method, Efr
 clusters, Field and Welsh 2007). The seed is fixed by the caller, so that the same table gives the same ends.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Self
+from functools import cache
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Values = npt.NDArray[np.float64]
 
@@ -72,6 +78,20 @@ def interval(drawn: Values) -> tuple[float, float] | None:
         return None
     low, high = np.percentile(known, ENDS)
     return float(low), float(high)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it one thread computes products: they are small, and on a busy machine two are ten times slower."""
+    with _libraries().limit(limits=1):
+        yield
+
+
+@cache
+def _libraries() -> "ThreadpoolController":
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _locations(place: npt.NDArray[np.int_]) -> int:

@@ -27,7 +27,7 @@ import pandas as pd
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
 from asc_study.base.taxonomy import CLASSES
-from asc_study.evaluation.bootstrap import LocationDraws, Values, interval
+from asc_study.evaluation.bootstrap import LocationDraws, Values, interval, one_thread
 from asc_study.evaluation.metrics import groups, labels_of, losses, places_of
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, check_predictions, classes_of
 
@@ -40,6 +40,9 @@ LEVEL: Final = 0.05
 #: Locations whose differences all have their sign tried; of more, so many random signs.
 _EXACT_LOCATIONS: Final = 12
 _RANDOM_SIGNS: Final = 9_999
+
+#: Sums whose draws a panel keeps, 16 KB each: a leaderboard asks for those of a system against one other after another.
+_KEPT_DRAWS: Final = 4096
 
 #: What must be the same for a clip in all tables, with its name in a message.
 _SHARED: Final = {"scene": "true label", "device": "device", "city": "city", "location": "location"}
@@ -96,7 +99,9 @@ class Panel:
         self._seed = seed
         self._draws = LocationDraws.resampled(places_of(context), resamples, seed)
         self._often: dict[tuple[int, int], Values] = {}  # (side, seeds) -> how often each draw takes each seed
+        self._kept: dict[tuple[int, int], tuple[Values, Values]] = {}  # (id of sums, side) -> sums, their draws
         self._count = {name: self._sum(np.ones((1, len(context))), mask)[0] for name, mask in self.masks.items()}
+        self._clips = {name: self._draws.counts @ count for name, count in self._count.items()}  # (draws,) of each
 
     def locations(self, name: str) -> int:
         """How many locations the clips of a metric are of."""
@@ -121,17 +126,19 @@ class Panel:
     def mean(self, system: Sums, name: str) -> tuple[float, float | None, float | None]:
         """The mean of a metric over clips and seeds, and its interval."""
         sums = system[name]
-        return (self.value(system, name), *self._ends(name, self._drawn(sums, 0), len(sums)))
+        with one_thread():
+            return (self.value(system, name), *self._ends(name, self._draw(sums, 0), len(sums)))
 
     def difference(self, first: Sums, second: Sums, name: str) -> Difference:
-        """The difference of two systems in a metric."""
+        """The difference of two systems in a metric; their sums must not be changed afterwards."""
         one, other = first[name], second[name]
         scale = len(one) * len(other)
         # In whole numbers: differences of thirds do not add up to exactly 0, and the interval would seem to exclude it.
         lead = len(one) * other.sum(axis=0) - len(other) * one.sum(axis=0)
-        drawn = len(one) * self._drawn(other, 1) - len(other) * self._drawn(one, 0)
         value = float(lead.sum() / (scale * self._count[name].sum()))
-        return Difference(value, *self._ends(name, drawn, scale), permutation_test(lead, self._seed))
+        with one_thread():
+            drawn = len(one) * self._drawn(other, 1) - len(other) * self._drawn(one, 0)
+            return Difference(value, *self._ends(name, drawn, scale), permutation_test(lead, self._seed))
 
     def _sum(self, values: Values, mask: npt.NDArray[np.bool_]) -> Values:
         """(k, n) values as (k, locations) sums over the chosen clips."""
@@ -139,6 +146,16 @@ class Panel:
         return np.stack([np.bincount(place, row[mask], minlength=size) for row in values])
 
     def _drawn(self, sums: Values, side: int) -> Values:
+        """What `_draw` gives, kept."""
+        key = (id(sums), side)
+        known = self._kept.get(key)  # which holds the sums, so that no others have their id
+        if known is None:
+            if len(self._kept) >= _KEPT_DRAWS:
+                self._kept.clear()
+            known = self._kept[key] = (sums, self._draw(sums, side))
+        return known[1]
+
+    def _draw(self, sums: Values, side: int) -> Values:
         """Sum over the seeds and locations of each draw, (draws,); the sides' seeds are drawn apart."""
         draws, seeds = len(self._draws.counts), len(sums)
         if seeds == 1:
@@ -154,7 +171,7 @@ class Panel:
     def _ends(self, name: str, drawn: Values, scale: int) -> tuple[float | None, float | None]:
         if self.locations(name) < 2:
             return None, None
-        clips = self._draws.counts @ self._count[name]
+        clips = self._clips[name]
         known = clips > 0  # else no location with such a clip was drawn
         return interval(drawn[known] / (scale * clips[known])) or (None, None)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
@@ -15,7 +16,7 @@ from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
 from asc_study.base.taxonomy import DEVICES
 from asc_study.evaluation.by_device import accuracy_by_device
 from asc_study.evaluation.metrics import labels_of
-from asc_study.evaluation.paired import Panel, aligned, clips_key, decisions
+from asc_study.evaluation.paired import Panel, Sums, aligned, clips_key, decisions
 from asc_study.evaluation.predictions import classes_of
 
 Seeds = Sequence[pd.DataFrame]
@@ -28,6 +29,13 @@ def comparable(systems: Mapping[str, Seeds], reference: str) -> dict[str, Seeds]
         return {}
     found = {name: tables for name, tables in systems.items() if {clips_key(table) for table in tables} == wanted}
     return {reference: systems[reference], **found}
+
+
+def devices_of(context: pd.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
+    """The accuracy of each device that has clips -> which of the n clips it is of, (n,) bool: `Panel`'s ``more``."""
+    device = context["device"].to_numpy(str)
+    found = {f"device_acc_{name}": device == name for name in DEVICES}
+    return {name: mask for name, mask in found.items() if mask.any()}
 
 
 def side_by_side(systems: Mapping[str, Seeds], reference: str) -> pd.DataFrame:
@@ -43,9 +51,7 @@ def side_by_side(systems: Mapping[str, Seeds], reference: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a system and accuracy: ``system``, ``metric`` (its name without the split), ``seeds``, ``clips``,
-        ``locations``, ``value``, ``low``, ``high`` (per cent, 95 % interval) and, but for the reference, ``change``,
-        ``change_low``, ``change_high`` (points), ``p_value``, ``significant``. Unknown ends are NaN.
+        What `compared` gives.
 
     Raises
     ------
@@ -54,34 +60,59 @@ def side_by_side(systems: Mapping[str, Seeds], reference: str) -> pd.DataFrame:
     """
     if reference not in systems:
         raise InputError(f"the reference must be one of the systems, got {reference!r}: {sorted(systems)}")
-    return pd.DataFrame(list(_rows(systems, reference)))
-
-
-def _rows(systems: Mapping[str, Seeds], reference: str) -> Iterator[Mapping[str, Any]]:
     tables = aligned([table for seeds in systems.values() for table in seeds])
     right, loss = decisions(tables)
-    device = tables[0]["device"].to_numpy(str)
-    heard = {f"device_acc_{name}": device == name for name in DEVICES if (device == name).any()}
-    panel = Panel(tables[0], more=heard)
-    names = {one.metric: one.name for one in (ALL_CLIPS, *SUBSETS)} | {f"device_acc_{name}": name for name in DEVICES}
-    accuracies = [name for name in panel.masks if name in names]
+    panel = Panel(tables[0], more=devices_of(tables[0]))
     sums, start = {}, 0
     for system, seeds in systems.items():
         end = start + len(seeds)
         sums[system] = panel.sums(right[start:end], loss[start:end])
         start = end
-    for system, seeds in systems.items():
-        own = accuracy_by_device(seeds[0]) if len(seeds) == 1 else None
-        for name in accuracies:
+    own = {system: accuracy_by_device(seeds[0]) for system, seeds in systems.items() if len(seeds) == 1}
+    return compared(panel, sums, reference, own)
+
+
+def compared(
+    panel: Panel, systems: Mapping[str, Sums], reference: str, own: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """The figures of `side_by_side`, of sums that were taken before.
+
+    Parameters
+    ----------
+    panel
+        Of all systems, with `devices_of` as ``more``.
+    systems
+        Name -> what `Panel.sums` gives.
+    reference
+        The system that the others are compared with.
+    own
+        What `accuracy_by_device` gives of each system of one seed: its intervals are those that its run logged.
+
+    Returns
+    -------
+    DataFrame
+        One row a system and accuracy: ``system``, ``metric`` (its name without the split), ``seeds``, ``clips``,
+        ``locations``, ``value``, ``low``, ``high`` (per cent, 95 % interval) and, but for the reference, ``change``,
+        ``change_low``, ``change_high`` (points), ``p_value``, ``significant``. Unknown ends are NaN.
+    """
+    return pd.DataFrame(list(_rows(panel, systems, reference, own)))
+
+
+def _rows(
+    panel: Panel, systems: Mapping[str, Sums], reference: str, own: Mapping[str, pd.DataFrame]
+) -> Iterator[Mapping[str, Any]]:
+    names = {one.metric: one.name for one in (ALL_CLIPS, *SUBSETS)} | {f"device_acc_{name}": name for name in DEVICES}
+    for system, sums in systems.items():
+        for name in (name for name in panel.masks if name in names):
             factor = BY_NAME[name].factor
-            value, low, high = panel.mean(sums[system], name)
+            value, low, high = panel.mean(sums, name)
             ends = (_times(factor, low), _times(factor, high))
-            if own is not None:
-                ends = (own.low[names[name]], own.high[names[name]])
+            if system in own:
+                ends = (own[system].low[names[name]], own[system].high[names[name]])
             row = {
                 "system": system,
                 "metric": name,
-                "seeds": len(seeds),
+                "seeds": len(sums[name]),
                 "clips": int(panel.masks[name].sum()),
                 "locations": panel.locations(name),
                 "value": factor * value,
@@ -89,7 +120,7 @@ def _rows(systems: Mapping[str, Seeds], reference: str) -> Iterator[Mapping[str,
                 "high": ends[1],
             }
             if system != reference:
-                found = panel.difference(sums[reference], sums[system], name)
+                found = panel.difference(systems[reference], sums, name)
                 row |= {
                     "change": factor * found.value,
                     "change_low": _times(factor, found.low),
@@ -104,24 +135,33 @@ def _times(factor: int, value: float | None) -> float:
     return float("nan") if value is None else factor * value
 
 
-def scenes_by_device(seeds: Seeds) -> pd.DataFrame:
-    """The accuracy of one system on each scene and device in per cent, mean over its seeds; NaN without clips.
+def scenes_by_device(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy of one run on each scene and device in per cent, NaN without clips.
 
     Parameters
     ----------
-    seeds
-        Its predictions of one split, a table a seed.
+    predictions
+        A predictions table of one split.
 
     Returns
     -------
     DataFrame
         Scenes (classes) as rows, devices that have clips as columns, both in their own order.
     """
-    classes = classes_of(seeds[0])
-    found = []
-    for table in seeds:
-        correct = table[list(classes)].to_numpy().argmax(axis=1) == labels_of(table, classes)
-        right = pd.Series(100.0 * correct, index=table.index)
-        found.append(right.groupby([table["scene"].astype(str), table["device"].astype(str)]).mean().unstack())
-    mean = pd.DataFrame(np.mean([one.to_numpy() for one in found], axis=0), found[0].index, found[0].columns)
-    return mean.reindex(index=list(classes), columns=[device for device in DEVICES if device in mean.columns])
+    classes = classes_of(predictions)
+    label = labels_of(predictions, classes)
+    device = pd.Index(DEVICES).get_indexer(pd.Index(predictions["device"]))
+    correct = predictions[list(classes)].to_numpy().argmax(axis=1) == label
+    cell, known = label * len(DEVICES) + device, (label >= 0) & (device >= 0)
+    clips, right = (
+        np.bincount(cell[chosen], minlength=len(classes) * len(DEVICES)).reshape(len(classes), len(DEVICES))
+        for chosen in (known, known & correct)
+    )
+    shares = np.divide(100.0 * right, clips, out=np.full(clips.shape, np.nan), where=clips > 0)
+    frame = pd.DataFrame(shares, index=list(classes), columns=list(DEVICES))
+    return frame[[name for name, there in zip(DEVICES, clips.sum(axis=0), strict=True) if there]]
+
+
+def mean_over_seeds(seeds: Seeds) -> pd.DataFrame:
+    """The mean of frames of the same index and columns."""
+    return pd.DataFrame(np.mean([one.to_numpy() for one in seeds], axis=0), seeds[0].index, seeds[0].columns)

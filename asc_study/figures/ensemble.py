@@ -181,7 +181,7 @@ def _candidate_traces(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metr
                 mode="markers+text",
                 marker=marker,
                 text=[number[name] for name in shown["name"]] if taken else written,
-                textposition="middle center" if taken else "top center",
+                textposition="middle center" if taken else _inwards(shown["both_wrong"], candidates["both_wrong"]),
                 textfont={"color": "white"} if taken else {"size": 12},
                 customdata=np.column_stack([shown["name"], 100 * shown["overlap"]]),
                 hovertemplate="%{customdata[0]}<br>alone %{y:.1f}<br>both wrong %{x:.1f} %<br>"
@@ -191,6 +191,12 @@ def _candidate_traces(path: pd.DataFrame, candidates: pd.DataFrame, metric: Metr
             )
         )
     return traces
+
+
+def _inwards(values: "pd.Series[float]", every: "pd.Series[float]") -> list[str]:
+    """Where the name of each point stands, so that none runs over the panel's edge."""
+    place = (values - every.min()) / max(every.max() - every.min(), 1e-9)
+    return ["top right" if one < 1 / 3 else "top left" if one > 2 / 3 else "top center" for one in place]
 
 
 def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:

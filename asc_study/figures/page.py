@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 import plotly.graph_objects as go
+from plotly.io import to_json
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from asc_study.figures.theme import DARK, LIGHT, TITLE_HEIGHT
@@ -35,7 +36,9 @@ h3{font-size:1.05rem;line-height:1.3;margin:0 0 .5rem}
 nav ul{padding-left:1.2rem;margin:.2rem 0}
 a{color:var(--link)}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
-th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;overflow-wrap:anywhere}
+th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+td,th{overflow-wrap:break-word}
+td.long{overflow-wrap:anywhere}
 th{color:var(--soft)}
 th[scope=col]{overflow-wrap:normal;white-space:normal}
 th[scope=row]{min-width:8rem;color:var(--ink);font-weight:normal}
@@ -50,7 +53,9 @@ summary{cursor:pointer;color:var(--soft)}
 code{font-size:.875em}
 .note{border-left:4px solid var(--line);padding-left:.8rem;max-width:80ch}
 @page{size:A4;margin:14mm;@bottom-right{content:counter(page) " / " counter(pages);font:8pt sans-serif;color:#555b62}}
+@page side{size:A4 landscape}
 @media print{
+.passage.wide,h2:has(+.wide){page:side}
 :root{color-scheme:light;--ink:#222;--soft:#555b62;--ground:#fff;--line:#d0d4d8;--link:#222}
 body{font-size:10pt;padding:0;max-width:none}
 section{break-before:page;border:0;margin:0}
@@ -59,6 +64,7 @@ figure,.passage,tr,.note{break-inside:avoid}
 h2,h3{break-after:avoid}
 figure{margin:1rem 0;padding-top:.75rem}
 table{zoom:.76}
+.wide table{zoom:1}
 section:last-of-type{break-before:auto}
 .plot,.scroll{overflow:visible}
 details:not([open]),.modebar{display:none!important}
@@ -67,6 +73,8 @@ details:not([open]),.modebar{display:none!important}
 
 #: Pixels between the margins of a printed page, which figures are drawn as wide as.
 _PAPER: Final = 680
+#: The same of a page on its side, for a wide table.
+_SIDE: Final = 1010
 
 #: Draws every figure, with buttons that save it and its numbers; drawn again when the system turns dark or light,
 #: and for paper: on white, as wide as it, or made smaller as a whole if it may not be that narrow, as tables are.
@@ -77,9 +85,11 @@ function fail(why) {
 }
 function draw(paper = 0) {
   for (const table of document.querySelectorAll(".scroll > table")) {
-    table.style = paper ? "zoom: 1; width: min-content" : "";
-    const fits = paper / table.offsetWidth;
-    table.style = fits > 0 && fits < .76 ? `zoom: ${fits}` : "";
+    const wide = table.closest(".wide");
+    table.style = paper ? `zoom: 1; width: ${wide ? "max" : "min"}-content` : "";
+    const most = wide ? 1 : .76, fits = (wide ? SIDE : paper) / table.offsetWidth;
+    if (wide && paper) table.style.zoom = Math.min(fits, most);
+    else table.style = fits > 0 && fits < most ? `zoom: ${fits}` : "";
   }
   for (const plot of document.querySelectorAll(".plot > div")) {
     const figure = JSON.parse(plot.parentNode.nextElementSibling.textContent);
@@ -122,12 +132,13 @@ else fail("plotly.js could not be loaded. Connect to the network, or set `figure
 class Passage:
     """Text or a table between figures: HTML that is set as it is, in which whoever makes it has escaped all names.
 
-    ``long``: it may be broken across printed pages.
+    ``long``: it may be broken across printed pages; ``wide``: it is printed on a page on its side.
     """
 
     html: str
     heading: str = ""
     long: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,8 @@ def document(title: str, lead: str, sections: Sequence[Section], plotlyjs: str =
             if isinstance(part, Passage):
                 heading = part.heading
                 head = f"<h3>{html.escape(heading)}</h3>" if heading else ""
-                body.append(f'<div class="passage{" long" * part.long}" id="{mark}">{head}{part.html}</div>')
+                kind = f"passage{' long' * part.long}{' wide' * part.wide}"
+                body.append(f'<div class="{kind}" id="{mark}">{head}{part.html}</div>')
             else:
                 figures += 1
                 heading = part.layout.title.text or ""
@@ -188,7 +200,7 @@ def _html(title: str, lead: str, body: str, plotlyjs: str) -> str:
         'dark.addEventListener("change", () => draw());'
         f'addEventListener("beforeprint", () => draw({_PAPER}));addEventListener("afterprint", () => draw());'
     )
-    script = f"const TEMPLATES = {json.dumps([LIGHT, DARK])};{_SCRIPT}{save_script()}{begin}{listen}"
+    script = f"const SIDE = {_SIDE}, TEMPLATES = {json.dumps([LIGHT, DARK])};{_SCRIPT}{save_script()}{begin}{listen}"
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -200,9 +212,12 @@ def _html(title: str, lead: str, body: str, plotlyjs: str) -> str:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure without its title and its sentence, which a page sets as text of its own, and without a template."""
+    """A figure without its title and its sentence, which a page sets as text of its own, and without a template.
 
-    figure: go.Figure
+    ``content`` is what plotly.js draws: ``data`` and ``layout``.
+    """
+
+    content: dict[str, Any]
     title: str
     sentence: str
     height: int
@@ -211,22 +226,22 @@ class Drawn:
 
 def drawn(figure: go.Figure) -> Drawn:
     """Take a figure of `asc_study.figures` apart for a page."""
-    plot = go.Figure(figure)
-    title, meta = plot.layout.title.text or "", plot.layout.meta or {}
-    plot.update_layout(template=None, title=None, meta=None)
+    content = figure.to_dict()  # a copy; plotly would check each change of a figure again
+    layout = content["layout"]
+    layout.pop("template", None)
+    title, meta = layout.pop("title", {}).get("text") or "", layout.pop("meta", {})
+    height = layout.get("height", 450)
     if title:
-        plot.update_layout(
-            height=(plot.layout.height or 450) - TITLE_HEIGHT,
-            margin_t=max(10, (plot.layout.margin.t or 100) - TITLE_HEIGHT),
-        )
-    height = plot.layout.height or 450
-    return Drawn(plot, title, meta.get("sentence", ""), height, meta.get("least_width", 0))
+        height -= TITLE_HEIGHT
+        margin = layout.get("margin", {})
+        layout |= {"height": height, "margin": margin | {"t": max(10, margin.get("t", 100) - TITLE_HEIGHT)}}
+    return Drawn(content, title, meta.get("sentence", ""), height, meta.get("least_width", 0))
 
 
 def _figure(figure: go.Figure, name: str, level: str, mark: str = "") -> str:
     """One figure as HTML: heading, the empty place, what is drawn there, the sentence; it is saved under its name."""
     one = drawn(figure)
-    content = one.figure.to_json().replace("<", "\\u003c")  # no name of a run can end the script
+    content = to_json(one.content, validate=False).replace("<", "\\u003c")  # no name of a run can end the script
     style = f"height:{one.height}px" + (f";min-width:{one.least_width}px" if one.least_width else "")
     return (
         f"<figure{f' id={mark!r}' if mark else ''}><{level}>{html.escape(one.title)}</{level}>"

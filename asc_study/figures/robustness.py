@@ -1,7 +1,7 @@
 """Several systems across devices: each device side by side, the gap to devices never heard, scenes by devices."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,14 @@ from asc_study.figures.theme import (
     LAYOUT,
     REFERENCE,
     SHARES,
-    TINT,
     UNSEEN,
     chance,
     finish,
+    ground,
+    level,
     listed,
     percent,
+    upright,
 )
 
 Looks = Mapping[str, tuple[str, str]]
@@ -74,16 +76,17 @@ def devices_figure(
         figure.add_trace(_dots(own, at, system, (colour, symbol), devices), 1, 1)
         if compared and system != reference:
             figure.add_trace(_changes(own, at, system, (colour, symbol), devices, reference), 2, 1)
-    _grounds(figure, devices, rows)
-    figure.add_hline(y=chance(task), line={"color": REFERENCE, "width": 1.2, "dash": "dot"}, row=1, col=1)
+    shapes, notes = _grounds(devices, rows)
+    shapes.append(level(chance(task), 1, width=1.2, dash="dot"))
     right = {"x": 1, "xref": "paper", "xanchor": "right", "yanchor": "bottom", "font": {"size": 12}}
-    figure.add_annotation(text="chance", y=chance(task), yref="y", **right)
+    notes.append({"text": "chance", "y": chance(task), "yref": "y", **right})
     if baseline:
-        _baseline(figure, devices, baseline)
+        _baseline(figure, shapes, devices, baseline)
     figure.update_yaxes(title="accuracy (%)", range=[0, 103], dtick=20, row=1, col=1)
     if compared:
         figure.update_yaxes(title="difference to the<br>reference (points)", row=2, col=1)
-        figure.add_hline(y=0, line={"color": REFERENCE, "width": 1.5}, row=2, col=1)
+        shapes.append(level(0, 2))
+    figure.update_layout(shapes=shapes, annotations=notes)
     figure.update_xaxes(range=[-0.5, len(devices) - 0.5], showgrid=False, fixedrange=True)
     figure.update_xaxes(tickvals=list(range(len(devices))), ticktext=devices)
     sentence = _devices_sentence(measured, systems, reference)
@@ -159,9 +162,10 @@ def _bars(own: pd.DataFrame, value: str, low: str, high: str, colour: str) -> di
     }
 
 
-def _grounds(figure: go.Figure, devices: Sequence[str], rows: int) -> None:
-    """The subsets: names above, thin lines between, a tint where training never heard a device."""
+def _grounds(devices: Sequence[str], rows: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The subsets: thin lines between, a tint where training never heard a device; and their names above."""
     place = {device: number for number, device in enumerate(devices)}
+    shapes, notes = [], []
     for subset in SUBSETS:
         heard = [place[device] for device in subset.devices if device in place]
         if not heard:
@@ -169,23 +173,23 @@ def _grounds(figure: go.Figure, devices: Sequence[str], rows: int) -> None:
         ends = (min(heard) - 0.5, max(heard) + 0.5)
         for row in range(1, rows + 1):
             if subset.name == UNSEEN:
-                figure.add_vrect(x0=ends[0], x1=ends[1], fillcolor=TINT, line_width=0, layer="below", row=row, col=1)
+                shapes.append(ground(ends, row))
             elif ends[1] < len(devices) - 0.5:
-                figure.add_vline(x=ends[1], line={"color": REFERENCE, "width": 0.5}, row=row, col=1)
-        note = HEARD.get(subset.name, " ")
-        figure.add_annotation(
-            x=sum(ends) / 2, xref="x", y=1, yref="paper", yanchor="bottom", text=f"<b>{subset.heading}</b><br>{note}"
-        )
+                shapes.append(upright(ends[1], row, width=0.5))
+        text = f"<b>{subset.heading}</b><br>{HEARD.get(subset.name, ' ')}"
+        notes.append({"x": sum(ends) / 2, "xref": "x", "y": 1, "yref": "paper", "yanchor": "bottom", "text": text})
+    return shapes, notes
 
 
-def _baseline(figure: go.Figure, devices: Sequence[str], baseline: Mapping[str, float]) -> None:
-    for number, device in enumerate(devices):
-        level = baseline.get(f"device_acc_{device}")
-        if level is not None and np.isfinite(level):
-            line = {"color": REFERENCE, "width": 2, "dash": "dash"}
-            ends = {"x0": number - 0.5, "x1": number + 0.5, "y0": level, "y1": level}
-            figure.add_shape(type="line", line=line, **ends, row=1, col=1)
+def _baseline(
+    figure: go.Figure, shapes: list[dict[str, Any]], devices: Sequence[str], baseline: Mapping[str, float]
+) -> None:
     line = {"color": REFERENCE, "width": 2, "dash": "dash"}
+    for number, device in enumerate(devices):
+        found = baseline.get(f"device_acc_{device}")
+        if found is not None and np.isfinite(found):
+            ends = {"x0": number - 0.5, "x1": number + 0.5, "y0": found, "y1": found}
+            shapes.append({"type": "line", "line": line, **ends, "xref": "x", "yref": "y"})
     figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", name="statistics baseline", line=line), 1, 1)
 
 
@@ -317,8 +321,9 @@ def scenes_figure(
     title = f"Which scenes does {name} lose on which devices?"
     if against is not None:
         title = f"Where is {name} better or worse than {reference}?"
-    height = 200 + 34 * len(scenes)
-    return finish(figure, title, _scenes_sentence(values, reference if against is not None else ""), height=height)
+    sentence = _scenes_sentence(values, reference if against is not None else "")
+    finish(figure, title, sentence, height=156 + 34 * len(scenes))
+    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] - 44})
 
 
 def _unseen_devices() -> tuple[str, ...]:

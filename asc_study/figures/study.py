@@ -27,6 +27,7 @@ from asc_study.figures.theme import (
     finish,
     listed,
     percent,
+    upright,
 )
 
 #: Column of a board that is true of a system -> what is said of it, the worst first.
@@ -40,6 +41,9 @@ _LOOKS: Final = {"": (BLUE, "circle"), _BASELINE: (REFERENCE, "square")}
 _TASKS: Final = {"ten_class": "ten scenes", "three_class": "three scene groups"}
 
 _ROW_HEIGHT: Final = 34
+
+#: Differences that an axis is marked at, the highest that is in reach.
+_STEPS: Final = (80, 60, 50, 40, 30, 20, 15, 12, 10, 8, 6, 5, 4, 3, 2, 1)
 
 #: Longer names of rows are cut in the figure; the whole one is shown where the mouse is.
 _LONGEST: Final = 28
@@ -80,7 +84,7 @@ def study_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
     """
     board = board.sort_values(ALL_CLIPS.metric, ascending=False, kind="stable", ignore_index=True)
     columns = _columns(board)
-    figure = _panels(columns, _labels(board))
+    figure, shapes = _panels(columns, _labels(board))
     floor = board[_flag(board, _BASELINE)].head(1)
     for number, subset in enumerate(columns, 1):
         where = {"row": 1, "col": number}
@@ -89,10 +93,9 @@ def study_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
             colour, symbol = _LOOKS.get(mark, (VERMILION, "x"))
             dots = _dots(rows, rows[subset.metric], low, high, colour)
             figure.add_trace(dots.update(marker={"symbol": symbol}, customdata=_hover(rows, low, high, mark)), **where)
-        levels = [(chance(task), "dot")] + [(level, "dash") for level in floor[subset.metric].dropna()]
-        for level, dash in levels:
-            figure.add_vline(x=level, line={"color": REFERENCE, "width": 1.5, "dash": dash}, **where)
-    figure.update_xaxes(range=[0, 103], tickvals=[0, 50, 100])
+        shapes.append(upright(chance(task), number, dash="dot"))
+        shapes += [upright(level, number, dash="dash") for level in floor[subset.metric].dropna()]
+    figure.update_xaxes(range=[0, 103], tickvals=[0, 50, 100]).update_layout(shapes=shapes)
     title = f"Which system holds on which devices? ({_TASKS[task]})"
     return _finish(figure, title, _sentence(board, task), len(board), "accuracy (%)")
 
@@ -115,7 +118,7 @@ def change_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
     left_out = int(collapsed.sum()) if not collapsed.all() else 0
     board = board[~collapsed].reset_index(drop=True) if left_out else board
     columns = [one for one in _columns(board) if f"{one.metric}_change" in board]
-    figure = _panels(columns, _labels(board))
+    figure, shapes = _panels(columns, _labels(board))
     reach = 1.0
     for number, subset in enumerate(columns, 1):
         change = f"{subset.metric}_change"
@@ -125,8 +128,9 @@ def change_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
         dots = _dots(board, board[change], low, high, BLUE, signs=True)
         dots.update(marker={"symbol": ["circle" if one else "circle-open" for one in filled]})
         figure.add_trace(dots.update(customdata=_hover(board, low, high, "")), 1, number)
-        figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5}, row=1, col=number)
-    figure.update_xaxes(range=[-1.3 * reach, 1.3 * reach], nticks=5)
+        shapes.append(upright(0, number))
+    step = next(one for one in _STEPS if one <= reach)  # within the panel: marks of two do not meet
+    figure.update_xaxes(range=[-1.3 * reach, 1.3 * reach], tickvals=[-step, 0, step]).update_layout(shapes=shapes)
     reference = str(board["reference"].iloc[0])
     title = f"What does each system change against {reference}? ({_TASKS[task]})"
     return _finish(figure, title, _change_sentence(board, reference, left_out), len(board), "difference (points)")
@@ -136,30 +140,33 @@ def _columns(board: pd.DataFrame) -> list[Subset]:
     return [one for one in (*SUBSETS, ALL_CLIPS) if one.metric in board and board[one.metric].notna().any()]
 
 
-def _panels(columns: Sequence[Subset], labels: Sequence[str]) -> go.Figure:
-    """A panel for each subset, which share their rows; that of devices never heard is tinted."""
+def _panels(columns: Sequence[Subset], labels: Sequence[str]) -> tuple[go.Figure, list[dict[str, Any]]]:
+    """A panel for each subset, which share their rows; and the ground of that of devices never heard, as shapes."""
     names = ["all clips" if one is ALL_CLIPS else one.heading for one in columns]
     heads = [f"<b>{name}</b><br>{HEARD.get(one.name, ' ')}" for name, one in zip(names, columns, strict=True)]
-    spacing = {"shared_yaxes": True, "horizontal_spacing": 0.03}
+    spacing = {"shared_yaxes": True, "horizontal_spacing": 0.05}
     figure = make_subplots(rows=1, cols=len(columns), column_titles=heads, **spacing)
     figure.update_annotations(font_size=13)
-    for number, subset in enumerate(columns, 1):
-        if subset.name == UNSEEN:
-            ends = {"x0": 0, "x1": 1, "xref": f"x{number if number > 1 else ''} domain"}
-            figure.add_shape(type="rect", **ends, y0=0, y1=1, yref="paper", fillcolor=TINT, line_width=0, layer="below")
+    whole = {"x0": 0, "x1": 1, "y0": 0, "y1": 1, "yref": "paper"}
+    area = {"type": "rect", "fillcolor": TINT, "line": {"width": 0}, "layer": "below", **whole}
+    shapes = [
+        {**area, "xref": f"x{number if number > 1 else ''} domain"}
+        for number, subset in enumerate(columns, 1)
+        if subset.name == UNSEEN
+    ]
     figure.update_xaxes(tickangle=0)
     figure.update_yaxes(
         tickvals=list(range(len(labels))), ticktext=list(labels), range=[len(labels) - 0.5, -0.7], showgrid=False
     )
-    return figure
+    return figure, shapes
 
 
 def _finish(figure: go.Figure, title: str, sentence: str, rows: int, axis: str) -> go.Figure:
     figure.add_annotation(
         text=axis, x=0.5, xref="paper", y=0, yref="paper", yshift=-26, yanchor="top", font={"size": 13}
     )
-    finish(figure, title, sentence, height=_ROW_HEIGHT * rows + 210, least_width=700)
-    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] + 20, "b": 60}, showlegend=False)
+    finish(figure, title, sentence, height=_ROW_HEIGHT * rows + 176, least_width=700)
+    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] - 14, "b": 60}, showlegend=False)
 
 
 def _dots(

@@ -12,6 +12,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.metric_table import COLUMNS
 from asc_study.base.schema import did_you_mean
 from asc_study.evaluation.paired import Panel, Sums, clips_key, decisions, in_order
+from asc_study.evaluation.side_by_side import devices_of
 from asc_study.store.queries import Reader, RunRecord
 
 Tables = Mapping[int, Sequence[pd.DataFrame]]
@@ -33,8 +34,16 @@ class Panels:
         """What a comparison needs of a predictions table; a thousandth of its size."""
         key, table = clips_key(table), in_order(table)
         if key not in self._panels:
-            self._panels[key] = Panel(table)
+            self._panels[key] = Panel(table, more=devices_of(table))
         return key, self._panels[key].sums(*decisions([table]))
+
+
+def joined(seeds: Sequence[Measured]) -> Measured | None:
+    """The seeds of a system as one; None if they were tested on different clips, so that no clip has their mean."""
+    keys = {key for key, _ in seeds}
+    if len(keys) != 1:
+        return None
+    return keys.pop(), {name: np.concatenate([sums[name] for _, sums in seeds]) for name in seeds[0][1]}
 
 
 @dataclass
@@ -84,7 +93,7 @@ def add_standings(board: pd.DataFrame, tables: Tables, reference: str | Sequence
         If there is no row of the name ``reference``.
     """
     panels = Panels()
-    measured = {place: [panels.measured(table) for table in found] for place, found in tables.items()}
+    measured = {place: joined([panels.measured(table) for table in found]) for place, found in tables.items()}
     return Standings(panels, measured).added(board, reference)
 
 
@@ -96,19 +105,15 @@ class Standings:
     panels
         That measured the rows.
     measured
-        Place in the board -> what `Panels.measured` gives, one a seed.
+        Place in the board -> what `joined` gives.
     """
 
-    def __init__(self, panels: Panels, measured: Mapping[int, Sequence[Measured]]) -> None:
+    def __init__(self, panels: Panels, measured: Mapping[int, Measured | None]) -> None:
         self._groups: dict[object, _Group] = {}
         for place, found in measured.items():
-            keys = {key for key, _ in found}
-            if len(keys) != 1:  # seeds of other clips cannot be averaged clip by clip
-                continue
-            key = keys.pop()
-            group = self._groups.setdefault(key, _Group(panels[key]))
-            names = found[0][1]
-            group.systems[place] = {name: np.concatenate([sums[name] for _, sums in found]) for name in names}
+            if found is not None:
+                group = self._groups.setdefault(found[0], _Group(panels[found[0]]))
+                group.systems[place] = found[1]
         self._own: dict[str, dict[int, Any]] | None = None
 
     def added(self, board: pd.DataFrame, reference: str | Sequence[str] | None) -> pd.DataFrame:

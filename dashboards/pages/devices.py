@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
-from asc_study.evaluation.side_by_side import comparable, scenes_by_device, side_by_side
+from asc_study.evaluation.side_by_side import compared, mean_over_seeds
 from asc_study.figures.robustness import devices_figure, gap_figure, scenes_figure
 from asc_study.figures.study import change_figure
 from dashboards.blocks import Block, Figure, Note
@@ -22,7 +22,7 @@ from dashboards.pages.choices import (
     study_control,
 )
 from dashboards.registry import Control, Page
-from dashboards.source import Board, Source
+from dashboards.source import Board, Source, Told
 from dashboards.state import State
 
 #: Of more systems nobody could tell the dots of a device apart.
@@ -62,39 +62,40 @@ def blocks(source: Source, state: Devices) -> Sequence[Block]:
     if len(shown) > MOST:
         found.append(Note(f"{len(shown)} systems are chosen; the figure of devices shows the first {MOST} of them."))
         shown = shown[:MOST]
-    tables = {name: source.tables(board, name, state.split) for name in shown}
-    for name in [name for name, seeds in tables.items() if not seeds]:
+    told = {name: source.told(board, name, state.split) for name in shown}
+    for name in [name for name, seeds in told.items() if not seeds]:
         found.append(Note(f"{name} has no predictions of the {state.split} split: it is left out.", kind="empty"))
-        del tables[name]
-    if reference not in tables:
+        del told[name]
+    if reference not in told:
         line = f"The reference {reference} has no predictions of the {state.split} split: choose another one."
         return [*found, Note(line, kind="empty")]
-    same = comparable(tables, reference)
-    if not same:
+    if source.sums(board, reference, state.split) is None:
         line = f"The seeds of {reference} were measured on different clips: choose another reference."
         return [*found, Note(line, kind="empty")]
-    for name in [name for name in tables if name not in same]:
+    clips = told[reference][0].clips
+    same = {name: seeds for name, seeds in told.items() if all(one.clips == clips for one in seeds)}
+    for name in [name for name in told if name not in same]:
         found.append(Note(f"{name} was measured on other clips than {reference}: it is left out."))
     colours = board_looks(board, reference)
     measured = _measured(source, board, same, reference, state.split)
     task = str(board.row(reference)["task"])
     floor = baseline_row(board, reference) if state.split == "test" else None
-    level = (
-        {} if floor is None else {str(key): value for key, value in floor.items() if str(key).startswith("device_acc_")}
-    )
+    level = {}
+    if floor is not None and floor["name"] not in same:  # else its dots say the same
+        level = {str(key): one for key, one in floor.items() if str(key).startswith("device_acc_")}
     figure = devices_figure(measured, reference, colours, task=task, baseline=level)
     found.append(Figure(figure, "devices", _behind(measured)))
-    compared = board.among([name for name in same if name != reference])
-    if state.split == "test" and len(compared) and "reference" in compared:
-        compared = compared[compared["reference"].notna()]
-        if len(compared):
-            found.append(Figure(change_figure(compared, task), "changes"))
+    others = board.among([name for name in same if name != reference])
+    if state.split == "test" and len(others) and "reference" in others:
+        others = others[others["reference"].notna()]
+        if len(others):
+            found.append(Figure(change_figure(others, task), "changes"))
     every = board.among(comparable_rows(board, reference, telling=True))
     gap = BY_NAME["gap_A_to_unseen"]
-    if state.split == "test" and len(every) > 1 and every[gap.name].notna().sum() > 1:
-        columns = ["row", *(gap.difference_of or ()), gap.name, ALL_CLIPS.metric]
+    columns = ["row", *(gap.difference_of or ()), gap.name, ALL_CLIPS.metric]
+    if state.split == "test" and set(columns) <= set(every) and every[gap.name].notna().sum() > 1:
         found.append(Figure(gap_figure(every, colours), "gap", every[columns]))
-    return [*found, *_scenes(source, board, state, same, reference)]
+    return [*found, *_scenes(state, same, reference)]
 
 
 def _chosen(board: Board, state: Devices) -> tuple[str, list[str]]:
@@ -110,10 +111,22 @@ def _scenes_of(state: Devices, rows: Sequence[str], reference: str) -> str:
 
 
 def _measured(
-    source: Source, board: Board, tables: Mapping[str, Sequence[pd.DataFrame]], reference: str, split: str
+    source: Source, board: Board, told: Mapping[str, Sequence[Told]], reference: str, split: str
 ) -> pd.DataFrame:
-    runs = tuple((name, *(record.run_id for record in board.records[name])) for name in tables)
-    return source.kept(("side by side", runs, reference, split), lambda: side_by_side(tables, reference))
+    runs = tuple((name, *(record.run_id for record in board.records[name])) for name in told)
+
+    def compare() -> pd.DataFrame:
+        sums = {name: found for name in told if (found := source.sums(board, name, split)) is not None}
+        own = {name: source.by_device(board.records[name][0], split) for name, seeds in told.items() if len(seeds) == 1}
+        known = {name: table for name, table in own.items() if table is not None}
+        measured = compared(source.panel(told[reference][0]), sums, reference, known)
+        if split == "test":  # to the last digit as the leaderboard has it, which averages what runs logged
+            rows = {name: board.row(name) for name in told}
+            logged = [rows[one["system"]].get(one["metric"]) for one in measured.to_dict("records")]
+            measured["value"] = pd.Series(logged, dtype=float).fillna(measured["value"])
+        return measured
+
+    return source.kept(("side by side", runs, reference, split), compare)
 
 
 def _behind(measured: pd.DataFrame) -> pd.DataFrame:
@@ -123,16 +136,12 @@ def _behind(measured: pd.DataFrame) -> pd.DataFrame:
     return measured[[column for column in columns if column in measured]]
 
 
-def _scenes(
-    source: Source, board: Board, state: Devices, tables: Mapping[str, Sequence[pd.DataFrame]], reference: str
-) -> list[Block]:
-    name = _scenes_of(state, list(tables), reference)
-    if name not in tables:
-        return []
-    shares = scenes_by_device(tables[name])
+def _scenes(state: Devices, told: Mapping[str, Sequence[Told]], reference: str) -> list[Block]:
+    name = _scenes_of(state, list(told), reference)
+    shares = mean_over_seeds([one.scenes for one in told[name]])
     against: dict[str, Any] = {}
     if state.against and name != reference:
-        against = {"against": scenes_by_device(tables[reference]), "reference": reference}
+        against = {"against": mean_over_seeds([one.scenes for one in told[reference]]), "reference": reference}
     figure = scenes_figure(shares, name, **against)
     return [Figure(figure, "scenes", shares.reset_index(names="scene"))]
 

@@ -67,7 +67,7 @@ def controls(source: Source, state: Ensemble) -> Sequence[Control]:
     chosen = [
         study_control(source, state),
         Control("members", "Members", [member.name for member in found.members], names, kind="many"),
-        Control("fusion", "Fused by", _fusion(state), {name: name for name in _fusions()}),
+        Control("fusion", "Fused by", _fusion(state), {name: name for name in FUSIONS}),
         Control("test", "Test clips: only to report, never to choose", state.test, kind="switch"),
     ]
     if found.coarse:
@@ -101,21 +101,25 @@ def blocks(source: Source, state: Ensemble) -> Sequence[Block]:
     if state.two_stage and not found.coarse:
         line = "Two stages need a three-class system of the same clips: add a row with `task: three_class`, then"
         said.append(Note(line, f"asc-study run {study}.yaml --data DIR", "empty"))
+    if FUSIONS[_fusion(state)].learns:
+        said.append(Note(f"{_fusion(state)} learns from labels: {_learned_on(found, split)}."))
     together = _fused(source, found, state, split)
     return [*said, *together, *_compared(source, board, found, state, split), *_path(source, board, state)]
 
 
-def _fusions() -> list[str]:
-    """The rules that are fitted at once; logistic regression, which learns by class, takes seconds."""
-    return [name for name, rule in FUSIONS.items() if not rule.by_class]
-
-
 def _fusion(state: Ensemble) -> str:
-    return state.fusion if state.fusion in _fusions() else "average"
+    return state.fusion if state.fusion in FUSIONS else "average"
 
 
 def _exponent(state: Ensemble) -> float:
     return min(max(state.exponent, 0.0), _HIGHEST_EXPONENT)
+
+
+def _learned_on(found: Candidates, split: str) -> str:
+    """Whose labels a rule that learns was fitted on, for the clips that are shown."""
+    if split == found.deciding:
+        return f"a {split} clip is fused by what was learned of other locations (cross-fitted)"
+    return "of validation clips, never of those that are shown"
 
 
 def _coarse(found: Candidates, state: Ensemble) -> Member:

@@ -49,7 +49,8 @@ def blocks(source: Source, state: Leaderboard) -> Sequence[Block]:
     """The table, and what it says as figures."""
     board = source.board(state.study, state.reference)
     shown = board.frame[board.frame["seeds"] > 0]
-    found: list[Block] = [_grid(board, state)]
+    found: list[Block] = [Note(f"Missing: {board.lacking}.", kind="error")] if board.lacking else []
+    found.append(_grid(board, state))
     figures = source.kept(("study figures", board.key), lambda: study_figures(_telling(board.among(board.names))))
     found += [Figure(one, f"{'-'.join(state.study) or 'study'}-{number}") for number, one in enumerate(figures, 1)]
     if shown["fingerprints"].gt(1).any():

@@ -10,7 +10,6 @@ import pandas as pd
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS, full_name
-from asc_study.evaluation.by_device import accuracy_by_device
 from asc_study.evaluation.calibration import reliability_curve
 from asc_study.evaluation.metrics import confusion
 from asc_study.figures.decisions import confusion_figure, reliability_figure
@@ -79,9 +78,8 @@ def blocks(source: Source, state: Run) -> Sequence[Block]:
         for split in ("test", "validation")
         if (table := source.predictions(record, split)) is not None and len(table)
     }
-    accuracies = source.kept(
-        ("by device", record.run_id, *tables), lambda: {split: accuracy_by_device(one) for split, one in tables.items()}
-    )
+    measured = {split: source.by_device(record, split) for split in tables}
+    accuracies = {split: one for split, one in measured.items() if one is not None}
     lead = (
         lead_of(accuracies, record.metrics)
         if "test" in tables

@@ -1,6 +1,5 @@
 """Searches: what was found, what each parameter does, the run of each trial; what is noise is drawn as a band."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +16,7 @@ from asc_study.store.queries import RunRecord
 from asc_study.store.views import page_address, run_link
 from dashboards.blocks import Block, Figure, Note, Table
 from dashboards.registry import Control, Page
-from dashboards.source import FRESH_SECONDS, Source
+from dashboards.source import Source, fresh
 from dashboards.state import State
 
 
@@ -62,7 +61,7 @@ def blocks(source: Source, state: SearchState) -> Sequence[Block]:
 
 
 def _searches(source: Source) -> list[str]:
-    return source.kept(("searches", _now()), source.reader.searches)
+    return source.kept(("searches", fresh()), source.reader.searches)
 
 
 def _chosen(names: Sequence[str], state: SearchState) -> str:
@@ -70,12 +69,7 @@ def _chosen(names: Sequence[str], state: SearchState) -> str:
 
 
 def _records(source: Source, name: str) -> list[RunRecord]:
-    return source.kept(("runs of a search", name, _now()), lambda: source.reader.runs(name))
-
-
-def _now() -> int:
-    """Changes when what was read is no longer fresh."""
-    return int(time.time() / FRESH_SECONDS)
+    return source.kept(("runs of a search", name, fresh()), lambda: source.reader.runs(name))
 
 
 def _read(source: Source, name: str, records: Sequence[RunRecord]) -> tuple[StoredSearch, list[go.Figure]]:
@@ -122,4 +116,4 @@ def _trials(source: Source, name: str, search: StoredSearch) -> Table:
     return Table("Which trials were there?", f"{name}-trials", frame, 4, numbered, {"trial": links})
 
 
-PAGE: Final = Page("/search", "Search", SearchState, controls, blocks, depends=("search",))
+PAGE: Final = Page("/search", "Search", SearchState, controls, blocks, depends=("search",), of_study=False)

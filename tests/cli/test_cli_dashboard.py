@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from asc_study.base.contract import Artifact, Kind
+from asc_study.base.contract import Artifact, Kind, predictions_path
 from asc_study.cli import cli
 from asc_study.cli.options import DEVICES_VIEW, TRIALS_VIEW, where_to_look
 from asc_study.store.views import dashboard_link
@@ -19,6 +19,30 @@ def test_a_report_is_written_and_kept_unless_it_is_not_wanted(asc, tracker, log_
     assert asc("report", "s", "--out", "r.html")[0] == 2
     assert asc("report", "s", "--out", "r.html", "--force")[0] == 0
     assert tracker.artifact(run_id, Artifact.REPORT).read_text() == Path("r.html").read_text()
+
+
+def test_a_report_that_lacks_what_predictions_tell_says_so(asc, tracker, log_run, make_table, monkeypatch):
+    for seed, row in enumerate(("plain", "good", "lost")):
+        log_run(row, {"test": make_table(seed)})
+    record = next(one for one in tracker.runs("s") if one.label == "lost seed 0")
+    (Path(record.artifact_uri.removeprefix("file://")) / predictions_path("test")).unlink()
+    code, out, err = asc("report", "s", "--out", "r.html", "--no-log")
+    line = "missing in r.html: the differences of rows whose test predictions cannot be read (deleted?): lost seed 0\n"
+    assert (code, err) == (1, line)
+    assert out.startswith("written: r.html (")
+    assert "test predictions cannot be read (deleted?): lost seed 0." in Path("r.html").read_text()
+
+    def broken(*_: object) -> None:
+        raise ConnectionError("no\nroute")
+
+    monkeypatch.setattr("asc_study.store.queries.Reader.predictions_of", broken)
+    code, _, err = asc("report", "s", "--out", "r.html", "--no-log", "--force")
+    (told,) = err.splitlines()
+    assert told.startswith(
+        "missing in r.html: intervals and differences, for the predictions cannot be read (no route);"
+    )
+    assert (code, "; the part Devices (no route)" in told) == (1, True)
+    assert "This part is missing: it could not be read (no route)." in Path("r.html").read_text()
 
 
 def test_what_cannot_be_reported_is_one_line(asc, tracker, log_run, make_table):

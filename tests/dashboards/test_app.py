@@ -1,13 +1,15 @@
 """The server without a browser: what it answers, refuses, and never does."""
 
-import json
 import socket
+import threading
 import time
 
 import pandas as pd
 import pytest
+from asked import page_at
 from dash.development.base_component import Component
 
+from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.store.queries import Reader
 from asc_study.study.leaderboard import study_leaderboard
@@ -104,40 +106,14 @@ def test_no_file_is_served(client, path):
     assert b"create_app" not in answer.data
 
 
-def ask(client, output: str, **values):
-    """What a callback of the app answers; values are by ``component.property``."""
-    known = {one["output"]: one for one in client.get("/_dash-dependencies").json}
-    callback = known[output]
-
-    def filled(one):
-        return {"id": one["id"], "property": one["property"], "value": values.get(f"{one['id']}.{one['property']}")}
-
-    outputs = output.strip(".").split("...")
-    body = {
-        "output": output,
-        "outputs": [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in outputs],
-        "inputs": [filled(one) for one in callback["inputs"]],
-        "state": [filled(one) for one in callback["state"]],
-        "changedPropIds": ["url.search"],
-    }
-    return client.post("/_dash-update-component", json=body)
-
-
-CONTENT = "..content.children...head.children...nav.children...tick.disabled...tick.interval.."
-
-
 def test_names_with_markup_are_text(client):
-    answer = ask(client, CONTENT, **{"url.pathname": "/", "url.search": "", "theme.data": "light"}).json
-    text = json.dumps(answer)
+    text = page_at(client, "/")
     assert "mixup <b>masks</b>" in text
     assert "dangerously_allow_html" not in text
 
 
 def test_a_study_that_is_deleted_meanwhile_leaves_a_message(client, source):
-    asked = {"url.pathname": "/devices", "url.search": "?study=gone", "theme.data": "light"}
-    answer = ask(client, CONTENT, **asked)
-    assert answer.status_code == 200
-    assert "no finished runs" in json.dumps(answer.json)
+    assert "no finished runs" in page_at(client, "/devices", "?study=gone")
 
 
 def test_a_store_that_cannot_be_read_leaves_a_message(client, source, monkeypatch):
@@ -145,14 +121,11 @@ def test_a_store_that_cannot_be_read_leaves_a_message(client, source, monkeypatc
         raise ConnectionError("postgresql://user:secret@host refused")
 
     monkeypatch.setattr(source.reader, "runs", broken)
-    answer = ask(client, CONTENT, **{"url.pathname": "/", "url.search": "", "theme.data": "light"})
-    assert answer.status_code == 200
-    assert "cannot be read since" in json.dumps(answer.json)
+    assert "cannot be read since" in page_at(client, "/")
 
 
 def test_a_run_that_lost_its_predictions_is_left_out(source, monkeypatch):
-    board = source.board(())
-    lost = board.records["mixup"][0].run_id
+    lost = next(record.run_id for record in source.reader.runs("s") if record.tags[Tag.ROW] == "mixup")
     predictions_of = source.reader.predictions_of
 
     def gone(record, split):
@@ -166,10 +139,35 @@ def test_a_run_that_lost_its_predictions_is_left_out(source, monkeypatch):
     assert "mixup has no predictions of the test split" in text
 
 
+@pytest.mark.parametrize(("query", "drawn"), [("", False), ("reference=mixup&rows=mixup+%3Cb%3Emasks%3C%2Fb%3E", True)])
+def test_lines_of_the_baseline_are_drawn_where_its_dots_are_not(source, monkeypatch, query, drawn):
+    monkeypatch.setattr("dashboards.pages.devices.baseline_row", lambda board, name: board.row("plain"))
+    page = next(one for one in PAGES if one.path == "/devices")
+    figure = next(one.figure for one in page.blocks(source, decode(page.state, query)) if isinstance(one, Figure))
+    assert ("statistics baseline" in {trace.name for trace in figure.data}) is drawn
+    assert ("plain" in {trace.name for trace in figure.data}) is not drawn
+
+
+def test_a_page_waits_once_for_predictions_and_not_for_more_than_can_be_read(dashboard_store, monkeypatch):
+    source, go_on = Source(Reader(dashboard_store), ("s",), patience=0.2), threading.Event()
+    predictions_of = source.reader.predictions_of
+    monkeypatch.setattr(source.reader, "predictions_of", lambda *asked: go_on.wait(10) and predictions_of(*asked))
+    assert source.board(()).pending == (0, 7)
+    (joint,) = source._joints.values()
+    waited = []
+    monkeypatch.setattr(joint.done, "wait", waited.append)
+    source.board(())  # the same page asks again
+    assert waited == [0.0]
+    source.patience = 0.05  # seven runs take longer
+    source.board(())
+    assert waited == [0.0]
+    go_on.set()
+
+
 def test_predictions_in_memory_are_bounded(source, monkeypatch):
-    monkeypatch.setattr("dashboards.source.KEPT_BYTES", 1)
+    monkeypatch.setattr(source._tables, "most", 1)
     board = source.board(())
-    assert not source._tables  # the board keeps sums alone
+    assert not len(source._tables)  # the board keeps sums alone
     assert len(source.tables(board, "mixup")) == 2
     assert len(source._tables) == 1
     assert all(isinstance(table, pd.DataFrame) for table in source.tables(board, "plain"))
@@ -194,8 +192,6 @@ def test_an_unknown_study_is_refused_with_a_hint(dashboard_store):
 
 
 def test_a_board_whose_predictions_are_being_read_is_shown_without_them(dashboard_store, monkeypatch):
-    import threading
-
     source, go_on = Source(Reader(dashboard_store), ("s",), patience=0.0), threading.Event()
     predictions_of = source.reader.predictions_of
 

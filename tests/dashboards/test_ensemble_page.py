@@ -5,11 +5,14 @@ import pytest
 from logged_runs import log
 
 from asc_study.base.errors import InputError
+from asc_study.ensemble.crossfit import fuse_splits
+from asc_study.ensemble.fuse import FUSIONS
+from asc_study.evaluation.metrics import evaluate
 from asc_study.store.queries import Reader
 from asc_study.systems.ensemble_report import log_ensemble
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 from asc_study.systems.fusions import FusionOptions, fuse
-from asc_study.systems.members import load_members
+from asc_study.systems.members import load_members, stacks
 from dashboards.blocks import Figure, Note
 from dashboards.members import MOST
 from dashboards.pages.ensemble import PAGE, Ensemble
@@ -64,6 +67,18 @@ def test_ticked_members_give_the_figures_that_the_command_gives(store):
     assert f"against {best})" in figures["together"].figure.layout.meta["sentence"]
 
 
+def test_logistic_regression_sees_no_label_of_what_is_shown(store):
+    members = [member for member in gather_candidates(store, "s")[0] if member.name[0] in "ab"]
+    made = fuse_splits(FUSIONS["logistic"], stacks(members)[0])
+    assert made.basis == "validation"
+    source = opened(store)
+    for split, said in {"validation": "of other locations (cross-fitted)", "test": "of validation clips"}.items():
+        figures, notes = parts(source, members=("a", "b"), fusion="logistic", test=split == "test")
+        assert any(said in note.text for note in notes)
+        reached = 100 * evaluate(made.tables[split], intervals=False)[f"{split}/acc_avg"]
+        assert of(figures["together"], "logistic of 2")["acc_avg"] == pytest.approx(reached)
+
+
 def test_validation_is_shown_unless_test_is_asked_for(store):
     figures, notes = parts(opened(store), members=("a", "b"))
     assert all("(validation" in one.figure.layout.title.text for one in figures.values())
@@ -89,7 +104,7 @@ def test_two_stages_join_the_three_class_system_with_the_exponent(store):
     assert "exponent" not in [one.name for one in PAGE.controls(source, Ensemble())]
 
 
-@pytest.mark.parametrize("state", [{"exponent": -3.0}, {"exponent": 99.0}, {"coarse": "gone"}, {"fusion": "logistic"}])
+@pytest.mark.parametrize("state", [{"exponent": -3.0}, {"exponent": 99.0}, {"coarse": "gone"}, {"fusion": "majority"}])
 def test_what_a_link_may_not_say_is_not_done(store, state):
     figures, _ = parts(opened(store), members=("a", "b"), two_stage=True, **state)
     assert "together" in figures
@@ -98,7 +113,7 @@ def test_what_a_link_may_not_say_is_not_done(store, state):
 def test_every_rule_that_is_offered_works_on_both_splits(store):
     source = opened(store)
     rules = next(one for one in PAGE.controls(source, Ensemble()) if one.name == "fusion").options
-    assert list(rules) == ["average", "weighted", "product"]
+    assert list(rules) == ["average", "weighted", "product", "logistic"]
     for rule in rules:
         for test in (False, True):
             figures, _ = parts(source, members=("a", "b", "c"), fusion=rule, test=test)

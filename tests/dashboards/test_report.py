@@ -58,7 +58,7 @@ def page(dashboard_store):
     from asc_study.store.queries import Reader
     from dashboards.source import Source
 
-    return report(Source(Reader(dashboard_store), ("s",), patience=120), "s", "mixup")
+    return report(Source(Reader(dashboard_store), ("s",), patience=120), "s", "mixup").page
 
 
 def test_the_leaderboard_has_the_numbers_of_the_command(page, dashboard_store, monkeypatch):
@@ -116,7 +116,7 @@ def test_what_needs_the_server_is_left_out_and_said(source, monkeypatch):
         Page("/c", "Listen", State, lambda *_: [], lambda *_: [], in_report=False),
     ]
     monkeypatch.setattr(module, "PAGES", pages)
-    text = report(source, "s")
+    text = report(source, "s").page
     assert "text &lt;x&gt; <code>asc-study a</code>" in text
     assert "nothing is &lt;chosen&gt;" in text
     assert "(also the page Listen): <code>asc-study dashboard s</code>" in text

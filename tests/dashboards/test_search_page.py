@@ -1,10 +1,13 @@
 """The page of searches: figures, trials with their runs, and what is said without a storage or a search."""
 
 import pytest
+from asked import page_at
 from made_search import make_search
 
 from asc_study.store.queries import Reader
+from dashboards.app import create_app
 from dashboards.blocks import Figure, Note, Table
+from dashboards.pages import PAGES
 from dashboards.pages.search import PAGE, SearchState
 from dashboards.source import Source
 
@@ -65,3 +68,13 @@ def test_a_search_that_is_gone_gives_the_newest(tracker, opened):
     make_search(tracker, None)
     _, _, notes = parts(opened(), search="gone")
     assert "no search 'gone'" in notes[0].text
+
+
+def test_in_a_store_of_searches_alone_every_page_leads_to_them(tracker):
+    make_search(tracker, None)
+    client = create_app(Source(Reader(tracker.uri))).server.test_client()
+    for one in PAGES:
+        said = page_at(client, one.path)
+        assert ("Which trials were there?" in said) is (one is PAGE)
+        assert ("the store has searches and no study yet" in said) is (one is not PAGE)
+        assert said.count('"href": "/search"') == (1 if one is PAGE else 2)  # of the navigation, and of the note

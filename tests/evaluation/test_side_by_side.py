@@ -8,7 +8,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
 from asc_study.base.taxonomy import DEVICES, SCENES
 from asc_study.evaluation.metrics import evaluate
-from asc_study.evaluation.side_by_side import comparable, scenes_by_device, side_by_side
+from asc_study.evaluation.side_by_side import comparable, mean_over_seeds, scenes_by_device, side_by_side
 from asc_study.evaluation.significance import compare
 
 
@@ -71,13 +71,13 @@ def test_scenes_by_device_is_the_mean_over_seeds_of_the_shares_that_are_right(ti
     right, wrong = (0.8, 0.1, 0.1), (0.1, 0.8, 0.1)
     one = tiny_table(("indoor", "a", "1", *right), ("indoor", "a", "2", *wrong), ("indoor", "s1", "3", *right))
     two = tiny_table(("indoor", "a", "1", *right), ("indoor", "a", "2", *right), ("indoor", "s1", "3", *wrong))
-    found = scenes_by_device([one, two])
+    found = mean_over_seeds([scenes_by_device(one), scenes_by_device(two)])
     assert list(found.columns) == ["a", "s1"]
     assert found.loc["indoor"].tolist() == [75.0, 50.0]
     assert found.loc["outdoor"].isna().all()
 
 
 def test_scenes_and_devices_are_in_their_own_order(make_table) -> None:
-    found = scenes_by_device([make_table(1)])
+    found = scenes_by_device(make_table(1))
     assert tuple(found.index) == SCENES
     assert tuple(found.columns) == DEVICES

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_study.evaluation.side_by_side import scenes_by_device, side_by_side
+from asc_study.evaluation.side_by_side import mean_over_seeds, scenes_by_device, side_by_side
 from asc_study.figures.robustness import devices_figure, gap_figure, scenes_figure
 from asc_study.figures.theme import REFERENCE, looks
 
@@ -65,7 +65,7 @@ def test_the_front_holds_what_nothing_beats():
 
 
 def test_scenes_and_their_difference(systems):
-    one, other = scenes_by_device(systems["better"]), scenes_by_device(systems["plain"])
+    one, other = (mean_over_seeds([*map(scenes_by_device, systems[name])]) for name in ("better", "plain"))
     figure = scenes_figure(one, "better", against=other, reference="plain")
     np.testing.assert_allclose(figure.data[0].z, (one - other).to_numpy())
     assert figure.data[0].zmin == -figure.data[0].zmax

@@ -1,11 +1,14 @@
+import shutil
 import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from asc_study.base.contract import predictions_path
 from asc_study.base.errors import InputError
 from asc_study.store.addresses import tracking_uri
 from asc_study.store.tracking import Tracker
@@ -92,6 +95,25 @@ def test_missing_artifact(tracker: Tracker):
     run_id = tracker.create_run("s", "r", {}, {})
     with pytest.raises(InputError, match="has no artifact predictions/test.parquet"):
         tracker.artifact(run_id, "predictions/test.parquet")
+
+
+def test_predictions_of_a_server_are_asked_for_by_address_and_leave_no_copy(tracker, log_run, make_table, monkeypatch):
+    log_run("plain", {"test": make_table(0)})
+    record = tracker.runs("s")[0]
+    there, copies = Path(record.artifact_uri.removeprefix("file://")), []
+
+    def download(artifact_uri: str, dst_path: str, tracking_uri: str) -> str:
+        assert (artifact_uri, tracking_uri) == ("mlflow-artifacts:/1/run/predictions/test.parquet", tracker.uri)
+        copies.append(Path(shutil.copy(there / predictions_path("test"), dst_path)))
+        return str(copies[-1])
+
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", download)
+    far = replace(record, artifact_uri="mlflow-artifacts:/1/run")
+    assert tracker.predictions_of(far, "test").equals(tracker.predictions_of(record, "test"))
+    assert not copies[0].exists()
+    (there / predictions_path("test")).unlink()  # the copy fails
+    with pytest.raises(InputError, match="has no artifact predictions/test.parquet .*: was it deleted"):
+        tracker.predictions_of(far, "test")
 
 
 @pytest.mark.slow
