@@ -58,6 +58,8 @@ class Page(Generic[StateT]):
         Fields of its state that decide what there is to choose.
     in_report
         Whether a report holds it, as it is without any choice.
+    needs_data
+        Whether it is offered only where the recordings are there.
     """
 
     path: str
@@ -68,3 +70,4 @@ class Page(Generic[StateT]):
     clicked: Callable[[StateT, str, dict[str, Any]], StateT] | None = None
     depends: tuple[str, ...] = ("study",)
     in_report: bool = True
+    needs_data: bool = False
