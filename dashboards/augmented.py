@@ -34,6 +34,7 @@ from asc_study.figures.sounds import Drawn, change_of
 from asc_study.figures.theme import listed, percent
 from asc_study.settings.run_config import FeatureConfig
 from dashboards import recordings
+from dashboards.blocks import text_of
 from dashboards.source import Board, Source
 from dashboards.state import State, decode
 
@@ -233,7 +234,7 @@ def _value(text: str) -> Any:
 def _words(settings: _Settings) -> str:
     """What an augmentation does, by the first sentence of its class, and with which settings."""
     told = {
-        name: f"{value:g}" if isinstance(value, float) else str(value)
+        name: f"{value:g}" if isinstance(value, float) else text_of(value, 0)
         for name, value in settings.part.model_dump(exclude={"copies", "seed"}, exclude_none=True).items()
     }
     doc = re.sub(r" \(section [^)]*\)", "", " ".join((type(settings.part).__doc__ or "").split()))

@@ -1,6 +1,6 @@
 """What a network is given of a sound: log-mel spectrograms side by side on one scale, and what systems make of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ from asc_study.figures.theme import TITLE_HEIGHT, finish, percent
 #: From little to much, in steps that look alike, for eyes of every kind.
 _COLOURS: Final = "Viridis"
 
-#: What is drawn below the loudest.
-_RANGE_DB: Final = 80
+#: What is drawn below the loudest: as far down as all but this share of the values lie, within these decibels.
+_QUIET: Final = 0.005
+_LEAST_RANGE_DB, _RANGE_DB = 30.0, 80.0
 
 _TICKS_HZ: Final = (100, 500, 1000, 2000, 4000, 8000, 16000)
 
@@ -84,7 +85,7 @@ def sounds_figure(panels: Mapping[str, Drawn], title: str, sentence: str, *, col
         subplot_titles=list(panels) if several else None,
         shared_yaxes=True,
         horizontal_spacing=0.02,
-        vertical_spacing=0.24 / rows if rows > 1 else 0,
+        vertical_spacing=0.2 / rows if rows > 1 else 0,
     )
     top = max(float(np.max(one.values)) for one in panels.values())
     scaled = all(one.scaled for one in panels.values())
@@ -93,17 +94,25 @@ def sounds_figure(panels: Mapping[str, Drawn], title: str, sentence: str, *, col
         lowest = number + columns >= len(panels)
         figure.add_trace(_heat(one, name, top), row + 1, column + 1)
         figure.update_yaxes(_frequencies(one), row=row + 1, col=column + 1)
-        figure.update_xaxes(title="s" if lowest else None, showgrid=False, row=row + 1, col=column + 1)
+        figure.update_xaxes(
+            title="s" if lowest else None, showticklabels=lowest, showgrid=False, row=row + 1, col=column + 1
+        )
         if not column:
             figure.update_yaxes(title="Hz (mel scale)", row=row + 1, col=1)
     bar = {"title": {"text": "scaled" if scaled else "dB"}, "thickness": 12, "outlinewidth": 0}
-    ends = {"cmin": 0, "cmax": 1} if scaled else {"cmin": -_RANGE_DB, "cmax": 0}
+    ends = {"cmin": 0, "cmax": 1} if scaled else {"cmin": _softest(panels.values(), top), "cmax": 0}
     figure.update_layout(coloraxis={"colorscale": _COLOURS, "colorbar": bar, **ends})
     figure.update_annotations(font={"size": 13})
     above = 30 if several else 10
     height = TITLE_HEIGHT + above + (290 if rows == 1 else 50 + 190 * rows)
     finish(figure, title, sentence, height=height, least_width=280 * columns if several else 0)
     return figure.update_layout(margin={"t": TITLE_HEIGHT + above})
+
+
+def _softest(drawn: Iterable[Drawn], top: float) -> float:
+    """Where the colours begin, so that none is kept for what hardly any value is: decibels below the loudest."""
+    softest = min(float(np.quantile(one.values, _QUIET)) for one in drawn) - top
+    return max(-_RANGE_DB, min(-_LEAST_RANGE_DB, 10 * np.floor(softest / 10)))
 
 
 def _heat(one: Drawn, name: str, top: float) -> go.Heatmap:

@@ -120,8 +120,8 @@ def _augmented(source: Source, chosen: Listen) -> list[Block]:
         more.append(html.P("It acts on features: what comes out can be seen, not heard."))
     else:
         sounds["after"] = f"/augmented.wav?{encode(chosen)}"
-    again = dcc.Link("Another draw", href=_address(replace(chosen, draw=(draw + 1) % MOST_DRAWS)), className="again")
-    more.append(html.P([again, f" this is number {draw + 1}"]))
+    again = dcc.Link("Another draw", href=_address(replace(chosen, draw=(draw + 1) % MOST_DRAWS)))
+    more.append(html.P([f"Draw {draw + 1} of {MOST_DRAWS}. ", again]))
     figure = sounds_figure(made.panels, title, made.sentence, columns=3)
     return [Figure(figure, "augmentation"), recordings.players(sounds, *more)]
 
