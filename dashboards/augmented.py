@@ -6,6 +6,7 @@ applied to features, so what comes out of it can be seen, not heard. Settings ar
 """
 
 import ast
+import importlib
 import re
 import threading
 from collections import OrderedDict
@@ -175,6 +176,8 @@ def make(source: Source, asked: Asked) -> Made:
 
 def add_augmented(server: flask.Flask, source: Source) -> None:
     """Let a server play what an augmentation makes of what may be heard."""
+    if source.data is not None:  # seconds that the first page need not wait for
+        threading.Thread(target=importlib.import_module, args=("librosa.effects",), daemon=True).start()
 
     @server.get("/augmented.wav")
     def augmented() -> flask.Response:

@@ -78,7 +78,8 @@ def _sentence(clips: pd.DataFrame, systems: int) -> str:
         who = f"all {runs} runs" if runs > 1 else "the only run"
     if wrong.empty:
         return f"None of {len(clips)} clips is wrong in {who}."
-    said = f"{len(wrong)} of {len(clips)} clips ({percent(100 * len(wrong) / len(clips))}) are wrong in {who}"
+    verb = "is" if len(wrong) == 1 else "are"
+    said = f"{len(wrong)} of {len(clips)} clips ({percent(100 * len(wrong) / len(clips))}) {verb} wrong in {who}"
     unseen = clips["device"].isin(_UNSEEN_DEVICES)
     if unseen.any() and not unseen.all():
         missed = clips["right"].eq(0)

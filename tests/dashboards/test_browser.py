@@ -270,14 +270,17 @@ def test_the_keyboard_reaches_everything(window, path):
     pytest.fail(str(page.evaluate("[...window.left].map(one => one.outerHTML.slice(0, 160))")))
 
 
-def picture(page: Page) -> list[float]:
-    """The last spectrogram of the first figure."""
-    return page.evaluate(
-        """(() => {
-          const traces = document.querySelector('main .js-plotly-plot')._fullData, last = traces[traces.length - 1];
-          return Array.from(last.z).flatMap(row => Array.from(row)).slice(0, 2000);
-        })()"""
-    )
+#: The last spectrogram of the first figure, as text.
+PICTURE = """(() => {
+  const traces = document.querySelector('main .js-plotly-plot')?._fullData;
+  return traces ? Array.from(traces[traces.length - 1].z).map(row => Array.from(row).join()).join() : "";
+})()"""
+
+
+def another_picture(page: Page, seen: str) -> str:
+    """Wait for another picture than that which was seen."""
+    page.wait_for_function(f"seen => !['', seen].includes({PICTURE})", arg=seen)
+    return page.evaluate(PICTURE)
 
 
 def test_an_augmentation_is_seen_heard_and_linked_to_and_a_hard_clip_opens(browser, heard_address):
@@ -288,31 +291,27 @@ def test_an_augmentation_is_seen_heard_and_linked_to_and_a_hard_clip_opens(brows
         page.wait_for_url("**/listen")
         window.drawn()
         after = page.get_by_label("after", exact=True)
-        seen, heard = picture(page), after.get_attribute("src")
+        seen, heard = another_picture(page, ""), after.get_attribute("src")
         choose(page, "Augmentation", "noise")
         page.wait_for_url("**augmentation=noise**")
-        expect(page.get_by_role("heading", name="What does noise do to a clip?")).to_be_visible()
-        window.drawn()
-        assert picture(page) != seen
+        expect(page.get_by_role("heading", name="What does noise do to a clip?")).to_be_visible(timeout=30_000)
+        seen = another_picture(page, seen)
         assert after.get_attribute("src") != heard
-        seen = picture(page)
         page.get_by_role("link", name="Another draw").click()
         page.wait_for_url("**draw=1**")
-        expect(page.get_by_text("Draw 2 of 100.")).to_be_visible()
-        window.drawn()
-        assert picture(page) != seen
+        expect(page.get_by_text("Draw 2 of 100.")).to_be_visible(timeout=30_000)
+        seen = another_picture(page, seen)
         seconds = after.evaluate(
             "one => new Promise((done, fail) => { one.onloadedmetadata = () => done(one.duration); "
             "one.onerror = () => fail(one.error.message); one.preload = 'auto'; one.load(); })"
         )
         assert abs(seconds - 1) < 0.01
-        seen, link = picture(page), page.url
         other = Window(context, "")
-        assert picture(other.open(link)) == seen
+        assert other.open(page.url).evaluate(PICTURE) == seen
         hard = page.locator("td a").first
         name = hard.inner_text()
         hard.click()
         page.wait_for_url(f"**clip={name}**")
-        expect(page.get_by_label(f"before: {name}")).to_be_visible()
+        expect(page.get_by_label(f"before: {name}")).to_be_visible(timeout=30_000)
         expect(page.get_by_role("button", name="Clip")).to_contain_text(name.split("-", 1)[1])
         assert not window.faults + other.faults
