@@ -203,7 +203,7 @@ def _hardest(source: Source, board: Board, row: str, state: Listen) -> list[Bloc
     if clips.empty:
         return [Note(f"The seeds of {row} were measured on different clips: choose another system.", kind="empty")]
     figure = hardest_figure(clips, systems)
-    return [Figure(figure, "right", clips), _listed(source, clips, state)]
+    return [Figure(figure, "right"), _listed(source, clips, state)]
 
 
 def _listed(source: Source, clips: pd.DataFrame, state: Listen) -> Table:

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from asc_study.store.queries import Reader  # noqa: E402
 from asc_study.study.leaderboard import study_leaderboard  # noqa: E402
 from dashboards.app import create_app, open_server  # noqa: E402
-from dashboards.pages import PAGES  # noqa: E402
+from dashboards.pages import PAGES, listen  # noqa: E402
 from dashboards.source import Source  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
@@ -59,8 +59,10 @@ def address(dashboard_store: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def heard_address(heard_store: str, simulated: Path) -> Iterator[str]:
-    """The dashboards with recordings."""
-    with served(Source(Reader(heard_store), ("s",), simulated, patience=60.0)) as found:
+    """The dashboards with recordings; what is compiled and imported first takes long on a busy machine."""
+    source = Source(Reader(heard_store), ("s",), simulated, patience=60.0)
+    listen.PAGE.blocks(source, listen.Listen())
+    with served(source) as found:
         yield found
 
 
@@ -279,7 +281,7 @@ PICTURE = """(() => {
 
 def another_picture(page: Page, seen: str) -> str:
     """Wait for another picture than that which was seen."""
-    page.wait_for_function(f"seen => !['', seen].includes({PICTURE})", arg=seen)
+    page.wait_for_function(f"seen => !['', seen].includes({PICTURE})", arg=seen, timeout=90_000)
     return page.evaluate(PICTURE)
 
 
@@ -289,17 +291,16 @@ def test_an_augmentation_is_seen_heard_and_linked_to_and_a_hard_clip_opens(brows
         page = window.open("/")
         page.get_by_role("link", name="Listen").click()
         page.wait_for_url("**/listen")
-        window.drawn()
         after = page.get_by_label("after", exact=True)
         seen, heard = another_picture(page, ""), after.get_attribute("src")
         choose(page, "Augmentation", "noise")
         page.wait_for_url("**augmentation=noise**")
-        expect(page.get_by_role("heading", name="What does noise do to a clip?")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="What does noise do to a clip?")).to_be_visible(timeout=90_000)
         seen = another_picture(page, seen)
         assert after.get_attribute("src") != heard
         page.get_by_role("link", name="Another draw").click()
         page.wait_for_url("**draw=1**")
-        expect(page.get_by_text("Draw 2 of 100.")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("Draw 2 of 100.")).to_be_visible(timeout=90_000)
         seen = another_picture(page, seen)
         seconds = after.evaluate(
             "one => new Promise((done, fail) => { one.onloadedmetadata = () => done(one.duration); "
@@ -312,6 +313,6 @@ def test_an_augmentation_is_seen_heard_and_linked_to_and_a_hard_clip_opens(brows
         name = hard.inner_text()
         hard.click()
         page.wait_for_url(f"**clip={name}**")
-        expect(page.get_by_label(f"before: {name}")).to_be_visible(timeout=30_000)
+        expect(page.get_by_label(f"before: {name}")).to_be_visible(timeout=90_000)
         expect(page.get_by_role("button", name="Clip")).to_contain_text(name.split("-", 1)[1])
         assert not window.faults + other.faults
