@@ -18,7 +18,7 @@ from asc_study.figures.theme import TITLE_HEIGHT, finish, percent
 _COLOURS: Final = "Viridis"
 
 #: What is drawn below the loudest: as far down as all but this share of the values lie, within these decibels.
-_QUIET: Final = 0.005
+_QUIET: Final = 0.02
 _LEAST_RANGE_DB, _RANGE_DB = 30.0, 80.0
 
 _TICKS_HZ: Final = (100, 500, 1000, 2000, 4000, 8000, 16000)
