@@ -26,6 +26,7 @@ from asc_study.figures.page import save_script
 from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader
 from dashboards import export, show
+from dashboards.augmented import add_augmented
 from dashboards.blocks import Note
 from dashboards.links import link, study_link
 from dashboards.pages import PAGES
@@ -69,6 +70,7 @@ def create_app(source: Source, hosts: Sequence[str] = ("127.0.0.1", "localhost",
     _guard(app.server, hosts)
     _add_exports(app.server, source)
     add_recordings(app.server, source)
+    add_augmented(app.server, source)
     _add_choices(app, source)
     _add_content(app, source)
     _add_grid(app)
@@ -272,24 +274,24 @@ def _add_content(app: Dash, source: Source) -> None:
             raise PreventUpdate
         page, state = _asked(path, search)
         if page is None:
-            return _said(Note(f"There is no page {path!r}.", kind="error"), PAGES[0], PageState())
+            return _said(Note(f"There is no page {path!r}.", kind="error"), PAGES[0], source, PageState())
         try:
             head, running, pending = _head(source, page, state)
             with source.drawing():
                 blocks = show.shown(page.blocks(source, state), page, state, theme)
         except InputError as error:
             to_search = {} if page.path == SEARCH.path or source.studies() else {SEARCH.label: SEARCH.path}
-            return _said(Note(_line(error, source), kind="empty", links=to_search), page, state)
+            return _said(Note(_line(error, source), kind="empty", links=to_search), page, source, state)
         except Exception as error:  # a server that is down, a file that is gone: the page says so and stays
             app.logger.error(_line(traceback.format_exc(), source))
             when = time.strftime("%H:%M:%S")
             line = f"The store cannot be read since {when} ({_line(error, source)}): start its server, then reload."
-            return _said(Note(line, kind="error"), page, state)
+            return _said(Note(line, kind="error"), page, source, state)
         if pending:
             line = f"Intervals and differences follow: the predictions of {pending[0]} of {pending[1]} runs are read."
             blocks.insert(0, show.note(Note(line)))
         still = running or pending is not None
-        return blocks, head, _navigation(page, state), not still, PENDING_MS if pending else TICK_MS
+        return blocks, head, _navigation(page, source, state), not still, PENDING_MS if pending else TICK_MS
 
 
 def _add_grid(app: Dash) -> None:
@@ -309,9 +311,9 @@ def _add_grid(app: Dash) -> None:
         return [{"colId": one["value"], "hide": one["value"] not in shown} for one in options]
 
 
-def _said(note: Note, page: Page[Any], state: PageState) -> Any:
+def _said(note: Note, page: Page[Any], source: Source, state: PageState) -> Any:
     """A page that can say no more than this; after an error it asks again."""
-    return [show.note(note)], [html.H1("asc-study")], _navigation(page, state), note.kind != "error", TICK_MS
+    return [show.note(note)], [html.H1("asc-study")], _navigation(page, source, state), note.kind != "error", TICK_MS
 
 
 def _same(told: Any, value: Any) -> bool:
@@ -334,11 +336,12 @@ def _controls(page: Page[Any], source: Source, state: PageState) -> Sequence[Con
         return []
 
 
-def _navigation(page: Page[Any], state: PageState) -> list[Component]:
+def _navigation(page: Page[Any], source: Source, state: PageState) -> list[Component]:
     common = {"study": state.study, "reference": state.reference}
     return [
         dcc.Link(one.label, href=link(one.path, **common), className="here" if one is page else "", target="")
         for one in PAGES
+        if source.data is not None or not one.needs_data
     ]
 
 

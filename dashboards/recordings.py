@@ -6,20 +6,23 @@ stands in the predictions of a study that is looked at; a path that leads out of
 
 import io
 import shlex
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import flask
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import soundfile
-from dash import html
+from dash import dcc, html
 
 from asc_study.acoustics.recordings import sound_info
 from asc_study.base.errors import InputError
 from asc_study.data.clips import Dataset
+from asc_study.data.identified import identify
 from asc_study.data.layout import read_dataset
 from asc_study.features.audio import read_audio
 from asc_study.features.logmel import LogMelSettings, band_centres, log_mel
@@ -27,13 +30,16 @@ from asc_study.figures.sounds import Drawn
 from dashboards.blocks import Live, Note
 from dashboards.links import link
 from dashboards.show import player
-from dashboards.source import Source
+from dashboards.source import Board, Source
 from dashboards.state import State, decode
 
 Waveform = npt.NDArray[np.float32]
 
 #: What browsers play as it is.
 _PLAYABLE: Final = ("WAV", "PCM_16")
+
+#: Digits of a data set's digest, as the head of each page has them.
+_DIGITS: Final = 7
 
 
 def dataset(source: Source) -> Dataset:
@@ -68,6 +74,44 @@ def predicted_clips(source: Source, studies: Sequence[str], split: str = "test")
         return frozenset(found)
 
     return source.kept(("predicted clips", runs, split), gather)
+
+
+def may_be_heard(source: Source, studies: Sequence[str]) -> pd.DataFrame:
+    """The clips of the data set that stand in the predictions of studies, with the ``sound`` that each is one of.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    named = predicted_clips(source, studies) | predicted_clips(source, studies, "validation")
+
+    def gather() -> pd.DataFrame:
+        clips = clips_of(source)
+        found = clips[clips.index.isin(named)]
+        return found.assign(sound=list(map(sound_of, found["clip_id"], found["device"])))
+
+    found = source.kept(("may be heard", source.data, named), gather)
+    if found.empty:
+        who = ", ".join(source.chosen(studies))
+        root = dataset(source).root
+        raise InputError(f"the data in {root} have no clip that predictions of {who} name: start with the study's own")
+    return found
+
+
+def sound_of(clip: str, device: str) -> str:
+    """The sound that a clip is a recording of: its name without the device at its end."""
+    return clip.removesuffix(f"-{device}")
+
+
+def same_sound(source: Source, studies: Sequence[str], clip: str) -> list[str]:
+    """The recordings of the sound of a clip that may be heard, itself included, in the order of the devices."""
+    clips = may_be_heard(source, studies)
+    if clip not in clips.index:
+        return []
+    device_of = clips["device"][clips["sound"] == clips["sound"][clip]].to_dict()
+    order = [*dataset(source).format.devices, *sorted(set(device_of.values()))]
+    return sorted(device_of, key=lambda name: order.index(device_of[name]))
 
 
 def recording(source: Source, studies: Sequence[str], clip: str) -> Path:
@@ -119,17 +163,55 @@ def as_wav(waveform: Waveform, sample_rate: int) -> bytes:
     return file.getvalue()
 
 
-def drawn(waveform: Waveform, sample_rate: int) -> Drawn:
+def drawn(waveform: Waveform, settings: LogMelSettings) -> Drawn:
     """The log-mel spectrogram of the first channel of a sound in dB: the features before they are scaled."""
-    settings = LogMelSettings(sample_rate, scale="none")
-    values = np.float32(10 / np.log(10)) * log_mel(np.ascontiguousarray(waveform[:, :1]), settings)[:, :, 0]
-    return Drawn(values, band_centres(settings), settings.hop_length / sample_rate)
+    unscaled = replace(settings, scale="none")
+    values = np.float32(10 / np.log(10)) * log_mel(np.ascontiguousarray(waveform[:, :1]), unscaled)[:, :, 0]
+    return Drawn(values, band_centres(settings), settings.hop_length / settings.sample_rate)
 
 
-def clip_drawn(source: Source, studies: Sequence[str], clip: str) -> Drawn:
-    """`drawn` of a clip that may be heard."""
-    path, rate = recording(source, studies, clip), dataset(source).sample_rate
-    return source.kept(("log-mel", path), lambda: drawn(read(source, studies, clip), rate))
+def clip_drawn(source: Source, studies: Sequence[str], clip: str, settings: LogMelSettings | None = None) -> Drawn:
+    """`drawn` of a clip that may be heard, by default with the default features."""
+    path, chosen = recording(source, studies, clip), settings or LogMelSettings(dataset(source).sample_rate)
+    return source.kept(("log-mel", path, chosen), lambda: drawn(read(source, studies, clip), chosen))
+
+
+class _Identity:
+    """The digest of a data set, worked out beside: the sound of a big one takes minutes to read, once."""
+
+    def __init__(self, root: Path) -> None:
+        self.digest, self.why = "", ""
+        self._root = root
+        self._thread = threading.Thread(target=self._find, daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Give it so much time."""
+        self._thread.join(seconds)
+
+    def _find(self) -> None:
+        try:
+            self.digest = identify(self._root).digest
+        except InputError as error:
+            self.why = str(error)
+
+
+def other_data(source: Source, board: Board) -> list[Note]:
+    """A line if the recordings are not those that the board's runs were made with, or nobody can tell; else none."""
+    if source.data is None:
+        return []
+    made_with = board.frame[["dataset", "dataset_digest"]].dropna().drop_duplicates().to_numpy(str)
+    wanted = {digest: name for name, digest in made_with if digest}
+    root = dataset(source).root
+    own = source.kept(("identity", root), lambda: _Identity(root))
+    own.wait(source.patience)
+    if own.why:
+        return [Note(f"Whether {root} is the data set of the study cannot be told: {own.why}.")]
+    if not wanted or not own.digest or own.digest in wanted:
+        return []
+    names = ", ".join(f"{name} {digest[:_DIGITS]}" for digest, name in wanted.items())
+    line = f"{root} ({own.digest[:_DIGITS]}) is not the data set that the runs were made with ({names})"
+    return [Note(f"{line}: clips of one name may sound different. Start with --data and the folder of the study.")]
 
 
 def silent(source: Source, error: InputError) -> Note:
@@ -141,10 +223,25 @@ def silent(source: Source, error: InputError) -> Note:
     return Note(f"Nothing can be heard: {error}.")
 
 
-def players(sounds: Mapping[str, str]) -> Live:
-    """Players beside each other: what each is called -> the address of its recording."""
-    one = [html.Figure([html.Figcaption(name), player(address, name)]) for name, address in sounds.items()]
-    return Live(html.Div(one, className="players"))
+def players(sounds: Mapping[str, str], *more: Any, links: Mapping[str, str] = {}, name: str = "players") -> Live:
+    """Players beside each other.
+
+    Parameters
+    ----------
+    sounds
+        What each is called -> the address of its recording.
+    more
+        What stands behind them.
+    links
+        What some are called -> where that leads.
+    name
+        Class of what holds them.
+    """
+    parts = []
+    for called, where in sounds.items():
+        caption = dcc.Link(called, href=links[called]) if called in links else called
+        parts.append(html.Figure([html.Figcaption(caption), player(where, called)]))
+    return Live(html.Div([*parts, *more], className=name))
 
 
 def add_recordings(server: flask.Flask, source: Source) -> None:

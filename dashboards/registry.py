@@ -60,6 +60,8 @@ class Page(Generic[StateT]):
         Whether a report holds it, as it is without any choice.
     of_study
         Whether it shows a study, so that a store without one has nothing for it.
+    needs_data
+        Whether it is offered only where the recordings are there.
     """
 
     path: str
@@ -71,3 +73,4 @@ class Page(Generic[StateT]):
     depends: tuple[str, ...] = ("study",)
     in_report: bool = True
     of_study: bool = True
+    needs_data: bool = False

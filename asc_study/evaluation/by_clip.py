@@ -1,13 +1,13 @@
 """What systems decide on each clip: confusions, the clips behind one of them, and clips that nobody gets right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asc_study.evaluation.metrics import confusion
+from asc_study.evaluation.metrics import confusion, labels_of
 from asc_study.evaluation.paired import Difference, Panel, aligned
 from asc_study.evaluation.predictions import classes_of
 
@@ -152,6 +152,40 @@ def confused_clips(seeds: Seeds, true: str, decided: str, against: Seeds = ()) -
         found = found.assign(**{f"other_{name}": mean[:, place] for name, place in places.items()})
     found = found[(found["scene"] == true) & (found["seeds"] > 0)]
     return found.sort_values(["p_decided", "clip_id"], ascending=[False, True], ignore_index=True)
+
+
+def hardest_clips(systems: Mapping[str, Seeds]) -> pd.DataFrame:
+    """Every clip with what all systems make of it, those first that the fewest runs get right, then by its probability.
+
+    Parameters
+    ----------
+    systems
+        Name -> predictions of one split, a table a seed, all of the same clips.
+
+    Returns
+    -------
+    DataFrame
+        ``clip_id``, ``scene``, ``device``, ``location``, ``p_true`` (per cent: mean over the seeds of a system, then
+        over systems), ``right`` (runs that decide right), ``runs``, ``decided`` (what most runs decide).
+
+    Raises
+    ------
+    InputError
+        If the tables are not of the same clips.
+    """
+    tables = aligned([table for seeds in systems.values() for table in seeds])
+    probabilities, chosen = _decided(tables)
+    classes = classes_of(tables[0])
+    label = labels_of(tables[0], classes)
+    true = probabilities[:, np.arange(len(label)), label]
+    weight = np.concatenate([np.full(len(seeds), 1 / len(seeds)) for seeds in systems.values()]) / len(systems)
+    found = _context(tables[0]).assign(
+        p_true=100 * weight @ true,
+        right=(chosen == label).sum(axis=0),
+        runs=len(tables),
+        decided=np.asarray(classes)[_mode(chosen, len(classes))],
+    )
+    return found.sort_values(["right", "p_true", "clip_id"], ignore_index=True)
 
 
 def _decided(tables: Seeds) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int_]]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from dashboards.pages import confusions, devices, ensemble, leaderboard, run, search, size
+from dashboards.pages import confusions, devices, ensemble, leaderboard, listen, run, search, size
 from dashboards.registry import Page
 
 PAGES: Final[tuple[Page[Any], ...]] = (
@@ -12,5 +12,6 @@ PAGES: Final[tuple[Page[Any], ...]] = (
     ensemble.PAGE,
     search.PAGE,
     size.PAGE,
+    listen.PAGE,
     run.PAGE,
 )

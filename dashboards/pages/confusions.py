@@ -208,6 +208,7 @@ def _heard(source: Source, state: Confusions, clip: str, notes: list[Block]) -> 
     except InputError as error:
         notes.append(recordings.silent(source, error))
         return False
+    notes += recordings.other_data(source, source.board(state.study))
     return True
 
 

@@ -1,5 +1,6 @@
 """A store that pages read: a study of a reference, two better systems over two seeds, one of three classes."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from logged_runs import log
 
 from asc_study.base.taxonomy import CLASSES
+from asc_study.data.identity import dataset_digest
 from asc_study.data.layout import read_dataset
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.store.queries import Reader
@@ -44,7 +46,10 @@ def heard_store(tmp_path_factory, empty_store, simulated) -> str:
     """A store whose predictions are of the simulated data set: ``plain``, ``other`` and, of the groups, ``groups``."""
     folder = tmp_path_factory.mktemp("heard")
     shutil.copy(empty_store, folder / "mlflow.db")
-    clips = read_dataset(simulated).clips.query("split == 'test'")
+    dataset = read_dataset(simulated)
+    clips = dataset.clips.query("split == 'test'")
+    sums = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in dataset.clips["path"]]
+    digest = dataset_digest(dataset, sums)
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -53,7 +58,8 @@ def heard_store(tmp_path_factory, empty_store, simulated) -> str:
             {"plain": "ten_class", "other": "ten_class", "groups": "three_class"}.items()
         ):
             drawn = np.random.default_rng(number).dirichlet(np.ones(len(CLASSES[task])), len(clips))
-            log(tracker, row, {"test": predictions_table(clips, drawn.astype(np.float32), task)}, task=task)
+            tables = {"test": predictions_table(clips, drawn.astype(np.float32), task)}
+            log(tracker, row, tables, task=task, dataset_digest=digest)
     finally:
         os.chdir(before)
     return tracker.uri

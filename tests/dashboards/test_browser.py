@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from asc_study.store.queries import Reader  # noqa: E402
 from asc_study.study.leaderboard import study_leaderboard  # noqa: E402
 from dashboards.app import create_app, open_server  # noqa: E402
-from dashboards.pages import PAGES  # noqa: E402
+from dashboards.pages import PAGES, listen  # noqa: E402
 from dashboards.source import Source  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
@@ -35,15 +36,34 @@ FLAGS = [
 ]
 PATHS = [page.path for page in PAGES]
 
+#: A page that plays, to be opened with recordings.
+HEARD = "/listen?augmentation=mixup"
 
-@pytest.fixture(scope="module")
-def address(dashboard_store: str) -> Iterator[str]:
-    server = open_server(create_app(Source(Reader(dashboard_store), ("s",), patience=60.0)), "127.0.0.1", 0)
+
+@contextmanager
+def served(source: Source) -> Iterator[str]:
+    """The address under which a source is served."""
+    server = open_server(create_app(source), "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def address(dashboard_store: str) -> Iterator[str]:
+    with served(Source(Reader(dashboard_store), ("s",), patience=60.0)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def heard_address(heard_store: str, simulated: Path) -> Iterator[str]:
+    """The dashboards with recordings; what is compiled and imported first takes long on a busy machine."""
+    source = Source(Reader(heard_store), ("s",), simulated, patience=60.0)
+    listen.PAGE.blocks(source, listen.Listen())
+    with served(source) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +111,9 @@ def window(browser: Browser, address: str) -> Iterator[Window]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", PATHS)
-def test_every_page_is_drawn_without_errors_and_can_be_used_by_everybody(browser, address, path, scheme):
+@pytest.mark.parametrize("path", [*PATHS, HEARD])
+def test_every_page_is_drawn_without_errors_and_can_be_used_by_everybody(browser, address, heard_address, path, scheme):
+    address = heard_address if path == HEARD else address
     with browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme) as context:
         window = Window(context, address)
         page = window.open(path)
@@ -106,8 +127,9 @@ def test_every_page_is_drawn_without_errors_and_can_be_used_by_everybody(browser
         assert not serious, [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious]
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_on_a_phone_nothing_hangs_over_the_edge(browser, address, path):
+@pytest.mark.parametrize("path", [*PATHS, HEARD])
+def test_on_a_phone_nothing_hangs_over_the_edge(browser, address, heard_address, path):
+    address = heard_address if path == HEARD else address
     with browser.new_context(viewport={"width": 400, "height": 800}) as context:
         page = Window(context, address).open(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
@@ -248,3 +270,49 @@ def test_the_keyboard_reaches_everything(window, path):
         if not state["left"]:
             return
     pytest.fail(str(page.evaluate("[...window.left].map(one => one.outerHTML.slice(0, 160))")))
+
+
+#: The last spectrogram of the first figure, as text.
+PICTURE = """(() => {
+  const traces = document.querySelector('main .js-plotly-plot')?._fullData;
+  return traces ? Array.from(traces[traces.length - 1].z).map(row => Array.from(row).join()).join() : "";
+})()"""
+
+
+def another_picture(page: Page, seen: str) -> str:
+    """Wait for another picture than that which was seen."""
+    page.wait_for_function(f"seen => !['', seen].includes({PICTURE})", arg=seen, timeout=90_000)
+    return page.evaluate(PICTURE)
+
+
+def test_an_augmentation_is_seen_heard_and_linked_to_and_a_hard_clip_opens(browser, heard_address):
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        window = Window(context, heard_address)
+        page = window.open("/")
+        page.get_by_role("link", name="Listen").click()
+        page.wait_for_url("**/listen")
+        after = page.get_by_label("after", exact=True)
+        seen, heard = another_picture(page, ""), after.get_attribute("src")
+        choose(page, "Augmentation", "noise")
+        page.wait_for_url("**augmentation=noise**")
+        expect(page.get_by_role("heading", name="What does noise do to a clip?")).to_be_visible(timeout=90_000)
+        seen = another_picture(page, seen)
+        assert after.get_attribute("src") != heard
+        page.get_by_role("link", name="Another draw").click()
+        page.wait_for_url("**draw=1**")
+        expect(page.get_by_text("Draw 2 of 100.")).to_be_visible(timeout=90_000)
+        seen = another_picture(page, seen)
+        seconds = after.evaluate(
+            "one => new Promise((done, fail) => { one.onloadedmetadata = () => done(one.duration); "
+            "one.onerror = () => fail(one.error.message); one.preload = 'auto'; one.load(); })"
+        )
+        assert abs(seconds - 1) < 0.01
+        other = Window(context, "")
+        assert other.open(page.url).evaluate(PICTURE) == seen
+        hard = page.locator("td a").first
+        name = hard.inner_text()
+        hard.click()
+        page.wait_for_url(f"**clip={name}**")
+        expect(page.get_by_label(f"before: {name}")).to_be_visible(timeout=90_000)
+        expect(page.get_by_role("button", name="Clip")).to_contain_text(name.split("-", 1)[1])
+        assert not window.faults + other.faults

@@ -8,6 +8,7 @@ from asc_study.base.errors import InputError
 from asc_study.evaluation.by_clip import (
     confused_clips,
     confusion_shares,
+    hardest_clips,
     measure_confusion,
     most_changed,
     most_frequent,
@@ -88,6 +89,17 @@ def test_an_empty_cell_has_no_clips(two):
     assert confused_clips(two, "outdoor", "transportation").empty
 
 
+def test_the_hardest_clip_is_that_which_fewest_runs_get_right_then_that_whose_truth_is_expected_least(two, tiny_table):
+    clips = hardest_clips({"two": two, "one": [table(tiny_table, INDOOR, OUTDOOR, INDOOR, MOVING)]})
+    assert clips["clip_id"].tolist() == ["clip1", "clip3", "clip2", "clip0"]
+    np.testing.assert_allclose(clips["p_true"], [10, 45, (45 + 80) / 2, 80], rtol=1e-6)
+    assert clips["right"].tolist() == [0, 2, 2, 3]
+    assert clips["decided"].tolist() == ["outdoor", "outdoor", "indoor", "indoor"]
+    assert set(clips["runs"]) == {3}
+
+
 def test_systems_of_other_clips_are_refused(make_table, two):
     with pytest.raises(InputError, match="one task"):
         confused_clips(two, "indoor", "outdoor", [make_table(0, split="validation")])
+    with pytest.raises(InputError, match="one task"):
+        hardest_clips({"two": two, "other": [make_table(0, split="validation")]})
