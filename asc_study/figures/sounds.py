@@ -1,5 +1,6 @@
 """What a network is given of a sound: log-mel spectrograms side by side on one scale, and what systems make of them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -112,7 +113,7 @@ def sounds_figure(panels: Mapping[str, Drawn], title: str, sentence: str, *, col
 def _softest(drawn: Iterable[Drawn], top: float) -> float:
     """Where the colours begin, so that none is kept for what hardly any value is: decibels below the loudest."""
     softest = min(float(np.quantile(one.values, _QUIET)) for one in drawn) - top
-    return max(-_RANGE_DB, min(-_LEAST_RANGE_DB, 10 * np.floor(softest / 10)))
+    return max(-_RANGE_DB, min(-_LEAST_RANGE_DB, 10 * math.floor(softest / 10)))
 
 
 def _heat(one: Drawn, name: str, top: float) -> go.Heatmap:
