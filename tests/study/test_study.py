@@ -66,7 +66,8 @@ ROWS = [
 @pytest.fixture(scope="module", autouse=True)
 def tiny_network_in_other_processes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        places = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
         yield
 
 
