@@ -427,6 +427,14 @@ def test_a_first_clip_unlike_the_others_is_named_before_settings_are_blamed(simu
         check_fit(load_study(write_study([{"name": "x"}])), dataset)
 
 
+def test_artifacts_that_cannot_be_written_are_found_before_anything_is_trained(simulated, monkeypatch):
+    Path("mlruns").write_text("a file where the artifacts go")
+    monkeypatch.setattr("asc_study.study.run_study.execute_run", lambda *_: pytest.fail("it was trained"))
+    with pytest.raises(InputError, match=r"the store's artifacts must be writable in .*/mlruns/tiny/.*Not a directory"):
+        run_study(load_study(write_study([{"name": "x"}])), identify(simulated))
+    assert Path("mlruns").read_text() == "a file where the artifacts go"
+
+
 def test_changed_sound_changes_the_digest(simulated: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     shutil.copytree(simulated, copy)

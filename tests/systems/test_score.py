@@ -114,6 +114,27 @@ def test_the_command_names_scenes_of_files_and_its_old_name_works(tracker, train
     assert out.splitlines()[-1] == "... and 1 more clips: --json, or `asc-study export`"
 
 
+def test_a_model_or_settings_that_are_damaged_in_the_store_are_one_line(tracker, trained, unlabelled, isolated):
+    run = find_runs(tracker, "s/x")[0]
+    models = list(isolated.rglob("model.keras"))
+    for content, message in ((b"PK\3\4", "File is not a zip file"), (None, "does not exist")):
+        for model in models:
+            model.unlink() if content is None else model.write_bytes(content)
+        with pytest.raises(InputError, match=rf"the model of run {run.run_id} cannot be used: .*{message}") as caught:
+            score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
+        assert "\n" not in str(caught.value)
+    settings = tracker.artifact(run.run_id, "config.yaml")
+    for content, message in (
+        (b"!!python/object/apply:os.system ['touch evil']", "x seed 0: its config.yaml is not valid YAML: could not"),
+        (b"training: {epochs: \xff}", r"the artifact of a run config.yaml of run \w+ is not UTF-8 text"),
+        (b"x" * (64 * 1024**2 + 1), "may have at most 64 MB"),
+    ):
+        settings.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
+    assert not Path("evil").exists()
+
+
 def test_what_cannot_be_scored(tracker, trained, isolated, log_run, make_table):
     with pytest.raises(InputError, match=r"must hold audio/\*.wav or \*.wav, found none under"):
         score_runs(tracker, ["s/x"], [isolated], jobs=1, say=print)
