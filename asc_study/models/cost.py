@@ -1,8 +1,9 @@
 """What a model costs: parameters, bytes and multiply-accumulate operations."""
 
+import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import keras
@@ -11,6 +12,8 @@ from keras import layers
 
 from asc_study.base.errors import InputError
 from asc_study.models.low_complexity_blocks import SCALAR_PREFIX
+
+_log = logging.getLogger(__name__)
 
 _CONVOLUTIONS: Final = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _COUNTED: Final = (
@@ -43,44 +46,79 @@ _FREE_OPERATIONS: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class ModelCost:
-    """The cost of one model.
+class ModelSize:
+    """What one model stores.
 
     Attributes
     ----------
     parameters
         All stored values, the running statistics of batch normalisation included.
     trainable_parameters
-        Those of them that training changes by gradients.
+        Those of them that training changes by gradients, which DCASE counts from 2022 on.
     weight_bytes
         Bytes of all parameters in their own types.
     nonzero_bytes
         The same without parameters that are exactly zero (the size rule of DCASE 2020 Task 1b).
-    macs
-        Multiply-accumulates of the convolutions and dense layers for one clip (`count_macs`).
-    torchinfo_macs
-        The same by the rule of the DCASE challenges from 2022 on (`count_torchinfo_macs`).
     """
 
     parameters: int
     trainable_parameters: int
     weight_bytes: int
     nonzero_bytes: int
+
+
+@dataclass(frozen=True)
+class ModelCost(ModelSize):
+    """What one model stores, and what it does for one clip.
+
+    Attributes
+    ----------
+    macs
+        Multiply-accumulates of the convolutions and dense layers (`count_macs`).
+    torchinfo_macs
+        The same by the rule of the DCASE challenges from 2022 on (`count_torchinfo_macs`).
+    """
+
     macs: int
     torchinfo_macs: int
 
 
-def model_cost(model: keras.Model, input_shape: tuple[int, int, int]) -> ModelCost:
-    """Count what ``model`` stores, and what it does for one clip of ``input_shape`` (frequency, time, channel)."""
+def model_size(model: keras.Model) -> ModelSize:
+    """Count what ``model`` stores."""
     values = [np.asarray(weight) for weight in model.weights]
-    return ModelCost(
+    return ModelSize(
         parameters=sum(value.size for value in values),
         trainable_parameters=sum(math.prod(weight.shape) for weight in model.trainable_weights),
         weight_bytes=sum(value.nbytes for value in values),
         nonzero_bytes=sum(int(np.count_nonzero(value)) * value.itemsize for value in values),
+    )
+
+
+def model_cost(model: keras.Model, input_shape: tuple[int, int, int]) -> ModelCost:
+    """Count what ``model`` stores, and what it does for one clip of ``input_shape`` (frequency, time, channel).
+
+    Raises
+    ------
+    InputError
+        On a layer of a type of which the cost is not known.
+    """
+    return ModelCost(
+        **asdict(model_size(model)),
         macs=count_macs(model, input_shape),
         torchinfo_macs=count_torchinfo_macs(model, input_shape),
     )
+
+
+def mac_metrics(model: keras.Model, input_shape: tuple[int, int, int]) -> dict[str, float]:
+    """The metrics of both counts; none, and a warning, of a model whose cost is not known: it is trained all the same."""
+    try:
+        return {
+            "cost/macs": count_macs(model, input_shape),
+            "cost/torchinfo_macs": count_torchinfo_macs(model, input_shape),
+        }
+    except InputError as error:
+        _log.warning("multiply-accumulates are not reported: %s", error)
+        return {}
 
 
 def count_macs(model: keras.Model, input_shape: tuple[int, int, int]) -> int:
@@ -134,7 +172,9 @@ def _uses(model: keras.Model, input_shape: tuple[int, int, int]) -> Iterator[tup
                 arguments, options = node.arguments.fill_in(found)
                 made = keras.tree.flatten(part.compute_output_spec(*arguments, **options))
             found |= {id(tensor): spec for tensor, spec in zip(node.output_tensors, made, strict=True)}
-            if isinstance(part, _COUNTED):
+            if hasattr(part, "_nodes_by_depth"):  # a model within the model
+                yield from _uses(part, found[id(node.input_tensors[0])].shape[1:])
+            elif isinstance(part, _COUNTED):
                 yield part, made[0].shape
             elif not isinstance(part, _FREE) and not _is_free_operation(part):
                 raise InputError(
