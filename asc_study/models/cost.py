@@ -39,9 +39,12 @@ _FREE: Final = (
 
 #: Functions of `keras.ops` of which the same is true.
 _FREE_OPERATIONS: Final = frozenset(
-    "Abs Add Cast Clip Concatenate Divide Exp ExpandDims Flip GetItem Log Max Maximum Mean Min Minimum Multiply "
-    "Negative OnesLike Pad Power Relu Reshape Rsqrt Sigmoid Silu Softmax Split Sqrt Square Squeeze Stack Subtract Sum "
-    "Swapaxes Tanh Transpose TrueDivide Var ZerosLike".split()
+    {
+        *("Abs", "Add", "Cast", "Clip", "Concatenate", "Divide", "Exp", "ExpandDims", "Flip", "GetItem", "Log", "Max"),
+        *("Maximum", "Mean", "Min", "Minimum", "Multiply", "Negative", "OnesLike", "Pad", "Power", "Relu", "Reshape"),
+        *("Rsqrt", "Sigmoid", "Silu", "Softmax", "Split", "Sqrt", "Square", "Squeeze", "Stack", "Subtract", "Sum"),
+        *("Swapaxes", "Tanh", "Transpose", "TrueDivide", "Var", "ZerosLike"),
+    }
 )
 
 
@@ -110,7 +113,7 @@ def model_cost(model: keras.Model, input_shape: tuple[int, int, int]) -> ModelCo
 
 
 def mac_metrics(model: keras.Model, input_shape: tuple[int, int, int]) -> dict[str, float]:
-    """The metrics of both counts; none, and a warning, of a model whose cost is not known: it is trained all the same."""
+    """The metrics of both counts; none, and a warning, if the cost of a layer is not known: training is not in vain."""
     try:
         return {
             "cost/macs": count_macs(model, input_shape),

@@ -220,7 +220,7 @@ def _log_result(
 
 
 def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dict[str, float]:
-    """The ``cost/`` metrics: parameters, kB (1,024 bytes) of float32 weights, MACs by two rules and latency of one clip.
+    """The ``cost/`` metrics: parameters, kB (1,024 bytes) of float32 weights, MACs by both rules, latency of one clip.
 
     The latency is the median over single-clip predictions after warming up, features not counted.
     """
