@@ -161,6 +161,7 @@ METRICS: Final = (
     _cost("stored_kb", "kB"),
     _cost("file_kb", "kB"),
     _cost("macs", "multiply-accumulates", objective=True),
+    _cost("torchinfo_macs", "multiply-accumulates", objective=True),
     _cost("latency_ms", "ms", objective=True),
     _cost("trial_seconds", "s"),
     _cost("trained_epochs", "epochs"),

@@ -10,7 +10,7 @@ from asc_study.cli.options import FILE, json_option
 
 @click.group()
 def models() -> None:
-    """List the systems of the paper and import the authors' weights.
+    """List the published systems and import the authors' weights.
 
     \b
     Example:
@@ -21,7 +21,9 @@ def models() -> None:
 @models.command("list")
 @json_option
 def models_list(as_json: bool) -> None:
-    """Print the parameters and multiply-accumulates of each system of the paper, counted on the models as built.
+    """Print the parameters and multiply-accumulates of each published system, counted on the models as built.
+
+    Multiply-accumulates are counted by two rules: by kernels alone, and as torchinfo does for DCASE from 2022 on.
 
     \b
     Example:

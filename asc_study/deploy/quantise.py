@@ -188,16 +188,16 @@ def _input_shape(source: Source, heard: HeardClips | None) -> tuple[int, int, in
 
 
 def _costs(model: "keras.Model", shape: tuple[int, int, int], content: bytes, file: TfliteFile) -> dict[str, float]:
-    from asc_study.models.cost import model_cost
+    from asc_study.models.cost import mac_metrics, model_size
 
-    cost = model_cost(model, shape)
+    size = model_size(model)
     return {
-        "cost/parameters": cost.parameters,
-        "cost/model_kb": cost.weight_bytes / 1024,
+        "cost/parameters": size.parameters,
+        "cost/model_kb": size.weight_bytes / 1024,
         "cost/file_kb": file.file_bytes / 1024,
         "cost/nonzero_kb": file.nonzero_bytes / 1024,
         "cost/stored_kb": file.stored_bytes / 1024,
-        "cost/macs": cost.macs,
+        **mac_metrics(model, shape),
         "cost/latency_ms": latency_ms(content, np.zeros(shape, np.float32)),
     }
 

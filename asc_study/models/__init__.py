@@ -42,6 +42,10 @@ ARCHITECTURES: Final = Parts[Architecture](
         "resnet_d": "asc_study.models.resnet:RESNET_D",
         "small_fcnn": "asc_study.models.fcnn:SMALL_FCNN",
         "mobnet": "asc_study.models.mobnet:MOBNET",
+        "cp_mobile": "asc_study.models.cp_mobile:CP_MOBILE",
+        "bc_resnet_asc": "asc_study.models.bc_resnet_asc:BC_RESNET_ASC",
+        "tf_sepnet": "asc_study.models.tf_sepnet:TF_SEPNET",
+        "dcase2020_task1b": "asc_study.models.dcase2020_task1b:DCASE2020_TASK1B",
     },
 )
 

@@ -168,10 +168,13 @@ def infer_options(architecture: str, layers: list[LayerWeights]) -> dict[str, An
     Raises
     ------
     InputError
-        On an unknown architecture, or if the file holds too few convolutions for it.
+        On an architecture that is unknown or not of the paper, or if the file holds too few convolutions for it.
     """
     if architecture not in ARCHITECTURES:
         raise InputError(f"unknown architecture {architecture!r}: {did_you_mean(architecture, ARCHITECTURES)}")
+    if not ARCHITECTURES[architecture].stem_filters:
+        known = ", ".join(name for name in ARCHITECTURES if ARCHITECTURES[name].stem_filters)
+        raise InputError(f"weights are imported for the architectures of the paper ({known}), got {architecture!r}")
     kernels = [arrays[0] for _, arrays in layers if arrays]
     filters = [kernel.shape[-1] for kernel in kernels if kernel.ndim == 4]
     small = architecture == "small_fcnn"

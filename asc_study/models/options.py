@@ -15,6 +15,6 @@ class ModelOptions(Strict):
     #: several hundred steps to settle at 0.99; a short training on little data wants less.
     batch_norm_momentum: float = Field(0.99, ge=0, lt=1)
 
-    def filters(self, base: int) -> int:
+    def filters(self, base: float) -> int:
         """Return ``base`` filters scaled by ``width``, rounded to the nearest whole number, at least 1."""
         return max(1, round(base * self.width))

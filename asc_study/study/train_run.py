@@ -271,15 +271,15 @@ def _log_result(
 
 
 def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dict[str, float]:
-    """The ``cost/`` metrics: parameters, kB (1,024 bytes) of float32 weights, MACs and latency of one clip.
+    """The ``cost/`` metrics: parameters, kB (1,024 bytes) of float32 weights, MACs by both rules, latency of one clip.
 
     The latency is the median over single-clip predictions after warming up, features not counted.
     """
     import numpy as np
 
-    from asc_study.models.cost import model_cost
+    from asc_study.models.cost import mac_metrics, model_size
 
-    cost = model_cost(model, input_shape)
+    size = model_size(model)
     clip = np.zeros((1, *input_shape), np.float32)
     seconds = []
     for _ in range(12):
@@ -287,10 +287,10 @@ def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dic
         model.predict_on_batch(clip)
         seconds.append(time.perf_counter() - start)
     return {
-        "cost/parameters": cost.parameters,
-        "cost/model_kb": cost.weight_bytes / 1024,
-        "cost/nonzero_kb": cost.nonzero_bytes / 1024,
-        "cost/macs": cost.macs,
+        "cost/parameters": size.parameters,
+        "cost/model_kb": size.weight_bytes / 1024,
+        "cost/nonzero_kb": size.nonzero_bytes / 1024,
+        **mac_metrics(model, input_shape),
         "cost/latency_ms": 1000 * statistics.median(seconds[2:]),
     }
 

@@ -33,13 +33,36 @@ REFERENCE = {
     "MobNet": (145_328, 7_510, 0.134, 0.134, 0.611),
 }
 
+# Of the challenges: trainable parameters, running statistics and the multiply-accumulates of torchinfo, to the unit.
+# The last but of 2020, whose count is 40 x 500 and 8 x 100 positions, 7 x 7 kernels and biases, and what is used once.
+CHALLENGES = {
+    "DCASE 2020 Task 1b baseline": (116_022, 96, 20_000 * 1_600 + 800 * 100_416 + 80 + 16 + 12_900 + 1_010),
+    "CP-Mobile-128K": (126_952, 4_180, 28_893_268),
+    "DCASE 2024 baseline": (61_148, 2_708, 29_419_156),
+    "BC-ResNet-ASC, c = 32": (53_952, 2_560, 21_055_296),
+    "TF-SepNet-64": (126_848, 5_440, 29_419_328),
+}
+
 
 def test_all_systems_are_listed_in_order() -> None:
-    assert [system.system for system in SYSTEMS] == list(REFERENCE)
-    assert [row.system for row in stored_catalogue()] == list(REFERENCE)
+    names = [*REFERENCE, *CHALLENGES]
+    assert [system.system for system in SYSTEMS] == names
+    assert [row.system for row in stored_catalogue()] == names
 
 
-@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.system)
+@pytest.mark.parametrize(
+    "system", [system for system in SYSTEMS if system.system in CHALLENGES], ids=lambda system: system.system
+)
+def test_systems_of_the_challenges_are_theirs_to_the_unit(system) -> None:
+    (row,) = catalogue([system])
+    assert row in stored_catalogue(), "run tests/models/make_catalogue.py"
+    found = row.trainable_parameters, row.other_parameters, row.clip_torchinfo_macs
+    assert found == CHALLENGES[system.system]
+
+
+@pytest.mark.parametrize(
+    "system", [system for system in SYSTEMS if system.system in REFERENCE], ids=lambda system: system.system
+)
 def test_size_and_cost_are_stored_and_those_of_the_paper_s_system(system) -> None:
     (row,) = catalogue([system])
     assert row in stored_catalogue(), "run tests/models/make_catalogue.py"
@@ -84,6 +107,7 @@ def row(**changes) -> CatalogueRow:
         "other_parameters": 56,
         "crop_macs": 7_891_000,
         "clip_macs": 12_000_000_000,
+        "clip_torchinfo_macs": 12_000_560_000,
         "float32_megabytes": 0.00516,
     }
     return CatalogueRow(**settings | changes)
@@ -92,12 +116,13 @@ def row(**changes) -> CatalogueRow:
 def test_table() -> None:
     lines = render([row(), row(system="Second system", options={}, classes=10)]).splitlines()
     assert lines[0].split() == [
-        *("System", "Architecture", "Options", "Classes", "Input", "Trainable", "Other", "Crop", "Clip", "MB")
+        *("System", "Architecture", "Options", "Classes", "Input"),
+        *("Trainable", "Other", "Crop", "Clip", "Torchinfo", "MB"),
     ]
     assert set(lines[1]) == {"-", " "}
     assert lines[2] == (
         "Tiny           small_fcnn    block_filters=[1, 2, 3], doubled_padding=true        3  128 x 423 x 3      1,234"
-        "     56  0.008  12.000  0.005"
+        "     56  7.89  12,000.00  12,000.56  0.005"
     )
     assert lines[3].startswith("Second system  small_fcnn    -  ")
     assert len({len(line) for line in lines[:4]}) == 1
