@@ -179,6 +179,11 @@ def predictions_path(split: str) -> str:
     return f"{Artifact.PREDICTIONS}/{split}.parquet"
 
 
+def evaluation_path(digest: str) -> str:
+    """The artifact that holds a run's predictions for unlabelled clips of that digest."""
+    return f"{Artifact.PREDICTIONS}/evaluation-{digest[:12]}.parquet"
+
+
 def holdout_path(devices: str) -> str:
     """The artifact of a trial: validation clips, predicted by the model that did not hear these devices."""
     return f"holdout/{devices}.parquet"

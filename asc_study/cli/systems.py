@@ -103,7 +103,7 @@ def score(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bo
 
     An ensemble or a fusion is scored by the trained runs that it is made of.
 
-    The predictions become the runs' artifact predictions/evaluation.parquet, in place of earlier ones.
+    The predictions become an artifact of the runs, beside those of other clips; those of the last clips are exported.
 
     \b
     Example:

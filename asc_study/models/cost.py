@@ -165,6 +165,7 @@ def count_torchinfo_macs(model: keras.Model, input_shape: tuple[int, int, int]) 
 def _uses(model: keras.Model, input_shape: tuple[int, int, int]) -> Iterator[tuple[keras.Layer, tuple[int, ...]]]:
     """Every use of a layer with weights, with the shape of its output for one clip of ``input_shape``."""
     # The layers know their shapes for the length that the model was built with, which may be open: find them anew.
+    model = getattr(model, "_functional", model)  # what a Sequential is inside
     found: dict[int, keras.KerasTensor] = {}
     for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True):
         for node in nodes:
@@ -175,7 +176,7 @@ def _uses(model: keras.Model, input_shape: tuple[int, int, int]) -> Iterator[tup
                 arguments, options = node.arguments.fill_in(found)
                 made = keras.tree.flatten(part.compute_output_spec(*arguments, **options))
             found |= {id(tensor): spec for tensor, spec in zip(node.output_tensors, made, strict=True)}
-            if hasattr(part, "_nodes_by_depth"):  # a model within the model
+            if isinstance(part, keras.Model):
                 yield from _uses(part, found[id(node.input_tensors[0])].shape[1:])
             elif isinstance(part, _COUNTED):
                 yield part, made[0].shape

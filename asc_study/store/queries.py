@@ -17,7 +17,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
+from asc_study.base.contract import Artifact, Kind, Tag, evaluation_path, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import read_input_text, require_writable, shown_path
 from asc_study.base.metric_table import today
@@ -222,6 +222,8 @@ class Reader:
     def predictions(self, run_id: str) -> "dict[str, pd.DataFrame]":
         """The predictions tables of a run by split; empty if it has none.
 
+        Of unlabelled clips (``evaluation``) those that were scored last count.
+
         Raises
         ------
         InputError
@@ -231,12 +233,19 @@ class Reader:
 
         if not self.has_predictions(run_id):
             return {}
+        files = {path.stem: path for path in sorted(self.artifact(run_id, Artifact.PREDICTIONS).glob("*.parquet"))}
+        record = self.run(run_id)
+        last = Path(evaluation_path(record.tags.get(Tag.EVALUATION_DIGEST, "") if record else "")).stem
+        chosen = {split: path for split, path in files.items() if not split.startswith("evaluation")}
+        if evaluated := files.get(last) or files.get("evaluation"):  # earlier versions kept one table
+            chosen["evaluation"] = evaluated
         tables = {}
-        for path in sorted(self.artifact(run_id, Artifact.PREDICTIONS).glob("*.parquet")):
+        for split, path in chosen.items():
             try:
-                tables[path.stem] = read_predictions(path)
+                tables[split] = read_predictions(path)
             except InputError as error:
-                raise InputError(f"{predictions_path(path.stem)} of run {run_id} cannot be used: {error}") from None
+                name = f"{Artifact.PREDICTIONS}/{path.name}"
+                raise InputError(f"{name} of run {run_id} cannot be used: {error}") from None
         return tables
 
     def predictions_of(self, record: RunRecord, split: str) -> "pd.DataFrame":

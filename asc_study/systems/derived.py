@@ -10,7 +10,7 @@ import filelock
 import pandas as pd
 import yaml
 
-from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, predictions_path
+from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, evaluation_path, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import write_file
 from asc_study.base.provenance import environment, fact_tags, fingerprint, git_commit
@@ -202,7 +202,9 @@ def _log(tracker: Tracker, run: Derived, run_id: str) -> Logged:
     try:
         with tracker.artifacts(run_id) as folder:
             for split, table in run.tables.items():
-                write_predictions(table, folder / predictions_path(split))
+                unlabelled = split == "evaluation" and run.identity.evaluated
+                path = evaluation_path(run.identity.evaluated) if unlabelled else predictions_path(split)
+                write_predictions(table, folder / path)
             about = {"stretches": [environment()]}
             write_file(folder / Artifact.ENVIRONMENT, json.dumps(about, indent=2))
             write_file(folder / Artifact.CONFIG, yaml.safe_dump(dict(run.identity.settings), sort_keys=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.acoustics.recordings import is_lossy, sound_info
-from asc_study.base.contract import Artifact, Tag, predictions_path
+from asc_study.base.contract import Artifact, Tag, evaluation_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import is_recording, shown_path
 from asc_study.base.paths import cache_dir
@@ -69,9 +69,9 @@ class Scored:
 def score_runs(
     tracker: Tracker, references: Sequence[str], paths: Sequence[Path], *, jobs: int, say: Say
 ) -> list[Scored]:
-    """Add ``predictions/evaluation.parquet`` to runs: their probabilities for every clip.
+    """Add ``predictions/evaluation-<digest of the clips>.parquet`` to runs: their probabilities for every clip.
 
-    An ensemble or a fusion is scored by the trained runs that it is made of, which are given theirs, too.
+    What was scored before stays; what was scored last is what `fuse` and `export` take. An ensemble or a fusion is scored by the trained runs that it is made of, which are given theirs, too.
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ def score_runs(
     about = {Tag.EVALUATION_DIGEST: digest, Tag.EVALUATION: ", ".join(path.absolute().name for path in paths)[:500]}
     tables: dict[str, pd.DataFrame] = {}
     for record in networks.values():
-        before = record.tags.get(Tag.EVALUATION_DIGEST)
-        if before == digest:
+        if _scored_before(tracker, record, digest):
             say(f"{record.label}: has scored these {len(clips)} clips before")
+            tracker.set_tags(record.run_id, about)
             tables[record.run_id] = tracker.predictions(record.run_id)["evaluation"]
             continue
         config = config_of(tracker, record)
@@ -128,13 +128,18 @@ def score_runs(
 
 
 def _keep(tracker: Tracker, record: RunRecord, table: "pd.DataFrame", about: Mapping[str, str], say: Say) -> None:
-    """Give a run its predictions of the clips, in place of those of other clips."""
+    """Give a run its predictions of the clips, beside those of other clips."""
     with tracker.artifacts(record.run_id) as folder:
-        write_predictions(table, folder / predictions_path("evaluation"))
+        write_predictions(table, folder / evaluation_path(about[Tag.EVALUATION_DIGEST]))
     tracker.set_tags(record.run_id, about)
-    before = record.tags.get(Tag.EVALUATION_DIGEST) not in (None, about[Tag.EVALUATION_DIGEST])
-    instead = f", in place of those of {record.tags.get(Tag.EVALUATION) or 'other clips'}" if before else ""
-    say(f"{record.label}: {len(table)} clips scored{instead}")
+    say(f"{record.label}: {len(table)} clips scored")
+
+
+def _scored_before(tracker: Tracker, record: RunRecord, digest: str) -> bool:
+    """Whether a run holds its predictions of these clips; earlier versions kept those of the last clips alone."""
+    names = {Path(file.path).name for file in tracker.client.list_artifacts(record.run_id, Artifact.PREDICTIONS)}
+    last = record.tags.get(Tag.EVALUATION_DIGEST) == digest
+    return Path(evaluation_path(digest)).name in names or (last and "evaluation.parquet" in names)
 
 
 def _clips(paths: Sequence[Path], say: Say) -> "pd.DataFrame":

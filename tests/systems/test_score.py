@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -88,6 +89,16 @@ def test_models_trained_on_all_development_data_become_a_submission(tracker, tra
     np.testing.assert_allclose(written["audio/10.wav"], mean, atol=1e-6)
     score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=said.append)
     assert said[-1] == "x seed 0: has scored these 11 clips before"
+    first = tracker.predictions(find_runs(tracker, "s/x")[0].run_id)["evaluation"]
+    score_runs(tracker, ["s/x"], [unlabelled / "audio" / "3.wav"], jobs=1, say=said.append)
+    assert said[-1] == "x seed 0: 1 clips scored"
+    (run,) = find_runs(tracker, "s/x")
+    assert list(tracker.predictions(run.run_id)["evaluation"]["clip_id"]) == ["3"]
+    kept = {Path(file.path).name for file in tracker.client.list_artifacts(run.run_id, "predictions")}
+    assert len(kept) == 2
+    score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=said.append)  # they are there: nothing is computed again
+    assert said[-1] == "x seed 0: has scored these 11 clips before"
+    pd.testing.assert_frame_equal(tracker.predictions(run.run_id)["evaluation"], first)
 
 
 def test_recordings_of_another_rate_than_the_run_was_trained_at_are_refused(tracker, trained, unlabelled):
@@ -110,7 +121,7 @@ def test_the_command_names_scenes_of_files_and_its_old_name_works(tracker, train
     assert [clip["clip_id"] for clip in run["clips"]] == ["3", "1"]
     assert [clip["scene"] for clip in run["clips"]] == list(table[list(SCENES)].idxmax(axis=1))
     _, out, _ = asc("score", "s/x", "--data", str(unlabelled))
-    assert out.splitlines()[0] == "x seed 0: 11 clips scored, in place of those of 3.wav, 1.wav"
+    assert out.splitlines()[0] == "x seed 0: 11 clips scored"
     assert out.splitlines()[-1] == "... and 1 more clips: --json, or `asc-study export`"
 
 
@@ -159,8 +170,7 @@ def test_fusions_are_scored_by_what_they_are_made_of(tracker, trained, unlabelle
     some = [unlabelled / "audio" / f"{number}.wav" for number in (3, 1)]
     said = []
     mean, inner = score_runs(tracker, ["s/mean", "s/nested"], some, jobs=1, say=said.append)
-    before = {"x": "eval", "y": "eval", "mean": "other clips", "nested": "other clips"}
-    assert said == [f"{row} seed 0: 2 clips scored, in place of those of {there}" for row, there in before.items()]
+    assert said == [f"{row} seed 0: 2 clips scored" for row in ("x", "y", "mean", "nested")]
     tables = [tracker.predictions(find_runs(tracker, f"s/{row}")[0].run_id)["evaluation"] for row in ("x", "y")]
     x, y = (table[list(SCENES)].to_numpy() for table in tables)
     kept = tracker.predictions(made.run_id)["evaluation"]
