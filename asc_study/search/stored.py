@@ -88,7 +88,8 @@ def stored_search(reader: Reader, name: str, records: Sequence[RunRecord]) -> St
             if summary is None:
                 raise InputError(f"the store has no search {name!r}: choose another one")
             logged = reader.artifact(summary.run_id, Artifact.TRIALS)
-            study = _from_table(pd.read_csv(logged, float_precision="round_trip"), search)
+            # pandas' own reader of before version 3 is off by a last digit.
+            study = _from_table(pd.read_csv(logged, engine="pyarrow"), search)
             _add_base(study, search, records)
         metrics = study.metric_names or ([objective.metric for objective in search.objectives] if search else [])
         base = None
