@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS
 from asc_study.base.yaml_file import parse_yaml
@@ -59,11 +60,11 @@ def read_config(text: str, *, where: str) -> RunConfig:
         If it is not YAML of settings, or was written by a newer version than this.
     """
     try:
-        read = parse_yaml(text, "config.yaml")
+        read = parse_yaml(text, Artifact.CONFIG)
     except InputError as error:
         raise InputError(f"{where}: its {str(error).removesuffix(': correct it')}: was it changed by hand?") from None
     if not isinstance(read, dict) or not all(isinstance(key, str) for key in read):
-        raise InputError(f"{where}: its config.yaml is not a mapping of settings: was it changed by hand?")
+        raise InputError(f"{where}: its {Artifact.CONFIG} is not a mapping of settings: was it changed by hand?")
     schema = read.get("schema", 1)
     settings = {key: value for key, value in read.items() if key not in _ABOUT}
     if type(schema) is not int or not 1 <= schema <= SCHEMA_VERSION:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.acoustics.recordings import is_lossy, sound_info
-from asc_study.base.contract import Artifact, Tag, evaluation_path
+from asc_study.base.contract import Artifact, Tag, evaluation_path, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import is_recording, shown_path
 from asc_study.base.paths import cache_dir
@@ -71,7 +71,8 @@ def score_runs(
 ) -> list[Scored]:
     """Add ``predictions/evaluation-<digest of the clips>.parquet`` to runs: their probabilities for every clip.
 
-    What was scored before stays; what was scored last is what `fuse` and `export` take. An ensemble or a fusion is scored by the trained runs that it is made of, which are given theirs, too.
+    What was scored before stays; what was scored last is what `fuse` and `export` take. An ensemble or a fusion is
+    scored by the trained runs that it is made of, which are given theirs, too.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def _scored_before(tracker: Tracker, record: RunRecord, digest: str) -> bool:
     """Whether a run holds its predictions of these clips; earlier versions kept those of the last clips alone."""
     names = {Path(file.path).name for file in tracker.client.list_artifacts(record.run_id, Artifact.PREDICTIONS)}
     last = record.tags.get(Tag.EVALUATION_DIGEST) == digest
-    return Path(evaluation_path(digest)).name in names or (last and "evaluation.parquet" in names)
+    return Path(evaluation_path(digest)).name in names or (last and Path(predictions_path("evaluation")).name in names)
 
 
 def _clips(paths: Sequence[Path], say: Say) -> "pd.DataFrame":

@@ -134,7 +134,7 @@ def test_a_model_or_settings_that_are_damaged_in_the_store_are_one_line(tracker,
         with pytest.raises(InputError, match=rf"the model of run {run.run_id} cannot be used: .*{message}") as caught:
             score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
         assert "\n" not in str(caught.value)
-    settings = tracker.artifact(run.run_id, "config.yaml")
+    (settings,) = isolated.rglob(f"{run.run_id}/**/config.yaml")
     for content, message in (
         (b"!!python/object/apply:os.system ['touch evil']", "x seed 0: its config.yaml is not valid YAML: could not"),
         (b"training: {epochs: \xff}", r"the artifact of a run config.yaml of run \w+ is not UTF-8 text"),
