@@ -103,7 +103,7 @@ def run(
 ) -> int:
     """Train the runs of a study that are not done yet; each row and seed becomes an MLflow run.
 
-    Runs that are done are skipped, interrupted ones go on. Exit code 1 if a run failed.
+    Runs that are done are skipped, interrupted ones go on. Exit code 1 if a run failed or was lost.
 
     \b
     Example:
@@ -168,8 +168,10 @@ def _study_name(study_file: Path) -> str:
 
 
 def exit_status(outcomes: "list[StudyOutcome]") -> int:
-    """1 if a run failed, else 0."""
-    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+    """1 if a run failed or was lost, else 0."""
+    from asc_study.study.run_study import UNFINISHED
+
+    return 1 if any(outcome.status in UNFINISHED for outcome in outcomes) else 0
 
 
 @click.command()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.progress import Say, tell_nobody, time_left
@@ -24,10 +25,14 @@ from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.train_run import Outcome, execute_run
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
+from asc_study.workers.calls import Lost
 from asc_study.workers.pool import require_jobs, run_parallel
 
 #: How a row that was run or made now ended.
 StudyOutcome = Outcome | EnsembleOutcome | SystemOutcome | BaselineOutcome
+
+#: How an outcome ends that makes the launch end with exit code 1.
+UNFINISHED: Final = ("failed", "lost")
 
 
 def run_study(
@@ -119,7 +124,7 @@ def run_study(
         outcomes += make_baselines(tracker, study.only(only), data, jobs, say)
         marker = Marker(tracker, study.name)
         began, ended = time.monotonic(), 0
-        trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs)
+        trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs, lost=_lost)
         for number, outcome in enumerate(trained, 1):
             outcomes.append(outcome)
             record = tracker.run(outcome.run_id) if outcome.run_id else None
@@ -128,15 +133,20 @@ def run_study(
             say(_outcome_line(outcome, number, len(pending), marker.mark(record) if record else None) + left)
         outcomes += combine()
         marker.mark_all()
-        compare_rows(study, tracker, shared, failed=any(outcome.status == "failed" for outcome in outcomes))
+        compare_rows(study, tracker, shared, failed=any(outcome.status in UNFINISHED for outcome in outcomes))
     return outcomes
+
+
+def _lost(call: Lost) -> Outcome:
+    """How a run ended whose process died: its checkpoint stays, and the run counts as interrupted."""
+    return Outcome(call.args[0], "lost", reason=f"{call.reason}; the next launch goes on from its last epoch")
 
 
 def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) -> str:
     head = f"[{number}/{total}] {outcome.spec.label}"
     if outcome.status == "elsewhere":
         return f"{head}: taken by another process"
-    if outcome.status == "failed":
-        return f"{head}: FAILED: {outcome.reason}"
+    if outcome.status in UNFINISHED:
+        return f"{head}: {outcome.status.upper()}: {outcome.reason}"
     line = f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"
     return f"{line}  {mark.name.upper()}: {mark.reason}" if mark else line

@@ -58,10 +58,10 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; ``elsewhere`` means that another process works on it."""
+    """How a run ended; ``elsewhere``: another process works on it; ``lost``: its process died each time."""
 
     spec: RunSpec
-    status: Literal["done", "failed", "elsewhere"]
+    status: Literal["done", "failed", "elsewhere", "lost"]
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
     reason: str = ""
