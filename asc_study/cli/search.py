@@ -25,6 +25,7 @@ from asc_study.cli.options import (
     typed,
     where_to_look,
 )
+from asc_study.cli.studies import exit_status
 
 if TYPE_CHECKING:
     from asc_study.base.progress import Say
@@ -127,4 +128,4 @@ def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say
     outcomes = run_study(study, data, jobs=jobs, command=typed(), say=say)
     say(f"next: asc-study leaderboard {study.name}")
     say(where_to_look(study.name, DEVICES_VIEW))
-    return 1 if any(outcome.status in ("failed", "interrupted") for outcome in outcomes) else 0
+    return exit_status(outcomes)

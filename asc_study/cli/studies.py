@@ -103,8 +103,8 @@ def run(
 ) -> int:
     """Train the runs of a study that are not done yet; each row and seed becomes an MLflow run.
 
-    Runs that are done are skipped, interrupted ones go on. Exit code 1 if a run failed, now or before, or could not be
-    logged.
+    Runs that are done are skipped, interrupted ones go on. Exit code 1 if a run failed, now or before, could not be
+    logged, or lost its process.
 
     \b
     Example:
@@ -169,8 +169,10 @@ def _study_name(study_file: Path) -> str:
 
 
 def exit_status(outcomes: "list[StudyOutcome]") -> int:
-    """1 if a run failed, now or before, or could not be logged, else 0."""
-    return 1 if any(outcome.status in ("failed", "interrupted") for outcome in outcomes) else 0
+    """1 if a run failed, now or before, could not be logged or lost its process, else 0."""
+    from asc_study.study.run_study import UNFINISHED
+
+    return 1 if any(outcome.status in UNFINISHED for outcome in outcomes) else 0
 
 
 @click.command()

@@ -27,6 +27,7 @@ from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.train_run import Outcome, RunSpec, execute_run
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
+from asc_study.workers.calls import Lost
 from asc_study.workers.pool import require_jobs, run_parallel
 
 #: Runs that failed before and are named.
@@ -34,6 +35,9 @@ _NAMED: Final = 5
 
 #: How a row that was run or made now ended.
 StudyOutcome = Outcome | EnsembleOutcome | SystemOutcome | BaselineOutcome
+
+#: How an outcome ends that makes the launch end with exit code 1.
+UNFINISHED: Final = ("failed", "interrupted")
 
 
 def run_study(
@@ -108,8 +112,7 @@ def run_study(
             plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
             outcomes += _combine(study, chosen, plan, tracker, data, jobs, say)
         marker.mark_all()
-        ended_badly = any(outcome.status in ("failed", "interrupted") for outcome in outcomes)
-        compare_rows(study, tracker, shared, failed=ended_badly)
+        compare_rows(study, tracker, shared, failed=any(outcome.status in UNFINISHED for outcome in outcomes))
     return outcomes
 
 
@@ -153,13 +156,18 @@ def _failed_before(plan: Plan, chosen: Study, say: Say) -> list[StudyOutcome]:
 def _train(pending: Sequence[RunSpec], shared: Launch, tracker: Tracker, marker: Marker, say: Say) -> Iterator[Outcome]:
     """Train the runs; how each ended is told as soon as it does, with the time that those behind it will take."""
     began, ended = time.monotonic(), 0
-    trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs)
+    trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs, lost=_lost)
     for number, outcome in enumerate(trained, 1):
         record = tracker.run(outcome.run_id) if outcome.run_id else None
         ended += outcome.status != "elsewhere"
         left = time_left(time.monotonic() - began, ended, len(pending) - number)
         say(_outcome_line(outcome, number, len(pending), _mark(marker, record) if record else None) + left)
         yield outcome
+
+
+def _lost(call: Lost) -> Outcome:
+    """How a run ended whose process died: its checkpoint stays."""
+    return Outcome(call.args[0], "interrupted", reason=call.reason)
 
 
 def _combine(

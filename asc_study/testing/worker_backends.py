@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from asc_study.base.errors import InputError
 from asc_study.testing.rules import require
+from asc_study.workers.calls import ATTEMPTS
 
 #: A call waits as long for another one at most: workers that start may take a while.
 _PATIENCE_SECONDS: Final = 60
@@ -24,7 +26,8 @@ def check_worker_backend(run: Run) -> None:
     Parameters
     ----------
     run
-        ``run(function, calls, jobs=N)`` yields the results of ``function(*call)``, as `asc_study.workers.pool` does.
+        ``run(function, calls, jobs=N)`` yields the results of ``function(*call)``, as `run_parallel` of
+        `asc_study.workers.pool` does, whose ``lost`` it takes too.
 
     Raises
     ------
@@ -47,6 +50,7 @@ def check_worker_backend(run: Run) -> None:
         "several jobs must run in processes of their own: TensorFlow keeps the threads that it starts with",
     )
     _check_they_come_as_they_are_done(run)
+    _check_deaths(run)
     _check_modules(run)
     try:
         list(run(_placed, [(0,)], jobs=0))
@@ -84,6 +88,20 @@ def _check_they_come_as_they_are_done(run: Run) -> None:
     require(results == ["nothing", "received"], "a result must be given as soon as it is there, while other calls run")
 
 
+def _check_deaths(run: Run) -> None:
+    """Check that a process that is killed takes one call with it, which is tried once more."""
+    with tempfile.TemporaryDirectory() as folder:
+        once, always = Path(folder) / "once", Path(folder) / "always"
+        calls = [(str(once), 1), (str(always), 9), *((str(number), 0) for number in range(4))]
+        results = list(run(_die, calls, jobs=2, lost=lambda call: f"lost {Path(call.args[0]).name}: {call.reason}"))
+        tried = len(always.read_text(encoding="utf-8"))
+    rest = sorted(result for result in results if not result.startswith("lost"))
+    require(rest == ["0", "1", "2", "3", "once"], f"a death may cost its own call alone, got the results {rest}")
+    (lost,) = [result for result in results if result.startswith("lost")]
+    require(lost.startswith("lost always: its process"), f"what is lost must be told with its reason, got {lost!r}")
+    require(tried == ATTEMPTS, f"a call whose process dies must be tried {ATTEMPTS} times in all, got {tried}")
+
+
 def _check_modules(run: Run) -> None:
     """Check that workers find the modules that this process finds: parts of one's own lie beside a study file."""
     name = "asc_study_own_module"
@@ -108,6 +126,16 @@ def _echo(*values: Any) -> tuple[Any, ...]:
 
 def _placed(place: int) -> tuple[int, int]:
     return place, os.getpid()
+
+
+def _die(path: str, deaths: int) -> str:
+    """End this process the first ``deaths`` times, counted by the length of a file."""
+    file = Path(path)
+    before = len(file.read_text(encoding="utf-8")) if deaths and file.exists() else 0
+    if before < deaths:
+        file.write_text("x" * (before + 1), encoding="utf-8")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return file.name
 
 
 def _refuse(message: str) -> None:

@@ -254,6 +254,31 @@ def test_failed_row_leaves_the_others_and_is_retried_on_demand(launched: Launche
     assert said[-1].startswith("[1/1] broken seed 0: FAILED: the loss became")
 
 
+def test_a_run_whose_process_dies_is_interrupted_and_hinders_no_other(
+    simulated: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+):
+    """As the system does when memory is short."""
+    import dying_run
+
+    monkeypatch.setattr("asc_study.study.run_study.execute_run", dying_run.execute_or_die)
+    study, data = load_study(write_study([{"name": "killed", "training.momentum": 0.5}, *ROWS])), identify(simulated)
+    said: list[str] = []
+    outcomes = {outcome.spec.row: outcome for outcome in run_study(study, data, jobs=2, say=said.append)}
+    assert {row: outcome.status for row, outcome in outcomes.items()} == {
+        "killed": "interrupted",
+        "plain": "done",
+        "mixed": "done",
+    }
+    line = next(line for line in said if "INTERRUPTED" in line)
+    assert re.search(
+        r"killed seed 0: INTERRUPTED: its process was ended by the system \(SIGKILL\(-9\)\), 2 times: often memory "
+        "was short: the same command goes on from its last epoch",
+        line,
+    )
+    assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["interrupted", "new", "new"]
+    assert exit_status(list(outcomes.values())) == 1
+
+
 @pytest.mark.slow
 def test_a_run_that_is_deleted_while_it_trains_costs_that_run_alone(
     simulated: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
