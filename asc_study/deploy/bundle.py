@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +25,12 @@ from asc_study.deploy.quantise import convert_source, find_quantised
 from asc_study.deploy.recipe import Recipe, make_recipe
 from asc_study.deploy.runtime import CARRIED
 from asc_study.deploy.runtime.fusion import FusionTree
+from asc_study.deploy.runtime.network import Network
 from asc_study.deploy.runtime.stored import SCHEMA, StoredBundle
 from asc_study.deploy.sources import Source, source_of
 from asc_study.deploy.tflite import TfliteFile, inspect, require_scheme
 from asc_study.evaluation.accuracy_table import accuracy_table
+from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.logmel import LogMelSettings, mel_filters
 from asc_study.store.queries import Reader, RunRecord
 from asc_study.store.stale import members_of
@@ -180,7 +182,15 @@ def _member(tracker: Reader, key: str, record: RunRecord, scheme: str) -> Bundle
     else:
         content = tracker.artifact(proof.run_id, Artifact.TFLITE).read_bytes()
         file = inspect(content)
+        if not source.samples:  # earlier versions did not log how long the clips are: the network knows
+            source = replace(source, samples=_clip_samples(content, source))
     return BundleMember(key, source, found, scheme, content, file, proof)
+
+
+def _clip_samples(content: bytes, source: Source) -> int:
+    """The shortest clip that gives the frames which a network takes."""
+    _, frames, _ = Network(content).input_shape
+    return (frames + FRAMES_LOST_TO_DELTAS - 1) * source.features.hop_length
 
 
 def _require_alike(members: Sequence[BundleMember]) -> list[str]:

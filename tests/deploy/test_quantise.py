@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from asc_study.cli import main
 from asc_study.deploy.bundle import build_bundle
 from asc_study.deploy.proof import hear
 from asc_study.deploy.quantise import quantise
-from asc_study.deploy.sources import find_source
+from asc_study.deploy.sources import find_source, source_of
 from asc_study.store.references import find_runs
 from asc_study.systems.ensemble_report import log_ensemble
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
@@ -141,6 +142,20 @@ def test_a_bundle_says_of_the_test_clips_what_the_fusion_of_its_runs_does(
         with_trained, ["mini/ten"], ["mini/three@0"], fusion="average", scheme="float32", out=Path("by-name")
     )
     assert by_name.manifest["metrics"] == again.manifest["metrics"]
+
+
+def test_a_network_of_a_run_that_does_not_say_how_long_its_clips_are_tells_it(
+    with_trained, simulated, isolated, monkeypatch
+) -> None:
+    """As runs of earlier versions."""
+    quantise(with_trained, "mini/ten@1", "dynamic", data=simulated)
+    forgetful = lambda tracker, record: replace(source_of(tracker, record), samples=0)  # noqa: E731
+    monkeypatch.setattr("asc_study.deploy.bundle.source_of", forgetful)
+    built = build_bundle(with_trained, ["mini/ten@1"], [], fusion="average", scheme="dynamic", out=Path("one"))
+    assert built.notes == []
+    assert built.manifest["seconds"] == pytest.approx(1, abs=0.03)  # to the hop
+    clip = next((simulated / "audio").glob("*.wav"))
+    assert len(load_bundle(Path("one")).classify_file(str(clip)).probabilities) == 10
 
 
 def test_a_fusion_of_an_ensemble_is_unfolded_into_its_networks(with_trained, isolated) -> None:
