@@ -72,7 +72,9 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: B
         for multiple in multiples:
             x = block(x, options.filters(multiple * options.base_channels))
         x = residual_normalisation(x)
-    return keras.Model(inputs, pooled_probabilities(convolve(x, num_classes)), name="bc_resnet_asc")
+    # Drawn as Keras does: by a fan out of few classes, logits of normalised maps would start far from alike.
+    x = layers.Conv2D(num_classes, 1, use_bias=False)(x)
+    return keras.Model(inputs, pooled_probabilities(x), name="bc_resnet_asc")
 
 
 BC_RESNET_ASC: Final = Architecture(build, BcResnetOptions, smallest_input=(7, 7))

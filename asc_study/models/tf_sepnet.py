@@ -65,7 +65,9 @@ def build(input_shape: tuple[int, int | None, int], num_classes: int, options: T
         for multiple in multiples:
             x = block(x, 2 * options.filters(multiple * options.base_channels / 2))
         x = residual_normalisation(x)
-    return keras.Model(inputs, pooled_probabilities(convolve(x, num_classes)), name="tf_sepnet")
+    # Drawn as Keras does: by a fan out of few classes, logits of normalised maps would start far from alike.
+    x = layers.Conv2D(num_classes, 1, use_bias=False)(x)
+    return keras.Model(inputs, pooled_probabilities(x), name="tf_sepnet")
 
 
 TF_SEPNET: Final = Architecture(build, TfSepnetOptions, smallest_input=(29, 29))
