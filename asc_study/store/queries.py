@@ -258,16 +258,13 @@ class Reader:
         """
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
-        from mlflow.utils.file_utils import local_file_uri_to_path
         from mlflow.utils.uri import append_to_uri_path
 
         from asc_study.evaluation.predictions import read_predictions
 
         folder, path = record.artifact_uri, predictions_path(split)
-        if folder.startswith("/") or folder.startswith("file:"):
-            here = Path(local_file_uri_to_path(folder)) / path
-            if here.is_file():
-                return read_predictions(here)
+        if (files := _local(folder)) and (files / path).is_file():
+            return read_predictions(files / path)
         address = append_to_uri_path(folder, path)  # known: a server need not be asked for it once a run
         with tempfile.TemporaryDirectory(prefix="asc-study-") as copies:
             try:
@@ -335,8 +332,9 @@ class Reader:
         from mlflow.exceptions import MlflowException
 
         try:
-            if self.database:
-                return Path(self.client.download_artifacts(run_id, path))  # where it lies on a disk, it is not copied
+            if files := self._files_of(run_id):
+                os.stat(files / path)
+                return files / path
             folder = Path(self._copies.name) / run_id
             folder.mkdir(exist_ok=True)
             return Path(self.client.download_artifacts(run_id, path, str(folder)))
@@ -351,16 +349,16 @@ class Reader:
         InputError
             If they cannot.
         """
-        from mlflow.utils.file_utils import local_file_uri_to_path
-
-        location = str(self.client.get_run(run_id).info.artifact_uri)
-        if location.startswith(("/", "file:")):
-            folder = Path(local_file_uri_to_path(location))
+        if folder := self._files_of(run_id):
             there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
             try:
                 require_writable(there / "artifact")
             except InputError as error:
                 raise InputError(f"the store's artifacts must be writable in {shown_path(folder)}: {error}") from None
+
+    def _files_of(self, run_id: str) -> Path | None:
+        """Where the artifacts of a run lie, if that is on this machine."""
+        return _local(str(self.client.get_run(run_id).info.artifact_uri))
 
     def text_artifact(self, run_id: str, path: str) -> str:
         """The text of an artifact, at most 64 MB of UTF-8.
@@ -404,6 +402,13 @@ def _uncollected() -> Iterator[None]:
 def _no_artifact(uri: str, run_id: str, path: str, error: Exception) -> InputError:
     reason = scrubbed(" ".join(str(error).split()), uri)
     return InputError(f"run {run_id} has no artifact {path} ({reason}): was it deleted?")
+
+
+def _local(uri: str) -> Path | None:
+    """The folder of an artifact location; None if it is not on this machine."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    return Path(local_file_uri_to_path(uri)) if uri.startswith(("/", "file:")) else None
 
 
 def _record(run: "Run") -> RunRecord:

@@ -135,3 +135,19 @@ def test_the_history_of_a_training_is_read_back_epoch_by_epoch(tracker: Tracker)
     assert history == [{"train_loss": 3.0, "validation_acc": 0.1}, {"train_loss": 2.0, "validation_acc": 0.2}]
     untrained = tracker.create_run("s", "other", {"asc.kind": "imported"}, {})
     assert tracker.history(tracker.run(untrained)) == []
+
+
+def test_an_artifact_of_this_machine_is_read_where_it_lies(tracker: Tracker, tmp_path, monkeypatch):
+    run_id = tracker.create_run("s", "r", {}, {})
+    with tracker.artifacts(run_id) as folder:
+        (folder / "a.json").write_text('{"a": 1}')
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    path = tracker.artifact(run_id, "a.json")
+    assert path.is_relative_to(Path.cwd() / "mlruns")
+    assert tracker.json_artifact(run_id, "a.json") == {"a": 1}
+    path.write_text("[" * 100_000)
+    assert tracker.json_artifact(run_id, "a.json") == {}
+    with pytest.raises(InputError, match="has no artifact b.json"):
+        tracker.text_artifact(run_id, "b.json")
+    assert not list((tmp_path / "temporary").iterdir())

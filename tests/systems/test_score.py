@@ -127,14 +127,8 @@ def test_the_command_names_scenes_of_files_and_its_old_name_works(tracker, train
 
 def test_a_model_or_settings_that_are_damaged_in_the_store_are_one_line(tracker, trained, unlabelled, isolated):
     run = find_runs(tracker, "s/x")[0]
-    models = list(isolated.rglob("model.keras"))
-    for content, message in ((b"PK\3\4", "File is not a zip file"), (None, "does not exist")):
-        for model in models:
-            model.unlink() if content is None else model.write_bytes(content)
-        with pytest.raises(InputError, match=rf"the model of run {run.run_id} cannot be used: .*{message}") as caught:
-            score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
-        assert "\n" not in str(caught.value)
-    (settings,) = isolated.rglob(f"{run.run_id}/**/config.yaml")
+    settings = tracker.artifact(run.run_id, "config.yaml")
+    good = settings.read_bytes()
     for content, message in (
         (b"!!python/object/apply:os.system ['touch evil']", "x seed 0: its config.yaml is not valid YAML: could not"),
         (b"training: {epochs: \xff}", r"the artifact of a run config.yaml of run \w+ is not UTF-8 text"),
@@ -144,6 +138,14 @@ def test_a_model_or_settings_that_are_damaged_in_the_store_are_one_line(tracker,
         with pytest.raises(InputError, match=message):
             score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
     assert not Path("evil").exists()
+    settings.write_bytes(good)
+    models = list(isolated.rglob("model.keras"))
+    for content, message in ((b"PK\3\4", "File is not a zip file"), (None, "does not exist")):
+        for model in models:
+            model.unlink() if content is None else model.write_bytes(content)
+        with pytest.raises(InputError, match=rf"the model of run {run.run_id} cannot be used: .*{message}") as caught:
+            score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
+        assert "\n" not in str(caught.value)
 
 
 def test_what_cannot_be_scored(tracker, trained, isolated, log_run, make_table):
