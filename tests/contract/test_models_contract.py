@@ -20,9 +20,9 @@ TINY, WIDER = 0.05, 0.125
 #: Those that take longest to build; resnet_d is the resnet of double width.
 HEAVY = {"mobnet", "resnet_d", "tf_sepnet", "bc_resnet_asc"}
 
-#: Channels that are multiples of 8 are the same at half of this width; a TF-SepNet of few channels learns no batch in
-#: the contract's five steps.
-LEAST_WIDTH = {"cp_mobile": 0.25, "tf_sepnet": 0.5}
+#: Channels that are multiples of 8 are the same at half of this width; networks that normalise over
+#: channels learn little in the contract's five steps if they have few.
+LEAST_WIDTH = {"cp_mobile": 0.25, "bc_resnet_asc": 0.5, "tf_sepnet": 0.5}
 
 
 def width_of(name: str, width: float) -> float:
