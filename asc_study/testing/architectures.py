@@ -69,12 +69,12 @@ def check_architecture(
     _check_precision(builder)
     _check_seed(builder, model)
     _check_width(builder, model)
-    _check_cost(builder, model)
     if not quick:
         _check_training(builder)
         _check_saving(builder, model)
-        if keras.backend.backend() == "tensorflow":
-            _check_tflite(builder)
+    _check_cost(builder, model)
+    if not quick and keras.backend.backend() == "tensorflow":
+        _check_tflite(builder)
 
 
 class _Builder:
@@ -187,7 +187,10 @@ def _check_width(builder: _Builder, model: keras.Model) -> None:
 
 def _check_cost(builder: _Builder, model: keras.Model) -> None:
     lengths = (builder.frames, 2 * builder.frames)
-    short, long = (model_cost(model, (builder.bands, frames, _CHANNELS)) for frames in lengths)
+    try:
+        short, long = (model_cost(model, (builder.bands, frames, _CHANNELS)) for frames in lengths)
+    except InputError as error:
+        raise AssertionError(str(error)) from None
     require(
         0 < short.macs < long.macs,
         f"a longer clip must cost more operations, got {short.macs} and {long.macs}: use convolutions and dense layers "

@@ -94,7 +94,7 @@ def test_files_of_weights_are_sources_too(with_trained, simulated, isolated, mon
         ("mini/ten", {}, "one run is deployed at a time, 'mini/ten' stands for ten seed 0, ten seed 1"),
         ("mini/ten@0", {"like": "study.yaml:ten"}, "--like is for files"),
         ("weights.hdf5", {}, "there is no file weights.hdf5"),
-        ("text.keras", {}, "text.keras is not a model that Keras loads"),
+        ("text.keras", {}, "text.keras is not a model that can be loaded"),
         ("mini/three@0", {"scheme": "int4"}, "unknown quantisation scheme 'int4'"),
         ("mini/three@0", {"scheme": "int8"}, "int8 needs training clips to calibrate on"),
     ],
