@@ -40,7 +40,7 @@ def expected(path: Path, settings: LogMelSettings = SETTINGS) -> np.ndarray:
 
 def packs(cache: Path) -> dict[str, int]:
     """Those that are whole: the list of what stands in a pack is written last."""
-    listed = (file.with_suffix(".npy") for file in cache.glob("*.json"))
+    listed = (file.with_suffix(".npy") for file in cache.glob("[0-9a-f]*.json"))
     return {file.name: file.stat().st_mtime_ns for file in listed}
 
 
