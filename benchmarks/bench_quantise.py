@@ -10,12 +10,14 @@ whose published sizes are known, untrained, for stereo clips of ten seconds.
 """
 
 import argparse
+import io
 import os
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ def straight(model: Any) -> bytes:
     """A file by TensorFlow's converter alone."""
     import tensorflow as tf
 
-    with quiet(), warnings.catch_warnings():
+    with quiet(), redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints what it saved
         warnings.simplefilter("ignore")
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -1,6 +1,6 @@
 """A store or disk that fails in mid-study: nothing ends as FAILED, and what is trained is logged without a new epoch.
 
-The server and a lock of 30 s take long: `make soak` tries them (``ASC_STUDY_SOAK``).
+What takes long, `make soak` tries (``ASC_STUDY_SOAK``).
 """
 
 import json
@@ -147,6 +147,7 @@ def test_a_checkpoint_that_finds_no_room_is_no_failure(
     require_done(tracker)
 
 
+@soak
 def test_artifacts_that_cannot_be_written_cost_no_epoch(tracker: Tracker, launches: Launches) -> None:
     artifacts, aside = Path("mlruns"), Path("aside")
 
@@ -195,6 +196,7 @@ def test_a_database_that_is_locked_for_half_a_minute_is_waited_for(
     require_done(tracker)
 
 
+@soak
 def test_a_bug_in_a_figure_costs_no_epoch(
     tracker: Tracker, launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
