@@ -66,6 +66,8 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     "scores": InputKind("file of scores", _GB, "name a file of scores"),
     "predictions": InputKind("predictions table", _GB, "give a run's predictions/*.parquet"),
     "recording": InputKind("recording", _GB, "`asc-study data check` lists all such files"),
+    # Read window by window, also where the platform is not: any length will do.
+    "clip": InputKind("recording", 1024 * _GB, "name a sound file"),
     "impulse response": InputKind("impulse response", 64 * _MB, "replace or remove it"),
     "weights": InputKind("file of weights", 2 * _GB, "name an HDF5 file of Keras 2"),
     "manifest": InputKind("manifest of a bundle", 16 * _MB, "name the folder of a bundle"),

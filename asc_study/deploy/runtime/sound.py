@@ -72,7 +72,7 @@ def open_recording(clip: str | bytes) -> Iterator[Any]:
     if isinstance(clip, bytes):
         file = io.BytesIO(clip)
     else:
-        file = _standard_input() if clip == STANDARD_INPUT else open_input(clip, "recording")
+        file = _standard_input() if clip == STANDARD_INPUT else open_input(clip, "clip")
     try:
         with file, soundfile.SoundFile(file) as recording:
             yield recording
