@@ -153,7 +153,7 @@ def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool
         write_file(folder / Artifact.LEADERBOARD, render(board, study.name, "csv") + "\n")
         text = render(board, study.name)
         write_file(folder / Artifact.LEADERBOARD_TEXT, text + "\n")
-        shown = board[~board["folded"]]
+        shown = board[~board["folded"]].copy()  # of many columns: a view of them is fragmented
         baselines = shown["row"].isin([row.name for row in study.baselines])
         figures = study_figures(shown.assign(row=unique_names(shown), baseline=baselines))
         html = page(f"Study {study.name}", study.description, figures, study.figures)
