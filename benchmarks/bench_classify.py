@@ -62,7 +62,7 @@ def build(folder: Path) -> Path:
     from asc_study.features.logmel import LogMelSettings
     from asc_study.models import build_model
     from asc_study.settings.run_config import FeatureConfig
-    from asc_study.store.queries import RunRecord
+    from asc_study.store.records import RunRecord
 
     rate = 44_100
     settings = LogMelSettings(rate)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.study.leaderboard import Gathered
 from asc_study.study.leaderboard_forms import unique_names
 from asc_study.study.standing import Measured, Standings

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from asc_study.base.contract import Tag
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.views import DEVICES, page_address, run_link, view_link
 from dashboards.source import Board, Source
 from dashboards.state import State, encode

@@ -13,7 +13,7 @@ from asc_study.ensemble.candidates import CandidatePool, rank
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.objective import objective
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
 from asc_study.systems.ensembles import with_validation
 from asc_study.systems.fusions import two_stage_stacks

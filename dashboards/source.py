@@ -25,7 +25,8 @@ from asc_study.evaluation.paired import Panel, Sums
 from asc_study.evaluation.side_by_side import scenes_by_device
 from asc_study.settings.published import parse_published
 from asc_study.store.addresses import scrubbed
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.study.leaderboard import gather, launched_table
 from asc_study.study.standing import Measured, Panels, Standings, joined
 from dashboards.board import Board as Board

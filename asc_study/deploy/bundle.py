@@ -32,7 +32,8 @@ from asc_study.deploy.tflite import TfliteFile, inspect, require_scheme
 from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.logmel import LogMelSettings, mel_filters
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
 
 #: What a bundle needs to run, besides Python.

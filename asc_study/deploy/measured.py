@@ -12,7 +12,8 @@ from asc_study.ensemble.stack import pair, stack
 from asc_study.evaluation.measure import LABELLED
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 
 #: What a fusion was fitted on -> the split whose labels it has seen.
 _SEEN: Final = {"validation": "validation", "cross-fitted": "test"}

@@ -31,7 +31,8 @@ from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.logmel import LogMelSettings
 from asc_study.figures.ensemble import change_figure
 from asc_study.settings.system_rows import quantised_name
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.systems.deployed import quantised_identity
 from asc_study.systems.derived import Derived, Logged, existing, find_derived, log_derived

@@ -13,7 +13,8 @@ from asc_study.ensemble.fusion_file import FusionFile, System
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.stack import Stack
 from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.stale import members_of
 

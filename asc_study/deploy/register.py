@@ -20,7 +20,7 @@ from asc_study.deploy.runtime.system import load_bundle
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.significance import Comparison, compare
 from asc_study.evaluation.significance import render as render_comparison
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.registry import Version, champion, make_champion, register_system, version_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, log_derived

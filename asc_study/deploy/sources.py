@@ -12,7 +12,8 @@ from asc_study.base.taxonomy import CLASSES
 from asc_study.data.formats import DATA_FORMATS
 from asc_study.models.stored import load_model
 from asc_study.settings.run_config import FeatureConfig, RunConfig
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs
 from asc_study.systems.score import config_of, sample_rate_of
 from asc_study.training.runtime import start_keras

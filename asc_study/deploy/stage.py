@@ -20,7 +20,8 @@ from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.measure import measure
 from asc_study.settings.system_rows import StudySystem
 from asc_study.store.addresses import scrubbed
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.deployed import system_identity

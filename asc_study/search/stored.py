@@ -23,7 +23,8 @@ from asc_study.search.report import best_trials
 from asc_study.search.space import CategoricalParameter, IntParameter, suggest
 from asc_study.search.storage import quiet_optuna
 from asc_study.store.addresses import SQLITE
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 
 if TYPE_CHECKING:
     import optuna

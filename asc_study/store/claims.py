@@ -16,7 +16,8 @@ import filelock
 
 from asc_study.base.contract import Tag
 from asc_study.base.locks import file_lock, lock_domain
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 
 #: A run that does not share our locks counts as alive for this long after its last sign of life.

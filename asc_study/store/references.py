@@ -18,7 +18,8 @@ from asc_study.base.errors import InputError, shown
 from asc_study.base.progress import Say
 from asc_study.base.schema import did_you_mean
 from asc_study.store.addresses import address_line
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
 
 #: How runs can be named, for error lines.

@@ -8,7 +8,7 @@ import filelock
 from asc_study.base.contract import Tag
 from asc_study.store.addresses import cannot_write
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 
 

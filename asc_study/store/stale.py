@@ -4,7 +4,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from asc_study.base.contract import Tag
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 
 
 def members_of(record: RunRecord) -> list[str]:

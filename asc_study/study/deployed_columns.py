@@ -9,7 +9,7 @@ import pandas as pd
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.metric_table import ALL_CLIPS
 from asc_study.settings.system_rows import step_names
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
 
 #: Column -> the metric whose mean over seeds it is.

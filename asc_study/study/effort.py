@@ -11,7 +11,8 @@ from asc_study.data.clips import Dataset
 from asc_study.evaluation.metrics import places_of
 from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.settings.study_file import Row
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.training.run_data import data_key, split_clips, steps_of_epoch, train_samples
 
 #: Settings that the time of an epoch hangs on, besides the data; batch augmentations cost little beside the step.

@@ -19,7 +19,8 @@ from asc_study.base.schema import did_you_mean
 from asc_study.evaluation.marks import marks
 from asc_study.settings.published import parse_published
 from asc_study.store.addresses import address_line, tracking_uri
-from asc_study.store.queries import Reader, RunRecord, open_existing
+from asc_study.store.queries import Reader, open_existing
+from asc_study.store.records import RunRecord
 from asc_study.store.references import HASH_DIGITS, Definition, combination_of, current_rows, newest_launch
 from asc_study.study.definition import define_file
 from asc_study.study.deployed_columns import add_deployed

@@ -13,7 +13,8 @@ from asc_study.settings.identity import differences, run_identity, signature
 from asc_study.settings.study_file import Study
 from asc_study.settings.system_rows import StudySystem
 from asc_study.store.claims import is_alive
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.references import HASH_DIGITS, combination_of
 from asc_study.store.stale import lost_member
 from asc_study.study.baseline import PlannedBaseline, plan_baselines

@@ -15,7 +15,7 @@ from asc_study.data.identified import IdentifiedDataset
 from asc_study.evaluation.accuracy_table import cell, figure
 from asc_study.settings.study_file import Study, load_study, profile_names
 from asc_study.store.claims import is_alive
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.references import HASH_DIGITS, combination_of
 from asc_study.store.removal import all_runs, delete_run
 from asc_study.store.stale import members_of

@@ -15,7 +15,7 @@ from asc_study.evaluation.marks import Mark
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.failures import is_outer
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice
 from asc_study.study.baseline import BaselineOutcome, make_baselines

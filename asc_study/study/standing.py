@@ -13,7 +13,8 @@ from asc_study.base.metric_table import COLUMNS
 from asc_study.base.schema import did_you_mean
 from asc_study.evaluation.paired import Panel, Sums, clips_key, decisions, in_order
 from asc_study.evaluation.side_by_side import devices_of
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 
 Tables = Mapping[int, Sequence[pd.DataFrame]]
 

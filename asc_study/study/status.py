@@ -20,7 +20,8 @@ from asc_study.base.text_table import text_table
 from asc_study.settings.study_file import load_study
 from asc_study.store.addresses import address_line
 from asc_study.store.claims import is_alive, is_launched
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.references import combination_of, newest_launch
 
 State = Literal["done", "running", "failed", "interrupted", "to do"]

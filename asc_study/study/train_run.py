@@ -22,7 +22,7 @@ from asc_study.settings.run_config import RunConfig, flatten, in_words
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life
 from asc_study.store.failures import is_outer, patiently
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.store.views import markdown_table
 from asc_study.study.epoch_log import EpochLog

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from asc_study.base.contract import Kind
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.systems.derived import Identity
 
 #: Metric: size of the files of the networks, in units of 1,024 bytes.

@@ -20,7 +20,8 @@ from asc_study.evaluation.predictions import check_predictions, write_prediction
 from asc_study.settings.run_config import canonical_json, flatten
 from asc_study.settings.settings_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.stale import lost_member
 from asc_study.store.tracking import Tracker, source_tags
 from asc_study.store.views import OF_STUDIES, markdown_table, publish, run_link

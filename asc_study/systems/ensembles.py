@@ -27,7 +27,7 @@ from asc_study.ensemble.select import (
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.references import current_rows, find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.systems.deployed import FILE_KB

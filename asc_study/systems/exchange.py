@@ -13,7 +13,7 @@ from asc_study.base.schema import require_row_name
 from asc_study.evaluation.scores_in import Imported, read_scores
 from asc_study.evaluation.scores_out import write_scores
 from asc_study.settings.settings_file import require_name
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs, finished_systems
 from asc_study.store.stale import members_of
 from asc_study.store.tracking import Tracker

@@ -19,7 +19,7 @@ from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.paired import paired_differences
 from asc_study.figures.ensemble import change_figure
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived

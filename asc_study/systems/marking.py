@@ -10,7 +10,7 @@ from asc_study.base.contract import Kind, Tag, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.evaluation.marks import MARKS, UNMARKED, Mark, find_mark
 from asc_study.evaluation.predictions import read_predictions
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.references import finished_systems
 from asc_study.store.tracking import Tracker
 

@@ -16,7 +16,7 @@ from asc_study.ensemble.fusion_file import FusionFile, System
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.stack import Stack, stack
 from asc_study.ensemble.two_stage import FittedTwoStage
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 
 #: Splits in which systems can be combined.

@@ -24,7 +24,8 @@ from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.settings.migrations import read_config
 from asc_study.settings.run_config import RunConfig
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
 from asc_study.systems.score_fused import fused_table, networks_of

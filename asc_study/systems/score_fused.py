@@ -8,7 +8,8 @@ from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.ensemble.fusion_file import FusionFile
 from asc_study.evaluation.predictions import predictions_table
-from asc_study.store.queries import Reader, RunRecord
+from asc_study.store.queries import Reader
+from asc_study.store.records import RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from asc_study.evaluation.overlap import alike_order, overlap
 from asc_study.evaluation.side_by_side import side_by_side
 from asc_study.figures.ensemble import overlap_figure, path_figure
 from asc_study.figures.fusing import diversity_figure, fused_figure
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.systems.members import Member
 from dashboards.blocks import Block, Figure, Note
 from dashboards.members import (

@@ -15,7 +15,7 @@ from asc_study.evaluation.metrics import confusion
 from asc_study.figures.decisions import confusion_figure, reliability_figure
 from asc_study.figures.devices import device_figure
 from asc_study.figures.run import lead_of, learning_figure, task_of
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
 from dashboards.blocks import Block, Figure, Note, Table
 from dashboards.links import link, record_link, runs_link

@@ -12,7 +12,7 @@ from asc_study.base.metric_table import find_metric
 from asc_study.figures.search import search_figures
 from asc_study.search.storage import quiet_optuna
 from asc_study.search.stored import StoredSearch, stored_search
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.views import page_address, run_link
 from dashboards.blocks import Block, Figure, Note, Table
 from dashboards.registry import Control, Page

@@ -12,7 +12,7 @@ from asc_study.base.metric_table import ALL_CLIPS
 from asc_study.evaluation.side_by_side import comparable, side_by_side
 from asc_study.figures.size import COSTS, Cost, size_figure
 from asc_study.figures.theme import UNSEEN
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
 from dashboards.blocks import Block, Figure, Note
 from dashboards.pages.choices import (

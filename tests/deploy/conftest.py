@@ -19,7 +19,7 @@ from asc_study.ensemble.rules.average import Average
 from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
 from asc_study.features.logmel import LogMelSettings
 from asc_study.settings.run_config import FeatureConfig
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 
 FEATURES = FeatureConfig(n_fft=1024, hop_length=512, n_mels=24)

@@ -29,7 +29,7 @@ from asc_study.search.storage import open_storage, storage_url
 from asc_study.search.trial import Fold
 from asc_study.settings.study_file import load_study
 from asc_study.store import failures
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
 from asc_study.study.train_run import RunSpec

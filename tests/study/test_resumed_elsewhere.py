@@ -11,7 +11,7 @@ import pytest
 from asc_study.base.provenance import short_digest
 from asc_study.data.identified import identify
 from asc_study.settings.study_file import load_study
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.plan import make_plan, render_plan
 from asc_study.study.run_study import run_study

@@ -28,7 +28,7 @@ from asc_study.evaluation.predictions import read_predictions
 from asc_study.settings.identity import signature
 from asc_study.settings.study_file import Study, load_study
 from asc_study.store.claims import settle_abandoned
-from asc_study.store.queries import RunRecord
+from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.plan import Plan, explain, make_plan, render_plan
 from asc_study.study.preflight import check_fit
