@@ -6,7 +6,6 @@ it was started for: a page of another site cannot ask it for a store's contents 
 """
 
 import ipaddress
-import json
 import logging
 import socket
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import flask
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 from dash.exceptions import PreventUpdate
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -28,14 +27,14 @@ from asc_study.store.queries import Reader
 from dashboards import export, show
 from dashboards.augmented import add_augmented
 from dashboards.blocks import Note
+from dashboards.choices import add_choices, asked
 from dashboards.links import link, study_link
 from dashboards.pages import PAGES
 from dashboards.pages.search import PAGE as SEARCH
 from dashboards.recordings import add_recordings
-from dashboards.registry import Control, Page
+from dashboards.registry import Page
 from dashboards.source import Source
 from dashboards.state import State as PageState
-from dashboards.state import decode, encode, state_of
 
 #: How often a page is drawn again while runs are being made.
 TICK_MS: Final = 15_000
@@ -71,7 +70,7 @@ def create_app(source: Source, hosts: Sequence[str] = ("127.0.0.1", "localhost",
     _add_exports(app.server, source)
     add_recordings(app.server, source)
     add_augmented(app.server, source)
-    _add_choices(app, source)
+    add_choices(app, source)
     _add_content(app, source)
     _add_grid(app)
     return app
@@ -183,78 +182,6 @@ def _line(text: object, source: Source) -> str:
     return scrubbed(" ".join(str(text).split()), source.reader.uri)
 
 
-def _add_choices(app: Dash, source: Source) -> None:
-    """What is chosen, or clicked, becomes the address; what there is to choose follows the address."""
-
-    @app.callback(
-        Output("controls-for", "data"),
-        Input("url", "pathname"),
-        Input("url", "search"),
-        Input("moved", "data"),
-        State("controls-for", "data"),
-        State({show.CONTROL: ALL}, "value"),
-    )
-    def what_for(path: str, search: str | None, moved: float | None, known: Any, _: Any) -> Any:
-        page, state = _asked(path, search)
-        wanted = [page.path if page else "", moved, *(getattr(state, name) for name in (page.depends if page else ()))]
-        wanted = json.loads(json.dumps(wanted))
-        if page is None or not known or wanted != known[:-1]:
-            return [*wanted, 0]
-        told = {one["id"][show.CONTROL]: one.get("value") for one in ctx.states_list[-1]}
-        stale = any(one.name in told and not _same(told[one.name], one.value) for one in _controls(page, source, state))
-        return [*wanted, known[-1] + 1] if stale else no_update  # a click or a link of the page chose something
-
-    @app.callback(
-        Output("controls", "children"), Input("controls-for", "data"), State("url", "pathname"), State("url", "search")
-    )
-    def controls(_: Any, path: str, search: str | None) -> list[Component]:
-        page, state = _asked(path, search)
-        return [show.control(one) for one in _controls(page, source, state)] if page else []
-
-    @app.callback(
-        Output("url", "search"),
-        Input({show.CONTROL: ALL}, "value"),
-        State("url", "pathname"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    def chosen(_: list[Any], path: str, search: str | None) -> Any:
-        page, state = _asked(path, search)
-        if page is None:
-            raise PreventUpdate
-        told = {one["id"][show.CONTROL]: one.get("value") for one in ctx.inputs_list[0]}
-        before = {one.name: one.value for one in _controls(page, source, state)}
-        known = {name: getattr(state, name) for name in state.__dataclass_fields__}
-        for name, value in told.items():
-            shown = bool(value) if isinstance(before.get(name), bool) else value
-            if shown != before.get(name):
-                known[name] = shown
-        query = encode(
-            state_of(page.state, {name: list(v) if isinstance(v, tuple) else v for name, v in known.items()})
-        )
-        if query == encode(state):
-            raise PreventUpdate
-        return f"?{query}" if query else ""
-
-    @app.callback(
-        Output("url", "search", allow_duplicate=True),
-        Input({show.CLICK: ALL}, "clickData"),
-        State("url", "pathname"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    def clicked(_: list[Any], path: str, search: str | None) -> Any:
-        page, state = _asked(path, search)
-        if page is None or page.clicked is None or not ctx.triggered or not ctx.triggered[0]["value"]:
-            raise PreventUpdate
-        points = ctx.triggered[0]["value"].get("points") or []
-        name = ctx.triggered_id[show.CLICK]
-        after = page.clicked(state, name, points[0]) if points else state
-        if after == state:
-            raise PreventUpdate
-        return f"?{encode(after)}"
-
-
 def _add_content(app: Dash, source: Source) -> None:
     """What the address asks for is shown, and again while runs are being made or read."""
 
@@ -272,7 +199,7 @@ def _add_content(app: Dash, source: Source) -> None:
     def content(path: str, search: str | None, theme: str | None, _: Any) -> Any:
         if theme is None:
             raise PreventUpdate
-        page, state = _asked(path, search)
+        page, state = asked(path, search)
         if page is None:
             return _said(Note(f"There is no page {path!r}.", kind="error"), PAGES[0], source, PageState())
         try:
@@ -314,26 +241,6 @@ def _add_grid(app: Dash) -> None:
 def _said(note: Note, page: Page[Any], source: Source, state: PageState) -> Any:
     """A page that can say no more than this; after an error it asks again."""
     return [show.note(note)], [html.H1("asc-study")], _navigation(page, source, state), note.kind != "error", TICK_MS
-
-
-def _same(told: Any, value: Any) -> bool:
-    """Whether a control shows a value; several of them in any order."""
-    if isinstance(value, bool):
-        return bool(told) is value
-    return set(told or ()) == set(value) if isinstance(value, list) else told == value
-
-
-def _asked(path: str, search: str | None) -> tuple[Page[Any] | None, PageState]:
-    page = next((one for one in PAGES if one.path == (path.rstrip("/") or "/")), None)
-    return page, decode(page.state if page else PageState, search or "")
-
-
-def _controls(page: Page[Any], source: Source, state: PageState) -> Sequence[Control]:
-    """The choices of a page; none where there is nothing to choose from: the page says why."""
-    try:
-        return page.controls(source, state)
-    except Exception:  # the page itself says what failed
-        return []
 
 
 def _navigation(page: Page[Any], source: Source, state: PageState) -> list[Component]:

@@ -5,12 +5,9 @@ what it needs besides (a clip to add, pairs to measure) comes from a few of the 
 applied to features, so what comes out of it can be seen, not heard. Settings are those of the study where it has some.
 """
 
-import ast
 import importlib
-import re
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,13 +15,12 @@ import flask
 import numpy as np
 import pandas as pd
 
-from asc_study.augmentation import AUGMENTATIONS, WAVEFORM_AUGMENTATIONS, compose
+from asc_study.augmentation import compose
 from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.augmentation.copies import AugmentedCopy, plan_copies
 from asc_study.augmentation.waveform import TrainingSound, Waveform, WaveformAugmentation
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
-from asc_study.base.schema import validate
 from asc_study.data.clips import paired_clips
 from asc_study.data.identity import audio_digests
 from asc_study.features.audio import read_audio
@@ -33,25 +29,17 @@ from asc_study.features.logmel import LogMelSettings, band_centres, log_mel
 from asc_study.figures.confusions import spoken
 from asc_study.figures.sounds import Drawn, change_of
 from asc_study.figures.theme import listed, percent
-from asc_study.settings.run_config import FeatureConfig
 from dashboards import recordings
-from dashboards.blocks import text_of
-from dashboards.source import Board, Source
-from dashboards.state import State, decode
-
-Part = WaveformAugmentation | BatchAugmentation
-
-#: Copies of a clip that can be asked for: as many as a study can.
-MOST_DRAWS: Final = 100
+from dashboards.augmentation_settings import MOST_DRAWS, Asked, Settings, augmentations, settings_of, words
+from dashboards.kept import Kept
+from dashboards.source import Source
+from dashboards.state import decode
 
 #: Training sounds of each device, and clips of a scene, that stand in for all training clips.
 _PAIRS, _OF_SCENE = 3, 16
 
 #: Results that are kept: the page asks for a sound that it has just drawn.
 _KEPT: Final = 16
-
-#: What names that are short for something are short for.
-_CALLED: Final[Mapping[str, str]] = {"reverb_drc": "reverberation and compression", "spec_augment": "SpecAugment"}
 
 #: What no class says in its first sentence.
 _REMARKS: Final[Mapping[str, str]] = {
@@ -60,16 +48,6 @@ _REMARKS: Final[Mapping[str, str]] = {
     "spec_augment": "Shown are the static features; deltas are masked too.",
     "mixup": "The other clip is of another scene here, in training of any.",
 }
-
-
-@dataclass(frozen=True)
-class Asked(State):
-    """Of which clip an augmentation's result is asked for: with the settings of which row, and which draw."""
-
-    row: str = ""
-    clip: str = ""
-    augmentation: str = ""
-    draw: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,61 +75,8 @@ class Made:
     sentence: str
 
 
-@dataclass(frozen=True, eq=False)
-class _Settings:
-    """An augmentation as a study uses it, ``whose``, or with its defaults, and the features that it is shown in."""
-
-    name: str
-    part: Part
-    features: LogMelSettings
-    whose: str
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return self.name, self.part.model_dump_json(), self.features, self.whose
-
-
-class _Kept:
-    """The latest results by key, made without holding up who asks for others."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._lock, self._found = most, threading.Lock(), OrderedDict[Any, Any]()
-
-    def __call__(self, key: Any, make: Callable[[], Any]) -> Any:
-        with self._lock:
-            if key in self._found:
-                self._found.move_to_end(key)
-                return self._found[key]
-        made = make()
-        with self._lock:
-            self._found[key] = made
-            while len(self._found) > self._most:
-                self._found.popitem(last=False)
-        return made
-
-
-_made, _plans = _Kept(_KEPT), _Kept(_KEPT)
-
-
-def augmentations() -> dict[str, type[Part]]:
-    """All that can be shown, those that are heard first.
-
-    Raises
-    ------
-    InputError
-        If one that an installed package announces cannot be imported.
-    """
-    return {**WAVEFORM_AUGMENTATIONS.known(), **AUGMENTATIONS.known()}
-
-
-def called(name: str) -> str:
-    """What an augmentation is called where people read it."""
-    return _CALLED.get(name, spoken(name))
-
-
-def is_heard(name: str) -> bool:
-    """Whether an augmentation makes sounds, not only features."""
-    return issubclass(augmentations()[name], WaveformAugmentation)
+_made: Final[Kept[Any, Made]] = Kept(_KEPT)
+_plans: Final[Kept[Any, list[AugmentedCopy]]] = Kept(_KEPT)
 
 
 def make(source: Source, asked: Asked) -> Made:
@@ -165,13 +90,13 @@ def make(source: Source, asked: Asked) -> Made:
     if asked.augmentation not in augmentations():
         raise InputError(f"there is no augmentation {asked.augmentation!r}: choose another one")
     path = recordings.recording(source, asked.study, asked.clip)
-    settings = _settings(source, asked)
+    settings = settings_of(source, asked)
     draw = asked.draw % MOST_DRAWS
     key = (path, _digests(source, [asked.clip])[0], asked.study, settings.key, draw)
     part = settings.part
     if isinstance(part, WaveformAugmentation):
-        return _made(key, lambda: _copied(source, asked, settings, part, draw))  # type: ignore[no-any-return]
-    return _made(key, lambda: _batched(source, asked, settings, part, draw))  # type: ignore[no-any-return]
+        return _made.get(key, lambda: _copied(source, asked, settings, part, draw))
+    return _made.get(key, lambda: _batched(source, asked, settings, part, draw))
 
 
 def add_augmented(server: flask.Flask, source: Source) -> None:
@@ -192,64 +117,7 @@ def add_augmented(server: flask.Flask, source: Source) -> None:
         return recordings.sent(content)
 
 
-def features_of(source: Source, board: Board, row: str) -> LogMelSettings:
-    """The feature settings of a row, else those of the first row that has some, else the defaults."""
-    told = next((told for one in (row, *board.names) if (told := _told(board, one, "features"))), {})
-    rate = recordings.dataset(source).sample_rate
-    try:
-        return LogMelSettings(rate, **validate(FeatureConfig, told).model_dump())
-    except InputError:  # written by another version
-        return LogMelSettings(rate)
-
-
-def _settings(source: Source, asked: Asked) -> _Settings:
-    """The settings of the row that is asked for, else of the first row that uses the augmentation, else its own."""
-    board = source.board(asked.study)
-    name, kind = asked.augmentation, augmentations()[asked.augmentation]
-    group = "waveform_augmentation" if issubclass(kind, WaveformAugmentation) else "batch_augmentation"
-    rows = (one for one in (asked.row, *board.names) if _told(board, one, f"{group}.{name}"))
-    whose = next(rows, "")
-    told = _told(board, whose, f"{group}.{name}")
-    told.pop("impulse_responses", None)  # a folder of the machine that trained
-    more = {"copies": MOST_DRAWS} if group == "waveform_augmentation" else {}
-    try:
-        part: Part = validate(kind, told | more)
-    except InputError:  # written by another version
-        part, whose = validate(kind, more), ""
-    return _Settings(name, part, features_of(source, board, whose or asked.row), whose)
-
-
-def _told(board: Board, row: str, group: str) -> dict[str, Any]:
-    """The settings of a group that the runs of a row logged; empty if it has none."""
-    records = board.records.get(row, ())
-    params = records[0].params if records else {}
-    start = f"{group}."
-    return {name.removeprefix(start): _value(text) for name, text in params.items() if name.startswith(start)}
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
-
-
-def _words(settings: _Settings) -> str:
-    """What an augmentation does, by the first sentence of its class, and with which settings."""
-    told = {
-        name: f"{value:g}" if isinstance(value, float) else text_of(value, 0)
-        for name, value in settings.part.model_dump(exclude={"copies", "seed"}, exclude_none=True).items()
-    }
-    doc = re.sub(r" \(section [^)]*\)", "", " ".join((type(settings.part).__doc__ or "").split()))
-    said = doc.partition(". ")[0].rstrip(".") or settings.name
-    left = [f"{spoken(name)} {value}" for name, value in told.items() if f"``{name}``" not in said]
-    for name, value in told.items():
-        said = said.replace(f"``{name}``", value)
-    whose = f"as {settings.whose} has it" if settings.whose else "with its defaults"
-    return f"{said} ({': '.join([whose, *([', '.join(left)] if left else [])])})."
-
-
-def _copied(source: Source, asked: Asked, settings: _Settings, part: WaveformAugmentation, draw: int) -> Made:
+def _copied(source: Source, asked: Asked, settings: Settings, part: WaveformAugmentation, draw: int) -> Made:
     """A copy that a waveform augmentation makes: of the clip, or of the recording of its sound that is copied."""
     known = recordings.dataset(source)
     clip, copies = _plan(source, asked, settings, part)
@@ -261,7 +129,7 @@ def _copied(source: Source, asked: Asked, settings: _Settings, part: WaveformAug
         added = read_audio(copy.partner_path, known.sample_rate, known.channels)
         panels["what is added"] = recordings.drawn(added, settings.features)
     panels["after"] = recordings.drawn(after, settings.features)
-    sentence = _words(settings)
+    sentence = words(settings)
     if clip != asked.clip:
         heard = recordings.clips_of(source)["device"]
         sentence += f" It copies clips of device {heard[clip]} alone, so that recording of the sound is shown."
@@ -278,7 +146,7 @@ def _rms(sound: Waveform) -> float:
 
 
 def _plan(
-    source: Source, asked: Asked, settings: _Settings, part: WaveformAugmentation
+    source: Source, asked: Asked, settings: Settings, part: WaveformAugmentation
 ) -> tuple[str, Sequence[AugmentedCopy]]:
     """The clip that is copied, and all its copies."""
     for clip in dict.fromkeys([asked.clip, *recordings.same_sound(source, asked.study, asked.clip)]):
@@ -291,7 +159,7 @@ def _plan(
             planned = next(plan_copies({settings.name: part}, sound))[1]
             return [copy for copy in planned if copy.row == 0]
 
-        return clip, _plans(key, copies)
+        return clip, _plans.get(key, copies)
     raise InputError(f"{settings.name} copies no recording of this sound: choose another clip, such as one of device a")
 
 
@@ -332,7 +200,7 @@ def _digests(source: Source, names: Sequence[str]) -> list[str]:
     return audio_digests(list(recordings.clips_of(source)["path"].loc[list(names)]), cache=cache_dir())
 
 
-def _batched(source: Source, asked: Asked, settings: _Settings, part: BatchAugmentation, draw: int) -> Made:
+def _batched(source: Source, asked: Asked, settings: Settings, part: BatchAugmentation, draw: int) -> Made:
     """What a batch augmentation makes of the features of a clip, and of others where it mixes."""
     pipeline = compose({settings.name: part})
     names = [asked.clip, *_others(source, asked, pipeline.clips_per_sample - 1, draw)]
@@ -348,13 +216,13 @@ def _batched(source: Source, asked: Asked, settings: _Settings, part: BatchAugme
         title += f" ({number})" if title in panels else ""
         panels[title], others[title] = _static(features[number], settings.features), name
     panels["after"] = _static(after[0], settings.features)
-    words = [_words(settings), _REMARKS.get(settings.name, "")]
+    said = [words(settings), _REMARKS.get(settings.name, "")]
     if others:
         shares = [f"{percent(100 * share)} {spoken(scene)}" for scene, share in zip(classes, labels[0], strict=True)]
-        words.append(f"Its label becomes {listed(shares)}.")
+        said.append(f"Its label becomes {listed(shares)}.")
     else:
-        words.append(_changed(panels["before"], panels["after"]))
-    return Made(asked.clip, panels, None, others, " ".join(word for word in words if word))
+        said.append(_changed(panels["before"], panels["after"]))
+    return Made(asked.clip, panels, None, others, " ".join(one for one in said if one))
 
 
 def _others(source: Source, asked: Asked, count: int, draw: int) -> list[str]:

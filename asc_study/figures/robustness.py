@@ -1,23 +1,19 @@
-"""Several systems across devices: each device side by side, the gap to devices never heard, scenes by devices."""
+"""Several systems side by side on each device, those that no training heard apart."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
 from asc_study.base.taxonomy import DEVICES
-from asc_study.evaluation.pareto import front
 from asc_study.figures.theme import (
-    DIFFERENCES,
     HEARD,
     LAYOUT,
     REFERENCE,
-    SHARES,
     UNSEEN,
     chance,
     finish,
@@ -223,130 +219,3 @@ def _devices_sentence(measured: pd.DataFrame, systems: Sequence[str], reference:
             who = listed(names) if len(names) <= 3 else f"{len(names)} others"
             sentence += f"; {who}: {words}"
     return f"{sentence}. Filled: the difference is more than noise, open: it is not. {legend}."
-
-
-def gap_figure(board: pd.DataFrame, looks: Looks) -> go.Figure:
-    """The accuracy on all clips against what is lost from device A to devices never heard, with the Pareto front.
-
-    Parameters
-    ----------
-    board
-        One row a system: ``row``, the accuracy on all clips and the gap, both in per cent, and ``acc_s4-s6``.
-    looks
-        System -> colour and symbol.
-    """
-    board = board[board[ALL_CLIPS.metric].notna() & board[_GAP].notna()].reset_index(drop=True)
-    figure = go.Figure()
-    best = front(board[_GAP].to_numpy(), board[ALL_CLIPS.metric].to_numpy())
-    line = {"color": REFERENCE, "width": 1.2, "dash": "dot"}
-    edge = board.loc[best].sort_values(_GAP)
-    figure.add_trace(
-        go.Scatter(
-            x=edge[_GAP], y=edge[ALL_CLIPS.metric], mode="lines", line=line, name="Pareto front", hoverinfo="skip"
-        )
-    )
-    written = len(board) <= 12
-    for _, row in board.iterrows():
-        colour, symbol = looks[row["row"]]
-        figure.add_trace(
-            go.Scatter(
-                x=[row[_GAP]],
-                y=[row[ALL_CLIPS.metric]],
-                mode="markers+text" if written else "markers",
-                text=[row["row"]] if written else None,
-                textposition="top center",
-                textfont={"size": 12},
-                marker={"color": colour, "symbol": symbol, "size": 10},
-                name=row["row"],
-                showlegend=False,
-                cliponaxis=False,
-                hovertemplate=f"%{{fullData.name}}<br>all clips %{{y:.1f}} %<br>lost from A to {UNSEEN} %{{x:.1f}} "
-                f"points<br>{UNSEEN}: {percent(row[_UNSEEN_ACCURACY])}<extra></extra>",
-            )
-        )
-    figure.update_xaxes(title=f"lost from device A to {UNSEEN} (points)").update_yaxes(title="accuracy, all clips (%)")
-    return finish(figure, "Who is good everywhere, and not on A alone?", _gap_sentence(board, best), height=480)
-
-
-def _gap_sentence(board: pd.DataFrame, best: Sequence[int]) -> str:
-    names = [str(board["row"][place]) for place in best]
-    who = listed(names) if len(names) <= 4 else f"{len(names)} systems"
-    least = board.iloc[int(board[_GAP].argmin())]
-    return (
-        f"Up and left is better. No other system beats {who} in both. {least['row']} loses least: "
-        f"{least[_GAP]:.1f} points from device A to the devices never heard."
-    )
-
-
-def scenes_figure(
-    shares: pd.DataFrame, name: str, *, against: pd.DataFrame | None = None, reference: str = ""
-) -> go.Figure:
-    """Heat map of the accuracy on each scene and device, or of its difference to that of a reference.
-
-    Parameters
-    ----------
-    shares
-        What `asc_study.evaluation.side_by_side.scenes_by_device` gives.
-    name
-        Whose it is.
-    against, reference
-        The same of the reference, and its name.
-    """
-    values = shares if against is None else shares - against.reindex_like(shares)
-    most = 100.0 if against is None else max(5.0, float(np.nanmax(np.abs(values.to_numpy()))))
-    signs = "+.0f" if against is not None else ".0f"
-    scenes = [scene.replace("_", " ") for scene in values.index]
-    figure = go.Figure(
-        go.Heatmap(
-            z=values.to_numpy(),
-            x=list(values.columns),
-            y=scenes,
-            zmin=0 if against is None else -most,
-            zmax=most,
-            colorscale=[list(one) for one in (SHARES if against is None else DIFFERENCES)],
-            texttemplate=f"%{{z:{signs}}}",
-            hovertemplate="%{y}, device %{x}: %{z:" + signs.replace("0f", "1f") + "}<extra></extra>",
-            name="points" if against is not None else "%",
-            showscale=False,
-            hoverongaps=False,
-            xgap=1,
-            ygap=1,
-        )
-    )
-    devices = list(values.columns)
-    first = next((number for number, device in enumerate(devices) if device in _unseen_devices()), 0)
-    if first:
-        figure.add_vline(x=first - 0.5, line={"color": REFERENCE, "width": 2})
-    figure.update_yaxes(autorange="reversed", showgrid=False).update_xaxes(showgrid=False, title="device")
-    title = f"Which scenes does {name} lose on which devices?"
-    if against is not None:
-        title = f"Where is {name} better or worse than {reference}?"
-    sentence = _scenes_sentence(values, reference if against is not None else "")
-    finish(figure, title, sentence, height=156 + 34 * len(scenes))
-    return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] - 44})
-
-
-def _unseen_devices() -> tuple[str, ...]:
-    return next(subset.devices for subset in SUBSETS if subset.name == UNSEEN)
-
-
-def _scenes_sentence(values: pd.DataFrame, reference: str) -> str:
-    table = values.to_numpy()
-    lowest = _place(np.nanargmin(table), table)
-    scene, device = values.index[lowest[0]].replace("_", " "), values.columns[lowest[1]]
-    if not reference:
-        return (
-            f"In % of the clips of each scene and device, mean over seeds; right of the line: devices never heard. "
-            f"Lowest: {scene} on {device} with {percent(table[lowest])}."
-        )
-    highest = _place(np.nanargmax(table), table)
-    best, where = values.index[highest[0]].replace("_", " "), values.columns[highest[1]]
-    return (
-        f"Points against {reference}, mean over seeds. Most gained: {best} on {where} ({table[highest]:+.1f}); most "
-        f"lost: {scene} on {device} ({table[lowest]:+.1f}). A cell is few clips: the figure of devices tells noise."
-    )
-
-
-def _place(number: np.intp, table: npt.NDArray[np.float64]) -> tuple[int, int]:
-    row, column = divmod(int(number), table.shape[1])
-    return row, column

@@ -8,7 +8,9 @@ import pandas as pd
 
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
 from asc_study.evaluation.side_by_side import compared, mean_over_seeds
-from asc_study.figures.robustness import devices_figure, gap_figure, scenes_figure
+from asc_study.figures.gap import gap_figure
+from asc_study.figures.robustness import devices_figure
+from asc_study.figures.scenes import scenes_figure
 from asc_study.figures.study import change_figure
 from dashboards.blocks import Block, Figure, Note
 from dashboards.pages.choices import (

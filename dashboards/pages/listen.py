@@ -16,7 +16,7 @@ from asc_study.figures.hardest import hardest_figure
 from asc_study.figures.sounds import Drawn, change_of, mean_beliefs, sounds_figure
 from asc_study.figures.theme import HEARD, listed, percent
 from dashboards import augmented, recordings
-from dashboards.augmented import MOST_DRAWS, Asked
+from dashboards.augmentation_settings import MOST_DRAWS, Asked, augmentations, called, features_of, is_heard
 from dashboards.blocks import Block, Figure, Note, Table
 from dashboards.pages.choices import comparable_rows, first_rows, reference_of, study_control
 from dashboards.registry import Control, Page
@@ -54,10 +54,7 @@ def controls(source: Source, state: Listen) -> Sequence[Control]:
     scenes = {name: spoken(name) for name in in_groups(list(set(clips["scene"])))}
     of_scene = clips.index[clips["scene"] == scene]
     names = {name: name.removeprefix(f"{scene}-") for name in of_scene}
-    offered = {
-        name: augmented.called(name) + ("" if augmented.is_heard(name) else " (seen only)")
-        for name in augmented.augmentations()
-    }
+    offered = {name: called(name) + ("" if is_heard(name) else " (seen only)") for name in augmentations()}
     return [
         *found,
         Control("scene", "Scene", scene, scenes),
@@ -100,13 +97,13 @@ def _clip(clips: pd.DataFrame, state: Listen) -> str:
 
 
 def _augmentation(state: Listen) -> str:
-    known = augmented.augmentations()
+    known = augmentations()
     return state.augmentation if state.augmentation in known else next(iter(known))
 
 
 def _augmented(source: Source, chosen: Listen) -> list[Block]:
     """A clip before and after an augmentation."""
-    what = augmented.called(chosen.augmentation)
+    what = called(chosen.augmentation)
     title = f"What does {what} do to a clip?"
     try:
         made = augmented.make(source, chosen)
@@ -130,7 +127,7 @@ def _devices(source: Source, board: Board, chosen: Listen, state: Listen) -> lis
     """The sound of a clip as each device recorded it, with what a system decides on each."""
     names = recordings.same_sound(source, chosen.study, chosen.clip)
     device_of = {name: str(recordings.clips_of(source)["device"][name]) for name in names}
-    features = augmented.features_of(source, board, chosen.row)
+    features = features_of(source, board, chosen.row)
     seeds = _seeds(source, board, chosen.row, chosen.clip)
     decided = mean_beliefs(seeds, names)
     panels, sounds, links = {}, {}, {}

@@ -19,7 +19,9 @@ from asc_study.features.audio import read_audio
 from asc_study.store.queries import Reader
 from dashboards import augmented, recordings
 from dashboards.app import create_app
+from dashboards.augmentation_settings import MOST_DRAWS, settings_of
 from dashboards.blocks import Figure, Live, Note, Table
+from dashboards.kept import Kept
 from dashboards.pages import PAGES
 from dashboards.pages.listen import PAGE, Listen
 from dashboards.report import _more
@@ -29,8 +31,8 @@ from dashboards.state import decode, encode
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
-    monkeypatch.setattr(augmented, "_made", augmented._Kept(4))
-    monkeypatch.setattr(augmented, "_plans", augmented._Kept(4))
+    monkeypatch.setattr(augmented, "_made", Kept(4))
+    monkeypatch.setattr(augmented, "_plans", Kept(4))
 
 
 @pytest.fixture
@@ -179,14 +181,14 @@ def test_another_draw_is_another_link_and_another_sound(heard, clip_of):
     assert "draw=1" in str(players.component)
     one, other = (augmented.make(heard, dataclasses.replace(state, draw=draw)).sound for draw in (0, 1))
     assert not np.array_equal(one, other)
-    again = augmented.make(heard, dataclasses.replace(state, draw=augmented.MOST_DRAWS)).sound
+    again = augmented.make(heard, dataclasses.replace(state, draw=MOST_DRAWS)).sound
     np.testing.assert_array_equal(one, again)
 
 
 def test_results_that_are_kept_are_few(heard, clip_of):
     for draw in range(6):
         augmented.make(heard, Listen(clip=clip_of("a"), augmentation="noise", draw=draw))
-    assert len(augmented._made._found) == 4
+    assert len(augmented._made) == 4
 
 
 def test_settings_are_those_of_the_study(tracker, clips, clip_of, simulated):
@@ -210,7 +212,7 @@ def test_settings_are_those_of_the_study(tracker, clips, clip_of, simulated):
     assert "(as loud has it)" in made.sentence
     made = augmented.make(source, Listen(clip=clip_of("a"), augmentation="speed_change"))
     assert "Play the clip U(0.5, 2) times as fast" in made.sentence  # what cannot be read is not taken
-    reverb = augmented._settings(source, Listen(augmentation="reverb_drc"))
+    reverb = settings_of(source, Listen(augmentation="reverb_drc"))
     assert reverb.part.impulse_responses is None  # no folder of another machine is read
 
 

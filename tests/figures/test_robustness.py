@@ -3,7 +3,9 @@ import pandas as pd
 import pytest
 
 from asc_study.evaluation.side_by_side import mean_over_seeds, scenes_by_device, side_by_side
-from asc_study.figures.robustness import devices_figure, gap_figure, scenes_figure
+from asc_study.figures.gap import gap_figure
+from asc_study.figures.robustness import devices_figure
+from asc_study.figures.scenes import scenes_figure
 from asc_study.figures.theme import REFERENCE, looks
 
 
