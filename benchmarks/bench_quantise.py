@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import yaml
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from asc_study.base.text_table import text_table
+from asc_study.base.errors import InputError
 from asc_study.data.identified import IdentifiedDataset, identify
 from asc_study.deploy.quantise import quantise
 from asc_study.deploy.runtime.network import Network
@@ -41,6 +41,9 @@ from asc_study.study.run_study import run_study
 from asc_study.training.runtime import quiet
 
 ROUNDS = 30
+
+#: A line is printed when it is measured: all of them take minutes.
+ROW = "{:<18}{:<10}{:>10}{:>12}{:>8}{:>12}{:>17}"
 
 #: Networks of published sizes: options, and the bytes that their files may have.
 PUBLISHED: dict[str, tuple[dict[str, Any], int]] = {
@@ -92,11 +95,14 @@ def trained(names: Sequence[str]) -> IdentifiedDataset:
     return data
 
 
-def lines_of(name: str, data: IdentifiedDataset, tracker: Tracker) -> list[list[str]]:
+def lines_of(name: str, data: IdentifiedDataset, tracker: Tracker) -> Iterator[list[str]]:
     """A line a scheme: what it changes, and how long a clip takes against the file made straight."""
-    lines = []
     for scheme in SCHEMES:
-        made = quantise(tracker, f"quantised/{name}@0", scheme, data=data)
+        try:
+            made = quantise(tracker, f"quantised/{name}@0", scheme, data=data)
+        except InputError as error:
+            yield [name, scheme, str(error)]
+            continue
         before, after = (100 * evaluate(tables["test"])["test/acc_avg"] for tables in (made.before, made.tables))
         ratio = "-"
         if scheme == "dynamic":
@@ -105,8 +111,7 @@ def lines_of(name: str, data: IdentifiedDataset, tracker: Tracker) -> list[list[
             ours, theirs = milliseconds([made.content, straight_of(model, shape)], random_features(shape))
             ratio = f"{ours / theirs:.2f}"
         figures = [f"{100 * made.agreement['test']:.1f}", f"{before:.1f}", f"{after - before:+.1f}"]
-        lines.append([name, scheme, *figures, f"{len(made.content):,}", ratio])
-    return lines
+        yield [name, scheme, *figures, f"{len(made.content):,}", ratio]
 
 
 def random_features(shape: tuple[int, int, int]) -> Features:
@@ -134,8 +139,10 @@ def main() -> None:
     data = trained(options.names)
     tracker = Tracker()
     head = ["Architecture", "Scheme", "Agreement", "Float acc.", "Change", "Bytes", "Time / straight"]
-    lines = [line for name in options.names for line in lines_of(name, data, tracker)]
-    print(text_table([head, *lines], left=(0, 1)), flush=True)
+    print(ROW.format(*head))
+    for name in options.names:
+        for line in lines_of(name, data, tracker):
+            print(ROW.format(*line) if len(line) == len(head) else ", ".join(line), flush=True)
     print(f"\n{'network of published size':<28}{'bytes':>10}{'at most':>10}{'straight':>10}{'time / straight':>17}")
     for name, (settings, most) in PUBLISHED.items():
         model = build_model(name, input_shape=PUBLISHED_SHAPE, num_classes=3, **settings)

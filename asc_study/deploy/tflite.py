@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from asc_study.base.errors import InputError
 from asc_study.base.schema import did_you_mean
+from asc_study.deploy.runtime.network import why_not_run
 from asc_study.settings.system_rows import Scheme
 from asc_study.training.runtime import quiet
 
@@ -46,7 +47,8 @@ def convert(
     Raises
     ------
     InputError
-        If the scheme is unknown, int8 has no clips to calibrate on, or Keras runs on another back end.
+        If the scheme is unknown, int8 has no clips to calibrate on, Keras runs on another back end, or what the
+        converter makes is a file that LiteRT does not run (int8 of some networks that divide by a deviation).
     """
     import keras
 
@@ -78,12 +80,16 @@ def convert(
         if scheme == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
-            return _without_names(_int8(converter, clips) if scheme == "int8" else converter.convert())
+            content = _without_names(_int8(converter, clips) if scheme == "int8" else converter.convert())
         except ConverterError as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"the model cannot be converted ({reason:.300}): use other layers or another scheme"
             ) from None
+    if reason := why_not_run(content):
+        other = " or ".join(one for one in ("dynamic", "float16") if one != scheme)
+        raise InputError(f"{scheme} makes a file of this network that LiteRT cannot run ({reason:.200}): use {other}")
+    return content
 
 
 def _int8(converter: Any, clips: Sequence[npt.NDArray[np.float32]]) -> bytes:

@@ -68,6 +68,22 @@ def test_operators_that_litert_lacks_are_refused() -> None:
         convert(model, SHAPE, "float32")
 
 
+def test_a_file_that_litert_cannot_run_is_refused_when_it_is_made(tiny_source, clips, monkeypatch) -> None:
+    """The converter makes such files of some networks without a word, by int8."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    def broken(converter, _) -> bytes:
+        file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(converter.convert(), 0))
+        file.subgraphs[0].tensors[int(file.subgraphs[0].inputs[0])].shape = [1, *SHAPE[:2], SHAPE[2] + 1]
+        builder = schema.flatbuffers.Builder(1024)
+        builder.Finish(file.Pack(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+    monkeypatch.setattr("asc_study.deploy.tflite._int8", broken)
+    with pytest.raises(InputError, match=r"int8 makes a file .* LiteRT cannot run \(.+\): use dynamic or float16"):
+        convert(tiny_source().load(), SHAPE, "int8", clips)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "options", "most_bytes"),

@@ -30,12 +30,8 @@ class Network:
     """
 
     def __init__(self, content: bytes, *, threads: int = 1) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
         try:
-            with _without_notices():
-                self._interpreter = Interpreter(model_content=content, num_threads=threads)
-                self._interpreter.allocate_tensors()
+            self._interpreter = _interpreter(content, threads)
             (taken,), (given,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:  # broken, several inputs, or an operator that LiteRT lacks
             reason = " ".join(str(error).split())
@@ -57,6 +53,25 @@ class Network:
         probabilities = output.astype(np.float64)
         result: Probabilities = probabilities / probabilities.sum()
         return result
+
+
+def why_not_run(content: bytes) -> str:
+    """What LiteRT says of a ``.tflite`` file that it cannot run; empty for one that it can."""
+    try:
+        _interpreter(content, 1)
+    except (ValueError, RuntimeError) as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+def _interpreter(content: bytes, threads: int) -> Any:
+    """LiteRT, ready to compute; raises what it raises."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with _without_notices():
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 @contextmanager
