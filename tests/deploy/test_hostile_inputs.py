@@ -72,6 +72,7 @@ def pipe() -> str:
 
 BROKEN = {
     "a text file": (text_file, "text.wav"),
+    "a thousand channels": (lambda: write("wide.wav", noise(0.1, channels=1024)), "at most 64 channels, got 1024"),
     "an empty WAV": (lambda: write("none.wav", noise(0)), "none.wav: a clip must hold sound"),
     "an empty file": (lambda: (Path("zero.wav").touch(), "zero.wav")[1], "zero.wav"),
     "a header cut off": (cut_off, "cut.wav"),

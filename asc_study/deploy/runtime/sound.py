@@ -28,6 +28,9 @@ _LONGEST_INPUT: Final = 256 * 1024**2
 #: Sample rates that make sense, in Hz.
 _RATES: Final = (1000, 768_000)
 
+#: A window of every channel is held in memory before they are mixed.
+_MOST_CHANNELS: Final = 64
+
 #: A rest of a recording below this share of a window is no window.
 _SMALLEST_REST: Final = 0.01
 
@@ -64,7 +67,8 @@ def open_recording(clip: str | bytes) -> Iterator[Any]:
     Raises
     ------
     InputError
-        If it is no recording that libsndfile reads, or too large; also for errors inside the block.
+        If it is no recording that libsndfile reads, or too large, or of more channels than any recorder has; also for
+        errors inside the block.
     """
     import soundfile
 
@@ -75,6 +79,11 @@ def open_recording(clip: str | bytes) -> Iterator[Any]:
         file = _standard_input() if clip == STANDARD_INPUT else open_input(clip, "clip")
     try:
         with file, soundfile.SoundFile(file) as recording:
+            if recording.channels > _MOST_CHANNELS:
+                raise InputError(
+                    f"a clip must have at most {_MOST_CHANNELS} channels, got {recording.channels} in "
+                    f"{shown_clip(clip)}: mix it down"
+                )
             yield recording
     except (OSError, RuntimeError) as error:
         # libsndfile's own message names the open file, not its path.
