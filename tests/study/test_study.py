@@ -245,6 +245,8 @@ def test_failed_row_leaves_the_others_and_is_retried_on_demand(launched: Launche
     failed = next(record for record in tracker.runs("tiny", kind="train") if record.tags["asc.row"] == "broken")
     assert failed.status == "FAILED"
     assert "the loss became" in failed.failure
+    (stretch,) = tracker.json_artifact(failed.run_id, "environment.json")["stretches"]
+    assert stretch["fingerprint"]["backend"] == "tensorflow"  # what failed says where
     assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["failed", "done", "done"]
     said: list[str] = []
     runs = len(tracker.runs("tiny"))

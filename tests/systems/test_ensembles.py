@@ -53,6 +53,8 @@ def test_an_ensemble_run_holds_members_path_overlap_predictions_and_figures(shar
     page = shared.artifact(logged.run_id, "figures/summary.html").read_text()
     assert "Equal decisions" in page
     assert "Why these members?" in page
+    (stretch,) = shared.json_artifact(logged.run_id, "environment.json")["stretches"]
+    assert stretch["versions"]["scikit-learn"]
     again = log_ensemble(shared, "s", "mine", chosen)
     assert (again.run_id, again.existed) == (logged.run_id, True)
     board = leaderboard(shared, "s").set_index("row")
