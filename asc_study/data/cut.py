@@ -1,7 +1,7 @@
 """What is held back of the train split: validation locations, whole devices, and a share of the clips."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,15 +56,10 @@ def cut_validation(
         raise InputError(f"the validation share must be in (0, 1), got {share}: 0.1 cuts a tenth of each scene")
     if (clips["split"] == "validation").any():
         raise InputError("validation is cut once, got a clip table that has validation clips: start from the fold")
-    train = clips[clips["split"] == "train"]
-    for device in holdout_devices:
-        _require_holdable(device, sorted(set(train["device"])), reference_device)
     places = clips["city"] + "-" + clips["location"]
-    chosen = _draw_locations(train.assign(place=places), share, np.random.default_rng(seed))
-
-    cut = clips.copy()
-    in_train = cut["split"] == "train"
-    cut.loc[in_train & places.isin(chosen), "split"] = "validation"
+    train = clips.assign(place=places)[clips["split"] == "train"]
+    chosen = _draw_locations(train, share, np.random.default_rng(seed))
+    cut = relabel_locations(clips, chosen, holdout_devices=holdout_devices, reference_device=reference_device)
     validated = set(cut.loc[cut["split"] == "validation", "device"])
     for device in holdout_devices:
         if chosen and device not in validated:
@@ -72,6 +67,20 @@ def cut_validation(
                 f"a held-out device must be heard in a validation location, got {device!r} that is in none: "
                 "raise the validation share, take another seed or hold out another device"
             )
+    return cut
+
+
+def relabel_locations(
+    clips: pd.DataFrame, chosen: Collection[str], *, holdout_devices: Sequence[str], reference_device: str
+) -> pd.DataFrame:
+    """Re-label the training clips of locations (``city-location``) as ``validation``; see `cut_validation`."""
+    train_devices = sorted(set(clips.loc[clips["split"] == "train", "device"]))
+    for device in holdout_devices:
+        _require_holdable(device, train_devices, reference_device)
+    places = clips["city"] + "-" + clips["location"]
+    cut = clips.copy()
+    in_train = cut["split"] == "train"
+    cut.loc[in_train & places.isin(chosen), "split"] = "validation"
     cut = cut[~((cut["split"] == "train") & cut["device"].isin(list(holdout_devices)))]
     return cut.sort_values("clip_id", ignore_index=True)
 

@@ -98,7 +98,8 @@ def hear(source: Source, data: Path | IdentifiedDataset, *, jobs: int) -> HeardC
     recordings = [Recording(path, digest) for path, digest in zip(paths, identified.audio_digests, strict=True)]
     cache = cache_dir() / "features"
     store = extract(recordings, settings, cache, channels=source.channels, jobs=jobs, progress=True)
-    clips = split_clips(dataset, source.config) if source.config else dataset.clips
+    # The network of a run by folds heard every training clip: there is no validation to prove it on.
+    clips = split_clips(dataset, source.config, source.config.folds) if source.config else dataset.clips
     return HeardClips(clips, store, sound_info(paths[0]).frames)
 
 

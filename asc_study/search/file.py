@@ -242,6 +242,11 @@ def _check_settings(search: Search, where: str) -> None:
             f"{where}: validation.holdout_devices is set by `holdout` in a search for {HOLDOUT!r}, got "
             f"{base.validation.holdout_devices} in the base: name the devices in `holdout`"
         )
+    if base.folds:
+        raise InputError(
+            f"{where}: a search tries settings on one cut of validation, got validation.folds {base.folds}: remove it, "
+            "and cross-validate what is found in a study"
+        )
     if base.training.data == "development" or base.validation.share == 0:
         raise InputError(
             f"{where}: a search needs a validation split, got training.data {base.training.data!r} and "

@@ -110,11 +110,30 @@ class ValidationConfig(Strict):
     """How validation is cut from train: a share of the locations, and devices that training never hears.
 
     A share of 0 cuts no location.
+
+    ``folds`` of 2 or more cross-validate by location instead: a run trains so many models, each without the locations
+    of a fold, and its validation predictions are those of all training clips, each by the model that did not hear its
+    location. ``final`` says what predicts other clips: the ``mean`` of these models, or one more that is trained on
+    ``all`` training clips (its last epoch, as there is nothing to choose by).
     """
 
     share: float = Field(0.1, ge=0, lt=1)
     seed: int = Field(0, ge=0)
     holdout_devices: list[str] = []
+    folds: int = Field(0, ge=0, le=100)
+    final: Literal["mean", "all"] = "mean"
+
+    @field_validator("folds")
+    @classmethod
+    def _check_folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("validation.folds must be at least 2, or 0 for one cut, got 1: write 5")
+        return folds
+
+    def identity(self) -> dict[str, Any]:
+        """Without what has no effect; one cut is what it was before there were folds."""
+        unused = ("share",) if self.folds else ("folds", "final")
+        return {name: value for name, value in super().identity().items() if name not in unused}
 
 
 class _Plain(Strict):
@@ -158,7 +177,17 @@ class RunConfig(_Plain):
     @property
     def cuts_validation(self) -> bool:
         """Whether locations are cut from train for validation."""
-        return self.training.data == "train" and self.validation.share > 0
+        return self.training.data == "train" and (self.validation.share > 0 or self.folds > 0)
+
+    @property
+    def folds(self) -> int:
+        """Folds that cross-validate the run; 0 if there is one cut, or none."""
+        return self.validation.folds if self.training.data == "train" else 0
+
+    @property
+    def trainings(self) -> int:
+        """How many models the run trains one after the other, each for all epochs."""
+        return self.folds + (self.validation.final == "all") if self.folds else 1
 
     def identity(self) -> dict[str, Any]:
         """What of the settings decides the result; see `Strict.identity`."""
@@ -213,7 +242,8 @@ def _resolve(raw: Mapping[str, Any], where: str) -> RunConfig:
         if device not in DEVICES:
             known = did_you_mean(device, list(DEVICES))
             raise InputError(f"{label(where)}unknown validation.holdout_devices {device!r}: {known}")
-    if held_out and (written.training.data == "development" or written.validation.share == 0):
+    uncut = written.validation.share == 0 and not written.validation.folds
+    if held_out and (written.training.data == "development" or uncut):
         raise InputError(
             f"{label(where)}validation.holdout_devices needs a validation split, got "
             f"{held_out} with training.data {written.training.data!r} and validation.share "

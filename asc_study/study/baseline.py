@@ -115,12 +115,18 @@ def baseline_identity(config: RunConfig, dataset_digest: str) -> Identity:
         "task": config.task,
         "features": config.features.identity(),
         "clip_fraction": config.training.clip_fraction,
-        "validation": config.identity()["validation"],
+        "validation": _heard(config).identity()["validation"],
         "versions": {"features": feature_store.FEATURE_VERSION},
         "code": source_digest(classify),
         "dataset": dataset_digest,
     }
     return Identity(Kind.BASELINE, settings)
+
+
+def _heard(config: RunConfig) -> RunConfig:
+    """What of a row's settings says which clips a baseline hears: no copies, and one cut where the row has folds."""
+    one_cut = config.validation.model_copy(update={"folds": 0})
+    return config.model_copy(update={"waveform_augmentation": {}, "validation": one_cut})
 
 
 def plan_baselines(study: Study, dataset_digest: str, tracker: Reader | None) -> tuple[PlannedBaseline, ...]:
@@ -153,8 +159,7 @@ def _make(
 ) -> BaselineOutcome:
     start = time.perf_counter()
     try:
-        heard = row.config.model_copy(update={"waveform_augmentation": {}})
-        made = run_data(heard, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+        made = run_data(_heard(row.config), data.dataset, data.audio_digests, jobs=jobs, progress=True)
         run = Derived(
             identity=identity,
             study=study,

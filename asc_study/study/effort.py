@@ -28,6 +28,7 @@ _OF_TIME: Final = (
     "training.xla",
     "training.threads",
     "validation.share",
+    "validation.folds",
 )
 
 
@@ -42,9 +43,9 @@ class Effort:
     config
         Its settings.
     samples
-        Clips that an epoch passes over, augmented copies included.
+        Clips that an epoch passes over, augmented copies included; by folds: that of the first.
     validation, locations
-        Validation clips, and the locations that they are of.
+        Validation clips after an epoch, and the locations that they are of.
     """
 
     row: str
@@ -55,8 +56,8 @@ class Effort:
 
     @property
     def epochs(self) -> int:
-        """Epochs of the whole training."""
-        return self.config.training.epochs
+        """Epochs of the whole training, of all its models where it goes by folds."""
+        return self.config.trainings * self.config.training.epochs
 
     @property
     def steps_per_epoch(self) -> int:
@@ -65,8 +66,8 @@ class Effort:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole training."""
-        return self.epochs * self.steps_per_epoch
+        """Optimiser steps of one model."""
+        return self.config.training.epochs * self.steps_per_epoch
 
 
 def efforts(rows: Iterable[Row], dataset: Dataset) -> list[Effort]:
@@ -109,10 +110,13 @@ def describe_work(found: Sequence[Effort], runs: Mapping[str, int]) -> list[str]
     lines = []
     for (epochs, steps, batch, samples, validation), alike in sizes.items():
         count = sum(runs[effort.row] for effort in alike)
+        folds = max((effort.config.folds for effort in alike), default=0)
+        in_folds = f" in {folds} folds" if folds else ""
         of = "" if len(sizes) == 1 else f" ({', '.join(effort.row for effort in alike)})"
         lines.append(
-            f"to train: {count} {'run' if count == 1 else 'runs'}{of} x {epochs:,} epochs x {steps:,} steps of {batch} "
-            f"clips = {count * epochs * steps:,} steps; {samples:,} clips to train on, {validation:,} to validate"
+            f"to train: {count} {'run' if count == 1 else 'runs'}{of} x {epochs:,} epochs{in_folds} x {steps:,} steps "
+            f"of {batch} clips = {count * epochs * steps:,} steps; {samples:,} clips to train on, "
+            f"{validation:,} to validate"
         )
     return lines
 

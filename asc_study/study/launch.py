@@ -48,12 +48,15 @@ class Launch:
 def prepare_features(configs: Iterable[RunConfig], data: IdentifiedDataset, jobs: int, say: Say) -> None:
     """Compute what runs will need of features and copies once, before they start beside each other."""
     for config in {data_key(config): config for config in configs}.values():
+        left_out: set[str] = set()
         try:
-            made = run_data(config, data.dataset, data.audio_digests, jobs=jobs, progress=True)
+            for fold in range(config.trainings):
+                made = run_data(config, data.dataset, data.audio_digests, fold=fold, jobs=jobs, progress=True)
+                left_out.update(made.left_out)
         except TrainingFailure:  # of these runs alone: each says it when it fails
             continue
-        if made.left_out:
-            say(describe_left_out(made.left_out))
+        if left_out:
+            say(describe_left_out(sorted(left_out)))
 
 
 @contextmanager

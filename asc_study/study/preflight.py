@@ -38,12 +38,15 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
                 known = ", ".join(dataset.format.tasks)
                 raise InputError(f"the data set has labels for the task {known} only: set task: {dataset.task}")
             _try_shapes(row.config, dataset, frames)
-            clips = split_clips(dataset, row.config)
-            _require_selection(row.config, clips[clips["split"] == "validation"])
+            validation = False
+            for fold in range(max(row.config.folds, 1)):
+                clips = split_clips(dataset, row.config, fold)
+                heard = clips[clips["split"] == "validation"]
+                validation |= not heard.empty
+                _require_selection(row.config, heard)
         except InputError as error:
             raise InputError(f"row {row.name!r}: {error}") from None
-        cut = row.config.training.data == "train" and row.config.validation.share > 0
-        validated.append(not cut or (clips["split"] == "validation").any())
+        validated.append(not row.config.cuts_validation or validation)
     for ensemble in study.ensembles:
         try:
             find_fusion(ensemble.fusion)

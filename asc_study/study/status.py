@@ -197,7 +197,9 @@ def _run_state(row: str, seed: str, records: Sequence[RunRecord], tracker: Reade
         return RunState(row, seed, "to do")
     by_status = {record.status: record for record in reversed(records)}
     record = by_status.get("FINISHED") or by_status.get("RUNNING") or records[0]
-    epochs = int(record.params.get("training.epochs", 0))
+    folds = int(record.params.get("validation.folds", 0)) if record.params.get("training.data") == "train" else 0
+    trainings = folds + (record.params.get("validation.final") == "all") if folds else 1
+    epochs = trainings * int(record.params.get("training.epochs", 0))
     accuracy, seconds = record.metrics.get(_ACCURACY), record.metrics.get(_SECONDS)
     if record.status == "FINISHED":
         return RunState(row, seed, "done", record.run_id, epochs, epochs, None, accuracy, seconds)

@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,7 +35,7 @@ from asc_study.training.runtime import start_keras
 if TYPE_CHECKING:
     import keras
 
-    from asc_study.training.fit import TrainingResult
+    from asc_study.training.fit import EpochReport, TrainingResult
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,11 @@ class _Execution:
     def _checkpoint(self) -> Path:
         return cache_dir() / "checkpoints" / f"{self._run_id}.npz"
 
+    def _remove_checkpoint(self) -> None:
+        """Also those of the models that a run by folds trains, which are named after it."""
+        for file in self._checkpoint.parent.glob(f"{self._run_id}*.npz"):
+            file.unlink(missing_ok=True)
+
     def execute(self) -> Outcome:
         """Train what is not trained yet, and log it; the checkpoint goes when its result is in the store."""
         spec, launch, tracker = self._spec, self._launch, self._tracker
@@ -121,7 +126,7 @@ class _Execution:
             raise
         except Exception as error:  # Keras', MLflow's or the disk's: no run's failure may end the others
             return self._fail(error)
-        self._checkpoint.unlink(missing_ok=True)
+        self._remove_checkpoint()
         return self._outcome("done", metrics=metrics, run_id=self._run_id)
 
     def _outcome(self, status: Literal["done", "failed", "interrupted"], **about: Any) -> Outcome:
@@ -147,9 +152,11 @@ class _Execution:
 
     def _train_and_log(self) -> Mapping[str, float]:
         spec, launch, tracker, config = self._spec, self._launch, self._tracker, self._spec.config
-        data = run_data(config, launch.data.dataset, launch.data.audio_digests)
+        data = [
+            run_data(config, launch.data.dataset, launch.data.audio_digests, fold=fold)
+            for fold in range(config.trainings)
+        ]
         start_keras(config.training.threads)
-        from asc_study.training.fit import train
 
         epochs = EpochLog(tracker, self._run_id)
 
@@ -161,18 +168,11 @@ class _Execution:
             epochs.add(epoch, measured)
             progress(epoch, measured)
 
-        clips = int((data.clips["split"] == "validation").sum())
-        bar = EpochProgress(spec.label, config.training.epochs, alone=launch.jobs == 1, validation_clips=clips)
+        clips = int((data[0].clips["split"] == "validation").sum())
+        epochs_in_all = config.trainings * config.training.epochs
+        bar = EpochProgress(spec.label, epochs_in_all, alone=launch.jobs == 1, validation_clips=clips)
         with bar as progress:
-            result = train(
-                config,
-                data.clips,
-                data.store,
-                spec.seed,
-                checkpoint=self._checkpoint,
-                on_start=on_start,
-                on_epoch=on_epoch,
-            )
+            result = _train(config, data, spec.seed, self._checkpoint, on_start, on_epoch)
         self._is_trained = True
         patiently(tracker.uri, epochs.flush)
         return _log_result(spec, launch, tracker, self._run_id, result, data)
@@ -181,7 +181,7 @@ class _Execution:
         """What failed the training is kept as its failure; after anything else the next launch goes on."""
         reason = scrubbed(failure_reason(error), self._tracker.uri)
         if self._run_id and self._is_deleted():
-            self._checkpoint.unlink(missing_ok=True)
+            self._remove_checkpoint()
             gone = f"run {self._run_id} was deleted while it trained: start the study again to train it anew"
             return self._outcome("failed", reason=gone)
         if is_outer(error):
@@ -190,7 +190,7 @@ class _Execution:
         if told := self._end("FAILED", reason):
             reason = f"{reason} (and the store could not be told: {told})"
         elif not self._is_trained:
-            self._checkpoint.unlink(missing_ok=True)
+            self._remove_checkpoint()
         return self._outcome("failed", reason=reason)
 
     def _is_deleted(self) -> bool:
@@ -208,6 +208,23 @@ class _Execution:
         except Exception as error:  # the store's
             return scrubbed(failure_reason(error), self._tracker.uri)
         return ""
+
+
+def _train(
+    config: RunConfig,
+    data: Sequence[RunData],
+    seed: int,
+    checkpoint: Path,
+    on_start: Callable[[Sequence[dict[str, float]]], None],
+    on_epoch: "EpochReport",
+) -> "TrainingResult":
+    from asc_study.training.fit import train
+    from asc_study.training.folds import train_folds
+
+    told: dict[str, Any] = {"checkpoint": checkpoint, "on_start": on_start, "on_epoch": on_epoch}
+    if config.folds:
+        return train_folds(config, data, seed, **told)
+    return train(config, data[0].clips, data[0].store, seed, **told)
 
 
 def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:
@@ -230,7 +247,7 @@ def metrics_of(result: "TrainingResult") -> dict[str, float]:
 
 
 def _log_result(
-    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, result: "TrainingResult", data: RunData
+    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, result: "TrainingResult", data: Sequence[RunData]
 ) -> Mapping[str, float]:
     from asc_study.evaluation.predictions import write_predictions
     from asc_study.figures.run import summary_page
@@ -254,9 +271,12 @@ def _log_result(
         write_file(folder / Artifact.SUMMARY, page)
         write_file(folder / Artifact.CONFIG, written_config(spec.config, row=spec.row, seed=spec.seed))
         write_file(folder / Artifact.IDENTITY, json.dumps(spec.identity, indent=2))
+        clips = data[-1].clips["split"].value_counts().to_dict()  # by folds: of the one on all clips if there is one
+        if "validation" in result.predictions:
+            clips["validation"] = len(result.predictions["validation"])
         facts: dict[str, Any] = {
-            "clips": data.clips["split"].value_counts().to_dict(),
-            "augmented_copies_left_out": data.left_out,
+            "clips": clips,
+            "augmented_copies_left_out": sorted({line for part in data for line in part.left_out}),
             "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
         }
         write_file(folder / Artifact.TRAINING, json.dumps(facts, indent=2))

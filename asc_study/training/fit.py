@@ -122,6 +122,16 @@ class Training:
         """The metrics of the finished epochs."""
         return list(self._state.history)
 
+    @property
+    def kept(self) -> dict[int, Arrays]:
+        """The epochs (from 0) that are chosen so far, with the model's weights after them."""
+        return self._state.kept
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """That of a whole clip: (frequency, time, channel)."""
+        return self._parts.batches.input_shape
+
     def load(self, checkpoint: Path) -> None:
         """Go on from a checkpoint, if the file exists."""
         self._state = load_checkpoint(checkpoint, self._parts.model)
@@ -147,14 +157,17 @@ class Training:
 
     def result(self) -> TrainingResult:
         """The model at the chosen epochs, and what it predicts."""
-        config, state, shape = self._config, self._state, self._parts.batches.input_shape
-        final = _final_model(config, shape, list(state.kept.values()))
-        predictions = {
-            name: _predict(final, self._split[name], self._store, config)
-            for name in ("validation", "test")
+        final = final_model(self._config, self.input_shape, list(self.kept.values()))
+        predictions = self.predict(final, ("validation", "test"))
+        return TrainingResult(final, predictions, self.history, tuple(self.kept), self.input_shape)
+
+    def predict(self, model: keras.Model, splits: Collection[str]) -> dict[str, pd.DataFrame]:
+        """What a model predicts for those of the splits that have clips."""
+        return {
+            name: _predict(model, self._split[name], self._store, self._config)
+            for name in splits
             if len(self._split[name])
         }
-        return TrainingResult(final, predictions, state.history, tuple(state.kept), shape)
 
     def _validate(self) -> dict[str, float]:
         predictions = _predict(self._parts.model, self._split["validation"], self._store, self._config)
@@ -265,17 +278,31 @@ def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig) ->
     state.kept = {newest: model.get_weights()}
 
 
-def _final_model(config: RunConfig, clip_shape: tuple[int, int, int], kept: Sequence[Arrays]) -> keras.Model:
-    """The model that predicts: without an optimiser, in float32; the mean of several if several were kept."""
+def final_model(
+    config: RunConfig, clip_shape: tuple[int, int, int], kept: Sequence[Arrays], *, called: str = "snapshot"
+) -> keras.Model:
+    """The model that predicts: without an optimiser, in float32; the mean of several if several were kept.
+
+    Parameters
+    ----------
+    config
+        The settings that the kept models were made by.
+    clip_shape
+        That of a whole clip: (frequency, time, channel).
+    kept
+        The weights of each.
+    called
+        What each of several is.
+    """
     models = []
     for weights in kept:
         models.append(_build(config, clip_shape))
         models[-1].set_weights(weights)
     if len(models) == 1:
         return models[0]
-    name = f"{models[0].name}_snapshots"  # a dotted path's colon is not allowed in names
+    name = f"{models[0].name}_{called}s"  # a dotted path's colon is not allowed in names
     for number, model in enumerate(models, 1):
-        model.name = f"snapshot_{number}"
+        model.name = f"{called}_{number}"
     inputs = keras.Input(models[0].input_shape[1:], name="features")
     mean = keras.layers.Average(name="probabilities")([model(inputs) for model in models])
     return keras.Model(inputs, mean, name=name)

@@ -9,6 +9,7 @@ from asc_study.base.errors import TrainingFailure
 from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset
 from asc_study.data.cut import cut_validation, keep_share_of_train
+from asc_study.data.folds import cut_fold
 from asc_study.features.audio import Recording
 from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
@@ -41,8 +42,17 @@ class RunData:
     left_out: tuple[str, ...] = ()
 
 
-def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
+def split_clips(dataset: Dataset, config: RunConfig, fold: int = 0) -> "pd.DataFrame":
     """The clip table with the splits of a run; the index is the clip's position in the data set.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    config
+        The settings of the run.
+    fold
+        Which fold is validation, if the run has any; their number stands for none.
 
     Raises
     ------
@@ -54,6 +64,15 @@ def split_clips(dataset: Dataset, config: RunConfig) -> "pd.DataFrame":
     clips, validation = dataset.clips, config.validation
     if config.training.data == "development":
         clips = clips.assign(split="train")
+    elif config.folds:
+        clips = cut_fold(
+            clips,
+            fold=fold,
+            folds=config.folds,
+            seed=validation.seed,
+            holdout_devices=validation.holdout_devices,
+            reference_device=dataset.format.reference_device,
+        )
     elif validation.share > 0:
         clips = cut_validation(
             clips,
@@ -97,7 +116,13 @@ def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:
 
 
 def run_data(
-    config: RunConfig, dataset: Dataset, audio_digests: Sequence[str], *, jobs: int = 1, progress: bool = False
+    config: RunConfig,
+    dataset: Dataset,
+    audio_digests: Sequence[str],
+    *,
+    fold: int = 0,
+    jobs: int = 1,
+    progress: bool = False,
 ) -> RunData:
     """Gather what a run needs; features and copies that are not stored yet are computed.
 
@@ -107,6 +132,8 @@ def run_data(
         The resolved settings.
     dataset, audio_digests
         The data set with the digest of each clip's audio.
+    fold
+        See `split_clips`.
     jobs
         Processes to compute with.
     progress
@@ -124,7 +151,7 @@ def run_data(
         Recording(Path(path), digest) for path, digest in zip(dataset.clips["path"], audio_digests, strict=True)
     ]
     store = extract(recordings, settings, cache, channels=dataset.channels, jobs=jobs, progress=progress)
-    clips = split_clips(dataset, config)
+    clips = split_clips(dataset, config, fold)
     if not config.waveform_augmentation:
         return RunData(clips, store)
     return _with_copies(RunData(clips, store), config, dataset, audio_digests, jobs, progress)

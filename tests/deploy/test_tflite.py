@@ -74,7 +74,9 @@ def test_a_file_that_litert_cannot_run_is_refused_when_it_is_made(tiny_source, c
 
     def broken(converter, _) -> bytes:
         file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(converter.convert(), 0))
-        file.subgraphs[0].tensors[int(file.subgraphs[0].inputs[0])].shape = [1, *SHAPE[:2], SHAPE[2] + 1]
+        code = file.operatorCodes[0]
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        code.customCode = b"NowhereToBeFound"
         builder = schema.flatbuffers.Builder(1024)
         builder.Finish(file.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())

@@ -218,6 +218,7 @@ def test_hyperband_knows_the_longest_trial():
         ({"holdout": {"devices": ["s33"]}}, r"unknown validation\.holdout_devices 's33': did you mean 's3'"),
         ({"base": {"validation": {"holdout_devices": ["b"]}}}, r"validation\.holdout_devices is set by `holdout`"),
         ({"base": {"training": {"data": "development"}}}, r"a search needs a validation split"),
+        ({"base": {"validation": {"folds": 5}}}, r"on one cut of validation, got validation\.folds 5: remove it"),
         ({"base": {"validation": {"share": 0}}}, r"a search needs a validation split"),
         ({"base": {"training": {"epoch": 3}}}, r"base: unknown key 'training\.epoch'"),
         (

@@ -1,4 +1,4 @@
-"""Faults A1 to A3: what makes a run another run, and what does not."""
+"""What makes a run another run, and what does not."""
 
 import json
 import shutil
@@ -85,6 +85,14 @@ def test_runs_that_choose_the_best_epoch_are_new_and_the_others_are_not():
     assert "select_by" not in resolve({"training": {"select_epoch": "snapshots"}}).identity()["training"]
     assert resolve({}).identity()["training"]["select_by"] == "acc_device_macro"
     assert sign({"training": {"select_by": "acc_avg"}}) != sign({})
+
+
+def test_folds_make_new_runs_and_one_cut_stays_what_it_was():
+    assert not {"folds", "final"} & set(run_identity(resolve({}), "d")["config"]["validation"])
+    folded = {"validation": {"folds": 5}}
+    assert sign(folded) != sign({})
+    assert sign(folded) != sign({"validation": {"folds": 5, "final": "all"}})
+    assert sign(folded) == sign({"validation": {"folds": 5, "share": 0.5}})  # the share cuts nothing
 
 
 def test_the_metric_of_the_best_epoch_is_a_known_one():
