@@ -31,6 +31,7 @@ ENTRY_POINT_GROUPS: Final[Mapping[str, str]] = {
     "waveform_augmentation": "asc_study.waveform_augmentations",
     "fusion_rule": "asc_study.fusion_rules",
     "data_format": "asc_study.data_formats",
+    "worker_backend": "asc_study.worker_backends",
 }
 
 #: The name of a part of one's own. The object has no dots: in a key, what follows one is a setting of the part.

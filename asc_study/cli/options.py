@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,11 +11,15 @@ import click
 from asc_study.base.errors import InputError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from asc_study.base.progress import Say
     from asc_study.data.identified import IdentifiedDataset
     from asc_study.store.tracking import Tracker
+    from asc_study.workers.backends import Workers
 
 LoadedT = TypeVar("LoadedT")
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 #: Options whose value is an address, also one with a typing error.
@@ -80,6 +84,46 @@ data_option = click.option(
     help="Folder in TAU layout (meta.csv, audio/, ...).",
 )
 jobs_option = click.option("--jobs", default=1, show_default=True, metavar="N", help="Processes at the same time.")
+_WORKER_OPTIONS: Final = (
+    click.option("--backend", default="local", show_default=True, metavar="NAME", help="Where: local, ray or dask."),
+    click.option("--address", default="", metavar="A", help="Of a running cluster; default: starts one."),
+    click.option(
+        "--cpus-per-run", default=1, show_default=True, metavar="N", help="CPUs of a cluster that a run takes."
+    ),
+    click.option("--gpus-per-run", default=0.0, metavar="F", help="GPUs that a run takes, or a share of one."),
+)
+
+
+#: What these options say if none is given.
+ON_THIS_MACHINE: Final[Mapping[str, Any]] = {"backend": "local", "address": "", "cpus_per_run": 1, "gpus_per_run": 0.0}
+
+
+def worker_options(command: CommandT) -> CommandT:
+    """Add the options that say where runs are trained, which `workers_of` reads."""
+    for option in reversed(_WORKER_OPTIONS):
+        command = option(command)
+    return command
+
+
+def workers_of(jobs: int, where: Mapping[str, Any]) -> "AbstractContextManager[Workers]":
+    """Open the back end that `worker_options` chose.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name, or its cluster does not answer.
+    """
+    from asc_study.workers.backends import WorkerOptions, open_workers
+    from asc_study.workers.pool import require_jobs
+
+    require_jobs(jobs)
+    for name, least in (("cpus_per_run", 1), ("gpus_per_run", 0)):
+        if not where[name] >= least:
+            raise InputError(f"--{name.replace('_', '-')} must be at least {least}, got {where[name]}: raise it")
+    rest = {name: value for name, value in where.items() if name != "backend"}
+    return open_workers(where["backend"], WorkerOptions(jobs=jobs, **rest))
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 profile_option = click.option(
     "--profile", metavar="NAME", help="Settings for all rows: one of the file, or small-data."

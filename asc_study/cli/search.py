@@ -3,8 +3,9 @@
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +25,8 @@ from asc_study.cli.options import (
     teller,
     typed,
     where_to_look,
+    worker_options,
+    workers_of,
 )
 from asc_study.cli.studies import exit_status
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--trials", type=int, metavar="N", help="Trials in total, over all launches; default: the file's budget.")
 @click.option("--timeout", type=float, metavar="S", help="No trial begins after S seconds of this launch.")
 @jobs_option
+@worker_options
 @click.option("--storage", metavar="URL", help="Optuna storage; default: optuna.db beside mlflow.db.")
 @profile_option
 @set_option
@@ -61,6 +65,7 @@ def search(
     target: Path | None,
     final: bool,
     as_json: bool,
+    **where: Any,
 ) -> int:
     """Search settings with Optuna: each trial is an MLflow run; nothing is chosen on the test split.
 
@@ -85,9 +90,18 @@ def search(
         overrides=overrides,
         profile=profile,
     )
-    result = run_search(
-        loaded, data, url=url, trials=trials, timeout_seconds=timeout, jobs=jobs, command=typed(), say=say
-    )
+    with workers_of(jobs, where) as workers:
+        result = run_search(
+            loaded,
+            data,
+            url=url,
+            trials=trials,
+            timeout_seconds=timeout,
+            jobs=jobs,
+            command=typed(),
+            say=say,
+            workers=workers,
+        )
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
@@ -99,7 +113,7 @@ def search(
         say(f"written: {target}; train it in full with `asc-study run {target} --data {data_dir}`")
     if not result.best:
         return 1
-    return _run_final(result, data, jobs, say) if final else 0
+    return _run_final(result, data, jobs, say, where) if final else 0
 
 
 def _require_writable(target: Path | None) -> None:
@@ -114,7 +128,9 @@ def _require_writable(target: Path | None) -> None:
         raise InputError(f"--write {target}: the file is there and not what a search wrote: name another file")
 
 
-def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say: "Say") -> int:
+def _run_final(
+    result: "SearchResult", data: "IdentifiedDataset", jobs: int, say: "Say", where: Mapping[str, Any]
+) -> int:
     """Train the study of the best settings; exit code 1 if a run failed."""
     import tempfile
 
@@ -125,7 +141,8 @@ def _run_final(result: "SearchResult", data: "IdentifiedDataset", jobs: int, say
         path = Path(folder) / Artifact.BEST
         write_file(path, result.study)
         study = load_study(path, default_task=data.dataset.task)
-    outcomes = run_study(study, data, jobs=jobs, command=typed(), say=say)
+    with workers_of(jobs, where) as workers:
+        outcomes = run_study(study, data, jobs=jobs, command=typed(), say=say, workers=workers)
     say(f"next: asc-study leaderboard {study.name}")
     say(where_to_look(study.name, DEVICES_VIEW))
     return exit_status(outcomes)

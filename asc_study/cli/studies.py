@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from asc_study.base.errors import InputError
 from asc_study.cli.options import (
     DEVICES_VIEW,
     FILE,
+    ON_THIS_MACHINE,
     data_option,
     fingerprint_option,
     jobs_option,
@@ -21,6 +23,8 @@ from asc_study.cli.options import (
     teller,
     typed,
     where_to_look,
+    worker_options,
+    workers_of,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +88,7 @@ def plan(
 @click.argument("study_file", type=FILE, metavar="STUDY.yaml")
 @data_option
 @jobs_option
+@worker_options
 @click.option("--only", multiple=True, metavar="ROW", help="Run this row or ensemble only; repeatable.")
 @click.option("--retry-failed", is_flag=True, help="Try runs that failed again.")
 @fingerprint_option
@@ -100,6 +105,7 @@ def run(
     profile: str | None,
     overrides: tuple[str, ...],
     as_json: bool,
+    **where: Any,
 ) -> int:
     """Train the runs of a study that are not done yet; each row and seed becomes an MLflow run.
 
@@ -109,6 +115,7 @@ def run(
     \b
     Example:
       asc-study run studies/demo.yaml --data DIR --jobs 2 --set training.epochs=6
+      asc-study run studies/table1.yaml --data DIR --backend ray --address auto --jobs 8 --gpus-per-run 0.5
     """
     outcomes = run_file(
         study_file,
@@ -120,6 +127,7 @@ def run(
         profile=profile,
         overrides=overrides,
         say=teller(as_json),
+        where=where,
     )
     if as_json:
         click.echo(json.dumps({"runs": [outcome.to_dict() for outcome in outcomes]}, indent=2))
@@ -142,24 +150,27 @@ def run_file(
     same_fingerprint: bool = False,
     profile: str | None = None,
     overrides: tuple[str, ...] = (),
+    where: Mapping[str, Any] = ON_THIS_MACHINE,
 ) -> "list[StudyOutcome]":
-    """Run a study file on a folder of data; see `run_study`."""
+    """Run a study file on a folder of data; see `run_study`. ``where`` is what `worker_options` say."""
     from asc_study.settings.study_file import load_study
     from asc_study.study.run_study import run_study
 
     study, identified = load_with_data(
         load_study, study_file, data_dir, check=lambda study: study.only(only), overrides=overrides, profile=profile
     )
-    return run_study(
-        study,
-        identified,
-        jobs=jobs,
-        only=only,
-        retry_failed=retry_failed,
-        same_fingerprint=same_fingerprint,
-        command=typed(),
-        say=say,
-    )
+    with workers_of(jobs, where) as workers:
+        return run_study(
+            study,
+            identified,
+            jobs=jobs,
+            only=only,
+            retry_failed=retry_failed,
+            same_fingerprint=same_fingerprint,
+            command=typed(),
+            say=say,
+            workers=workers,
+        )
 
 
 def _study_name(study_file: Path) -> str:

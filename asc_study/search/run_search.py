@@ -14,6 +14,7 @@ from asc_study.data.identified import IdentifiedDataset
 from asc_study.evaluation.metrics import places_of
 from asc_study.search.base import BaseResult, compare_base, enqueue_base, measure_base
 from asc_study.search.claims import one_more, settle_trials, trials_lock
+from asc_study.search.elsewhere import run_elsewhere
 from asc_study.search.file import Search, name_point
 from asc_study.search.objective import require_measurable
 from asc_study.search.points import grid_size
@@ -30,6 +31,7 @@ from asc_study.study.launch import Launch, launch, prepare_features
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import experiment_note, links
 from asc_study.training.run_data import split_clips
+from asc_study.workers.backends import HERE, Workers
 from asc_study.workers.pool import require_jobs
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ def run_search(
     say: Say = tell_nobody,
     command: str = "",
     train: Trainer = begin_training,
+    workers: Workers = HERE,
 ) -> SearchResult:
     """Add trials to a search until there are enough, each an MLflow run under the run of the search.
 
@@ -97,6 +100,8 @@ def run_search(
         What was typed, for MLflow's page.
     train
         Begins the training of one fold.
+    workers
+        Where trials run.
 
     Raises
     ------
@@ -128,10 +133,11 @@ def run_search(
                 jobs=jobs,
                 command=command,
                 tags={Tag.OPTUNA_STUDY: search.name},
+                workers=workers,
             ) as shared:
                 if note := _publish(search, tracker, shared):
                     say(note)
-                _run_trials(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say)
+                _run_trials(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say, workers)
         best = best_trials(search, study)
         base = compare_base(search, study, tracker, best)
         return SearchResult(search.name, count_states(study), best, best_study(search, study), base)
@@ -207,7 +213,7 @@ def _describe(search: Search, data: IdentifiedDataset, study: "optuna.Study", to
     return f"{line}; {len(held_out)} held-out clips ({devices}) of {places} locations decide"
 
 
-def _run_trials(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: Say) -> None:
+def _run_trials(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, say: Say, workers: Workers) -> None:
     search = job.search
 
     def tell(outcome: TrialOutcome) -> None:
@@ -216,7 +222,10 @@ def _run_trials(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, sa
 
     try:
         measure_base(job, study, tracker, say)
-        run_workers(job, study, tracker, jobs, tell, say)
+        if workers.are_elsewhere:
+            run_elsewhere(job, study, tracker, jobs, tell, say, backend=workers.backend)
+        else:
+            run_workers(job, study, tracker, jobs, tell, say)
     finally:
         with trials_lock(study):  # what workers that were ended could not tell is told here
             settle_trials(study)

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 Tell = Callable[[TrialOutcome], None]
 
 #: Workers that may die one after the other without ending a trial.
-_DEATHS: Final = 3
+DEATHS: Final = 3
 
 #: Trials that may fail one after the other in a worker: what fails them all is not their points.
-_FAILURES: Final = 5
+FAILURES: Final = 5
 _STOP_SECONDS: Final = 60
 
 
@@ -83,8 +83,8 @@ def run_workers(job: Job, study: "Study", tracker: Tracker, jobs: int, tell: Tel
         watch.stop()
 
 
-def work(job: Job, tell: Tell) -> None:
-    """Begin trials one after the other until there are enough.
+def work(job: Job, tell: Tell, *, most: float = float("inf")) -> None:
+    """Begin trials one after the other until there are enough, or ``most`` of them are over.
 
     Raises
     ------
@@ -107,14 +107,15 @@ def work(job: Job, tell: Tell) -> None:
             pruner=make_pruner(search.pruner, search.epochs()),
         )
         setting = Setting(search, job.launch, tracker, job.train, masked(job.url), worker)
-        failures = 0
-        while time.time() < job.deadline and not _orphaned(job.launch):
+        failures = done = 0
+        while done < most and time.time() < job.deadline and not _orphaned(job.launch):
             outcome = _begin_trial(job, setting, study)
             if outcome is None:
                 return
             tell(outcome)
+            done += 1
             failures = failures + 1 if outcome.state == "failed" else 0
-            if failures == _FAILURES:
+            if failures == FAILURES:
                 raise InputError(f"{failures} trials failed one after the other, the last: {outcome.reason}")
 
 
@@ -267,7 +268,7 @@ class _Watch:
         settle_abandoned(self._tracker, self._study.study_name)
         self._deaths += 1
         cause = f"signal {-process.exitcode}" if process.exitcode and process.exitcode < 0 else "an error"
-        if self._deaths > _DEATHS:
+        if self._deaths > DEATHS:
             self._error = f"{self._deaths} workers died ({cause}) and ended no trial: --jobs 1 shows the reason"
             return
         self._say(f"note: a worker was ended by {cause}: the trial that it had is tried once more")
@@ -315,4 +316,5 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _orphaned(launch: Launch) -> bool:
-    return os.getpid() != launch.process_id and os.getppid() != launch.process_id
+    """Whether the launch that started this process is gone; of a cluster's processes nobody can tell."""
+    return launch.process_id not in (0, os.getpid(), os.getppid())

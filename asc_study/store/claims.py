@@ -104,9 +104,12 @@ def heard_of_lately(record: RunRecord) -> bool:
 
 @contextmanager
 def signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iterator[None]:
-    """Tell the store now and then that the run is alive, and end this worker if the launch that started it dies."""
+    """Tell the store now and then that the run is alive, and end this worker if the launch that started it dies.
+
+    The processes of a cluster are no children of the launch, whose id is given as 0 then: they end what they began.
+    """
     over = threading.Event()
-    is_worker = os.getpid() != launch_process_id
+    is_worker = launch_process_id not in (0, os.getpid())
 
     def watch() -> None:
         told = float("-inf")

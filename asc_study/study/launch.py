@@ -16,11 +16,14 @@ from asc_study.settings.run_config import RunConfig
 from asc_study.store.claims import launch_claim, settle_abandoned, whereabouts
 from asc_study.store.tracking import Tracker, source_tags
 from asc_study.training.run_data import data_key, describe_left_out, run_data
+from asc_study.workers.backends import HERE, Workers
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What all runs of one launch share; ``process_id`` is that of the command.
+    """What all runs of one launch share.
+
+    ``process_id`` is that of the command whose children work on the runs, 0 if those who do are no children of it.
 
     ``summary_run_id`` is the run that stands for the study or search as a whole, ``command`` what was typed.
     """
@@ -70,6 +73,7 @@ def launch(
     jobs: int,
     command: str = "",
     tags: Mapping[str, str] = MappingProxyType({}),
+    workers: Workers = HERE,
 ) -> Iterator[Launch]:
     """Work on a study or search; at the end no run of it stays RUNNING that nobody works on."""
     commit = git_commit()
@@ -78,7 +82,8 @@ def launch(
         run_id = summary_run(tracker, study, kind, about | source_tags(command, commit) | dict(tags))
         tracker.require_artifacts(run_id)
         try:
-            yield Launch(tracker.uri, run_id, data, figures, commit, jobs, os.getpid(), command)
+            process_id = 0 if workers.are_elsewhere else os.getpid()
+            yield Launch(tracker.uri, run_id, data, figures, commit, jobs, process_id, command)
         finally:
             settle_abandoned(tracker, study)  # what workers that were ended could not tell is told here
 

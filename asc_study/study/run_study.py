@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from asc_study.base.contract import Kind, MlflowTag, Tag
@@ -27,7 +28,8 @@ from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.train_run import Outcome, RunSpec, execute_run
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
-from asc_study.workers.calls import Lost
+from asc_study.workers.backends import HERE, Workers
+from asc_study.workers.calls import Backend, Lost
 from asc_study.workers.pool import require_jobs, run_parallel
 
 #: Runs that failed before and are named.
@@ -50,6 +52,7 @@ def run_study(
     same_fingerprint: bool = False,
     command: str = "",
     say: Say = tell_nobody,
+    workers: Workers = HERE,
 ) -> list[StudyOutcome]:
     """Make the baseline, run what is new or was cut off, make ensembles and systems; mark what learned nothing.
 
@@ -69,6 +72,8 @@ def run_study(
         What was typed, for MLflow's page.
     say
         Told one line for people at a time.
+    workers
+        Where runs are trained; features, baselines, ensembles and systems are always made on this machine.
 
     Returns
     -------
@@ -101,13 +106,14 @@ def run_study(
         figures=study.figures,
         jobs=max(1, min(jobs, len(pending))),
         command=command,
+        workers=workers,
     ) as shared:
         if note := describe_study(study, tracker, shared):
             say(note)
         prepare_features((spec.config for spec in pending), data, jobs, say)
         outcomes += make_baselines(tracker, chosen, data, jobs, say)
         marker = Marker(tracker, study.name)
-        outcomes += _train(pending, shared, tracker, marker, say)
+        outcomes += _train(pending, shared, tracker, marker, say, workers.backend)
         if chosen.ensembles or chosen.systems:
             plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
             outcomes += _combine(study, chosen, plan, tracker, data, jobs, say)
@@ -153,10 +159,13 @@ def _failed_before(plan: Plan, chosen: Study, say: Say) -> list[StudyOutcome]:
     return [Outcome(run.spec, "failed", reason=run.reason) for run in left]
 
 
-def _train(pending: Sequence[RunSpec], shared: Launch, tracker: Tracker, marker: Marker, say: Say) -> Iterator[Outcome]:
+def _train(
+    pending: Sequence[RunSpec], shared: Launch, tracker: Tracker, marker: Marker, say: Say, backend: Backend
+) -> Iterator[Outcome]:
     """Train the runs; how each ended is told as soon as it does, with the time that those behind it will take."""
     began, ended = time.monotonic(), 0
-    trained = run_parallel(execute_run, [(spec, shared) for spec in pending], jobs=shared.jobs, lost=_lost)
+    execute, calls = partial(execute_run, launch=shared), [(spec,) for spec in pending]
+    trained = run_parallel(execute, calls, jobs=shared.jobs, lost=_lost, backend=backend)
     for number, outcome in enumerate(trained, 1):
         record = tracker.run(outcome.run_id) if outcome.run_id else None
         ended += outcome.status != "elsewhere"

@@ -1,6 +1,7 @@
 """One run from start to end, in whatever process it is given: claim, train, evaluate, log."""
 
 import json
+import socket
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import filelock
 from asc_study.acoustics.recordings import sound_info
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, predictions_path
 from asc_study.base.errors import failure_reason
-from asc_study.base.files import write_file
+from asc_study.base.files import shown_path, write_file
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
@@ -81,6 +82,10 @@ class Outcome:
 def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
     """Train, evaluate and log one run; failures are logged and returned, never raised."""
     start = time.perf_counter()
+    root = launch.data.dataset.root
+    if not root.is_dir():
+        reason = f"{socket.gethostname()} does not see {shown_path(root)}: mount the data there under the same path"
+        return Outcome(spec, "interrupted", reason=reason)
     try:
         tracker = patiently(launch.tracking_uri, Tracker, launch.tracking_uri)
         lock = run_lock(tracker, spec.study, spec.signature)

@@ -4,11 +4,14 @@ import atexit
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
-from asc_study.workers.calls import ATTEMPTS, Lost, packed, run_packed
+from asc_study.workers.calls import Died, pack, pack_args, run_there, run_tried
 
 #: A worker that is not asked for so long ends.
 _IDLE_SECONDS: Final = 300
@@ -25,8 +28,8 @@ _THREADS: Final = (
 )
 
 
-class _Worker:
-    """One process; a new one takes its place when it dies.
+class Process:
+    """One process that runs calls; a new one takes its place when it dies.
 
     An executor of several processes gives all of them up when one dies, and with them the calls of the others.
     """
@@ -35,14 +38,14 @@ class _Worker:
         self.threads, self.places = threads, tuple(sys.path)
         self._executor: Any = None
 
-    def submit(self, call: bytes) -> "Future[Any]":
-        """Begin a call."""
+    def submit(self, function: Callable[..., Any], *args: Any) -> "Future[Any]":
+        """Begin a call of a function of a module."""
         from joblib.externals.loky import ProcessPoolExecutor
 
         if self._executor is None:
             limits = {name: os.environ.get(name, str(self.threads)) for name in _THREADS}
             self._executor = ProcessPoolExecutor(max_workers=1, timeout=_IDLE_SECONDS, env=limits)
-        future: Future[Any] = self._executor.submit(run_packed, call)
+        future: Future[Any] = self._executor.submit(function, *args)
         return future
 
     def end(self) -> None:
@@ -53,36 +56,69 @@ class _Worker:
 
 
 #: Workers that wait for the next calls: to start one takes half a second, and TensorFlow in it several.
-_idle: list[_Worker] = []
+_idle: list[Process] = []
 
 
 def run_local(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, jobs: int) -> Iterator[Any]:
-    """Call ``function(*args)`` for each of ``calls`` in ``jobs`` processes; the contract is that of `Backend`."""
-    waiting = [(args, 1) for args in calls][::-1]  # the next one last, with how often it will have been tried
+    """Call ``function(*args)`` for each of ``calls`` in ``jobs`` processes; the contract is that of `Backend`.
+
+    What the function holds (`functools.partial`) is written once, to a file that all of them read: a clip table of
+    hundreds of thousands of rows would else pass through a pipe with each call.
+    """
+    waiting = list(calls)
     workers = _workers(min(jobs, len(waiting)))
-    free = list(workers)
-    running: dict[Future[Any], tuple[_Worker, tuple[Any, ...], int]] = {}
-    try:
-        while waiting or running:
-            while waiting and free:
-                (args, attempt), worker = waiting.pop(), free.pop()
-                running[worker.submit(packed(function, args))] = worker, args, attempt
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                worker, args, attempt = running.pop(future)
-                free.append(worker)
-                try:
-                    result = future.result()
-                except BrokenExecutor as error:
-                    worker.end()
-                    if attempt < ATTEMPTS:
-                        waiting.append((args, attempt + 1))
-                        continue
-                    result = Lost(args, _death(error))
-                yield result
-    finally:
-        for worker, _, _ in running.values():  # after an exception: nobody waits for what the others do
+    with tempfile.TemporaryDirectory(prefix="asc-study-call-") as folder:
+        file = Path(folder) / "function"
+        file.write_bytes(pack(function))
+        try:
+            yield from run_tried(_Processes(file, workers), waiting, len(workers))
+        finally:
+            _idle.extend(workers)
+
+
+class _Processes:
+    """Workers that run calls of one function; see `asc_study.workers.calls.Place`."""
+
+    def __init__(self, function: Path, workers: Sequence[Process]) -> None:
+        self._function, self._free = function, list(workers)
+        self._running: dict[Future[Any], Process] = {}
+
+    def has_room(self) -> bool:
+        return True
+
+    def begin(self, args: tuple[Any, ...]) -> "Future[Any]":
+        worker = self._free.pop()
+        future = worker.submit(_run_of_file, self._function, pack_args(args))
+        self._running[future] = worker
+        return future
+
+    def wait(self, running: "Sequence[Future[Any]]") -> "Iterable[Future[Any]]":
+        return wait(running, return_when=FIRST_COMPLETED).done
+
+    def result(self, call: "Future[Any]") -> Any:
+        worker = self._running.pop(call)
+        self._free.append(worker)
+        try:
+            return call.result()
+        except BrokenExecutor as error:
             worker.end()
-        _idle.extend(workers)
+            raise Died(exit_code(error)) from None
+
+    def drop(self, running: "Sequence[Future[Any]]") -> None:
+        for call in running:  # after an exception: nobody waits for what the others do
+            self._running[call].end()
+
+
+def _run_of_file(function: Path, args: bytes) -> Any:
+    return run_there(lambda: _read(function), args)
+
+
+@lru_cache(maxsize=4)
+def _read(function: Path) -> Callable[..., Any]:
+    import pickle
+
+    called: Callable[..., Any] = pickle.loads(function.read_bytes())
+    return called
 
 
 @atexit.register
@@ -92,7 +128,7 @@ def _end_idle() -> None:
         _idle.pop().end()
 
 
-def _workers(count: int) -> list[_Worker]:
+def _workers(count: int) -> list[Process]:
     """Waiting workers that find the modules that this process finds, and new ones."""
     import joblib
 
@@ -101,11 +137,10 @@ def _workers(count: int) -> list[_Worker]:
     for worker in [worker for worker in _idle if worker not in fitting]:
         worker.end()
     _idle.clear()
-    return fitting + [_Worker(threads) for _ in range(count - len(fitting))]
+    return fitting + [Process(threads) for _ in range(count - len(fitting))]
 
 
-def _death(error: BaseException) -> str:
+def exit_code(error: BaseException) -> str:
     """What is known of how a process ended."""
     found = re.search(r"exit codes? of the workers? (?:is|are) \{([^}]*)\}", str(error))
-    how = f" ({found[1]})" if found else ""
-    return f"its process was ended by the system{how}, {ATTEMPTS} times: often memory was short"
+    return found[1] if found else ""
