@@ -24,7 +24,7 @@ from asc_study.base.paths import cache_dir
 from asc_study.data.clips import paired_clips
 from asc_study.data.identity import audio_digests
 from asc_study.features.audio import read_audio
-from asc_study.features.deltas import with_deltas
+from asc_study.features.deltas import network_input
 from asc_study.features.logmel import LogMelSettings, band_centres, log_mel
 from asc_study.figures.confusions import spoken
 from asc_study.figures.sounds import Drawn, change_of
@@ -239,14 +239,14 @@ def _others(source: Source, asked: Asked, count: int, draw: int) -> list[str]:
 def _features(source: Source, studies: Sequence[str], clip: str, settings: LogMelSettings) -> Any:
     """What training is given of a clip, deltas included: (bands, frames, channels) float32."""
     static = log_mel(recordings.read(source, studies, clip), settings)
-    return with_deltas(static.astype(settings.dtype))
+    return network_input(static.astype(settings.dtype), deltas=settings.deltas)
 
 
 def _static(features: Any, settings: LogMelSettings) -> Drawn:
     """The static features of the first channel; what is not scaled is told in decibels."""
-    scaled = settings.scale == "min_max"
+    scaled = settings.scale != "none"
     values = np.array(features[:, :, 0]) * np.float32(1 if scaled else 10 / np.log(10))
-    return Drawn(values, band_centres(settings), settings.hop_length / settings.sample_rate, scaled)
+    return Drawn(values, band_centres(settings), settings.seconds_per_frame, scaled)
 
 
 def _changed(before: Drawn, after: Drawn) -> str:

@@ -21,21 +21,12 @@ from asc_study.base.plugins import looking_beside
 from asc_study.base.schema import Strict, did_you_mean, label, validate
 from asc_study.base.taxonomy import CLASSES, DEVICES
 from asc_study.models import find_architecture
+from asc_study.settings.features import FeatureConfig
 
 Task = Literal["ten_class", "three_class"]
 
 #: What a row trains that names no architecture.
 DEFAULT_ARCHITECTURE: Final = "fcnn"
-
-
-class FeatureConfig(Strict):
-    """Log-mel features (section 5.1); sizes in samples, ``n_mels`` in bands."""
-
-    n_fft: int = Field(2048, ge=16, le=65536)
-    hop_length: int = Field(1024, ge=1, le=65536)
-    n_mels: int = Field(128, ge=4, le=1024)
-    scale: Literal["min_max", "none"] = "min_max"
-    dtype: Literal["float16", "float32"] = "float16"
 
 
 class TrainingConfig(Strict):
