@@ -25,7 +25,12 @@ Part = WaveformAugmentation | BatchAugmentation
 MOST_DRAWS: Final = 100
 
 #: What names that are short for something are short for.
-_CALLED: Final[Mapping[str, str]] = {"reverb_drc": "reverberation and compression", "spec_augment": "SpecAugment"}
+_CALLED: Final[Mapping[str, str]] = {
+    "reverb_drc": "reverberation and compression",
+    "spec_augment": "SpecAugment",
+    "freq_mixstyle": "Freq-MixStyle",
+    "cutmix": "CutMix",
+}
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,8 @@ def _digests(source: Source, names: Sequence[str]) -> list[str]:
 def _batched(source: Source, asked: Asked, settings: Settings, part: BatchAugmentation, draw: int) -> Made:
     """What a batch augmentation makes of the features of a clip, and of others where it mixes."""
     pipeline = compose({settings.name: part})
-    names = [asked.clip, *_others(source, asked, pipeline.clips_per_sample - 1, draw)]
+    samples = 2 if part.needs_whole_batch else 1  # what mixes across a batch needs another clip in it
+    names = [asked.clip, *_others(source, asked, samples * pipeline.clips_per_sample - 1, draw)]
     scenes = recordings.clips_of(source)["scene"].loc[names].tolist()
     classes = list(dict.fromkeys(scenes))
     features = np.stack([_features(source, asked.study, name, settings.features) for name in names])
