@@ -16,7 +16,8 @@ from asc_study.models.backend import require_backend
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study
 from asc_study.study.limits import require_limits
-from asc_study.training.run_data import log_mel_settings, split_clips
+from asc_study.training.cycles import require_warmup
+from asc_study.training.run_data import log_mel_settings, split_clips, steps_of_epoch, train_samples
 
 
 def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
@@ -44,6 +45,7 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
                 heard = clips[clips["split"] == "validation"]
                 validation |= not heard.empty
                 _require_selection(row.config, heard)
+                _require_warmup(row.config, clips)
         except InputError as error:
             raise InputError(f"row {row.name!r}: {error}") from None
         validated.append(not row.config.cuts_validation or validation)
@@ -83,6 +85,13 @@ def _require_selection(config: RunConfig, validation: pd.DataFrame) -> None:
             objective(config.training.select_by, heard, config.classes)
         except InputError as error:
             raise InputError(f"training.select_by: {error}") from None
+
+
+def _require_warmup(config: RunConfig, clips: pd.DataFrame) -> None:
+    """Raise `InputError` if the learning rate would still rise when its first cycle is over."""
+    if config.training.warmup_steps:
+        steps = steps_of_epoch(train_samples(clips, config), config.training.batch_size)
+        require_warmup(config.training.warmup_steps, steps, config.training.first_cycle)
 
 
 def _usual_frames(dataset: Dataset) -> int:

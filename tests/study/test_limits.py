@@ -54,6 +54,13 @@ def test_a_row_beyond_its_limits_is_refused_and_the_line_says_what_to_do(simulat
     )
 
 
+def test_a_warm_up_that_no_cycle_outlasts_is_found_before_anything_runs(simulated: Path) -> None:
+    settings = "training: {batch_size: 16, epochs: 2, schedule: cosine, warmup_steps: 600}"
+    known = study(f"[{{name: a, {settings}}}]", "{}")
+    with pytest.raises(InputError, match=r"row 'a': training.warmup_steps must be below the \d+ steps .*, got 600"):
+        check_fit(known, identify(simulated).dataset)
+
+
 def test_a_row_has_the_limits_of_its_study_its_own_or_none() -> None:
     rows = "[{name: a}, {name: b, model.width: 0.5, limits: {macs: 7}}, {name: c, model.width: 2, limits: null}]"
     first, own, teacher = study(rows).rows
