@@ -9,6 +9,7 @@ from asc_study.models import find_architecture
 from asc_study.settings.limits import BYTES
 from asc_study.settings.run_config import RunConfig, canonical_json
 from asc_study.settings.study_file import Row
+from asc_study.training.cycles import minima
 from asc_study.training.run_data import log_mel_settings
 from asc_study.training.runtime import start_keras
 
@@ -41,7 +42,7 @@ def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say
         key = canonical_json([config.architecture, config.model.model_dump(mode="json"), shape, len(config.classes)])
         if key not in known:
             known[key] = network_cost(config, shape)
-        parameters, macs = known[key]
+        parameters, macs = (_averaged(config) * one for one in known[key])
         stored = parameters * BYTES[limits.precision]
         heard = " x ".join(str(size) for size in shape)
         if limits.params_bytes is not None and stored > limits.params_bytes:
@@ -59,6 +60,15 @@ def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say
             f"limits kept ({row.name}): {parameters:,} parameters, {stored:,} bytes in {limits.precision}; {macs:,} "
             f"multiply-accumulates for a clip of {heard}"
         )
+
+
+def _averaged(config: RunConfig) -> int:
+    """Of how many networks the model of a run is the mean: each of them is stored and computed."""
+    training, count = config.training, 1
+    if training.select_epoch == "snapshots":
+        lowest = minima(training.epochs, training.first_cycle, training.cycle_multiplier)
+        count = min(training.snapshots, len(lowest))
+    return count * config.folds if config.folds and config.validation.final == "mean" else count
 
 
 def network_cost(config: RunConfig, shape: Shape) -> tuple[int, int]:

@@ -61,6 +61,18 @@ def test_a_warm_up_that_no_cycle_outlasts_is_found_before_anything_runs(simulate
         check_fit(known, identify(simulated).dataset)
 
 
+def test_a_mean_of_snapshots_or_folds_costs_what_all_of_its_networks_do(simulated: Path) -> None:
+    snapshots = "training: {epochs: 30, select_epoch: snapshots, snapshots: 2}"
+    folds = "validation: {folds: 3}"
+    rows = [f"{{name: {name}, model: {{width: 0.25}}, {own}}}" for name, own in (("s", snapshots), ("f", folds))]
+    rows.append(f"{{name: both, model: {{width: 0.25}}, {snapshots}, {folds}}}")
+    rows.append("{name: all, model: {width: 0.25}, validation: {folds: 3, final: all}}")
+    said: list[str] = []
+    check_fit(study(f"[{', '.join(rows)}]", "{macs: 100000000}"), identify(simulated).dataset, said.append)
+    counted = [int(line.split(": ")[1].split(" parameters")[0].replace(",", "")) for line in said if "limits" in line]
+    assert [count / counted[-1] for count in counted] == [2, 3, 6, 1]
+
+
 def test_a_row_has_the_limits_of_its_study_its_own_or_none() -> None:
     rows = "[{name: a}, {name: b, model.width: 0.5, limits: {macs: 7}}, {name: c, model.width: 2, limits: null}]"
     first, own, teacher = study(rows).rows
