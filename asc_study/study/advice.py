@@ -34,7 +34,7 @@ def advice(efforts: Iterable[Effort]) -> list[str]:
         for rule in (momentum_note, cut_note, cycle_note, rate_note, validation_note):
             if note := rule(effort):
                 rows.setdefault(note, []).append(effort.row)
-    return [f"note ({_some(names)}): {note}" for note, names in rows.items()]
+    return [f"note ({some(names)}): {note}" for note, names in rows.items()]
 
 
 def momentum_note(effort: Effort) -> str:
@@ -102,7 +102,7 @@ def _settling(momentum: float) -> int:
     return round(_MEMORIES / (1 - momentum))
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -9,6 +9,7 @@ from asc_study.models import find_architecture
 from asc_study.settings.limits import BYTES
 from asc_study.settings.run_config import RunConfig, canonical_json
 from asc_study.settings.study_file import Row
+from asc_study.study.advice import some
 from asc_study.training.cycles import minima
 from asc_study.training.run_data import log_mel_settings
 from asc_study.training.runtime import start_keras
@@ -17,7 +18,7 @@ Shape = tuple[int, int, int]
 
 
 def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say) -> None:
-    """Tell what each limited row costs; build no network without limits.
+    """Tell what limited rows cost; without limits no network is built.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say
     samples
         Of a clip of the data set.
     say
-        Told one line a row.
+        Told a line for each cost, with the rows that have it.
 
     Raises
     ------
@@ -34,6 +35,7 @@ def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say
         If a row is beyond its limits: which, what it has, and what to change.
     """
     known: dict[str, tuple[int, int]] = {}
+    kept: dict[str, list[str]] = {}
     for row in rows:
         if not row.limits.any:
             continue
@@ -56,10 +58,10 @@ def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say
                 f"row {row.name!r}: limits.macs is {limits.macs:,}, got {macs:,} multiply-accumulates for a clip of "
                 f"{heard} (bands, frames, channels): lower model.width, or have fewer bands or frames in `features`"
             )
-        say(
-            f"limits kept ({row.name}): {parameters:,} parameters, {stored:,} bytes in {limits.precision}; {macs:,} "
-            f"multiply-accumulates for a clip of {heard}"
-        )
+        cost = f"{parameters:,} parameters, {stored:,} bytes in {limits.precision}; {macs:,} multiply-accumulates"
+        kept.setdefault(f"{cost} for a clip of {heard}", []).append(row.name)
+    for cost, names in kept.items():
+        say(f"limits kept ({some(names)}): {cost}")
 
 
 def _averaged(config: RunConfig) -> int:
