@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from asc_study.evaluation.metrics import evaluate
     from asc_study.evaluation.predictions import predictions_table, read_predictions, write_predictions
     from asc_study.evaluation.significance import compare
-    from asc_study.features.front_end import LogMelSettings
     from asc_study.features.logmel import log_mel
+    from asc_study.features.settings import LogMelSettings
     from asc_study.models import Architecture, build_model
     from asc_study.models.options import ModelOptions
     from asc_study.search.file import load_search
@@ -79,7 +79,7 @@ _HOMES: Final = {
     "DataFormat": "data.formats.data_format",
     "FusionRule": "ensemble.rules",
     "InputError": "base.errors",
-    "LogMelSettings": "features.front_end",
+    "LogMelSettings": "features.settings",
     "ModelOptions": "models.options",
     "Tracker": "store.tracking",
     "TrainingFailure": "base.errors",

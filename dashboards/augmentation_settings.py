@@ -13,7 +13,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.schema import validate
 from asc_study.features.logmel import LogMelSettings
 from asc_study.figures.confusions import spoken
-from asc_study.settings.run_config import FeatureConfig
+from asc_study.settings.features import FeatureConfig
 from dashboards import recordings
 from dashboards.blocks import text_of
 from dashboards.source import Board, Source
@@ -25,7 +25,12 @@ Part = WaveformAugmentation | BatchAugmentation
 MOST_DRAWS: Final = 100
 
 #: What names that are short for something are short for.
-_CALLED: Final[Mapping[str, str]] = {"reverb_drc": "reverberation and compression", "spec_augment": "SpecAugment"}
+_CALLED: Final[Mapping[str, str]] = {
+    "reverb_drc": "reverberation and compression",
+    "spec_augment": "SpecAugment",
+    "freq_mixstyle": "Freq-MixStyle",
+    "cutmix": "CutMix",
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def features_of(source: Source, board: Board, row: str) -> LogMelSettings:
     told = next((told for one in (row, *board.names) if (told := _told(board, one, "features"))), {})
     rate = recordings.dataset(source).sample_rate
     try:
-        return LogMelSettings(rate, **validate(FeatureConfig, told).model_dump())
+        return validate(FeatureConfig, told).at(rate)
     except InputError:  # written by another version
         return LogMelSettings(rate)
 

@@ -24,7 +24,7 @@ from asc_study.base.paths import cache_dir
 from asc_study.data.clips import paired_clips
 from asc_study.data.identity import audio_digests
 from asc_study.features.audio import read_audio
-from asc_study.features.deltas import with_deltas
+from asc_study.features.deltas import network_input
 from asc_study.features.logmel import LogMelSettings, band_centres, log_mel
 from asc_study.figures.confusions import spoken
 from asc_study.figures.sounds import Drawn, change_of
@@ -203,7 +203,8 @@ def _digests(source: Source, names: Sequence[str]) -> list[str]:
 def _batched(source: Source, asked: Asked, settings: Settings, part: BatchAugmentation, draw: int) -> Made:
     """What a batch augmentation makes of the features of a clip, and of others where it mixes."""
     pipeline = compose({settings.name: part})
-    names = [asked.clip, *_others(source, asked, pipeline.clips_per_sample - 1, draw)]
+    samples = 2 if part.needs_whole_batch else 1  # what mixes across a batch needs another clip in it
+    names = [asked.clip, *_others(source, asked, samples * pipeline.clips_per_sample - 1, draw)]
     scenes = recordings.clips_of(source)["scene"].loc[names].tolist()
     classes = list(dict.fromkeys(scenes))
     features = np.stack([_features(source, asked.study, name, settings.features) for name in names])
@@ -239,14 +240,14 @@ def _others(source: Source, asked: Asked, count: int, draw: int) -> list[str]:
 def _features(source: Source, studies: Sequence[str], clip: str, settings: LogMelSettings) -> Any:
     """What training is given of a clip, deltas included: (bands, frames, channels) float32."""
     static = log_mel(recordings.read(source, studies, clip), settings)
-    return with_deltas(static.astype(settings.dtype))
+    return network_input(static.astype(settings.dtype), deltas=settings.deltas)
 
 
 def _static(features: Any, settings: LogMelSettings) -> Drawn:
     """The static features of the first channel; what is not scaled is told in decibels."""
-    scaled = settings.scale == "min_max"
+    scaled = settings.scale != "none"
     values = np.array(features[:, :, 0]) * np.float32(1 if scaled else 10 / np.log(10))
-    return Drawn(values, band_centres(settings), settings.hop_length / settings.sample_rate, scaled)
+    return Drawn(values, band_centres(settings), settings.seconds_per_frame, scaled)
 
 
 def _changed(before: Drawn, after: Drawn) -> str:

@@ -167,7 +167,7 @@ def drawn(waveform: Waveform, settings: LogMelSettings) -> Drawn:
     """The log-mel spectrogram of the first channel of a sound in dB: the features before they are scaled."""
     unscaled = replace(settings, scale="none")
     values = np.float32(10 / np.log(10)) * log_mel(np.ascontiguousarray(waveform[:, :1]), unscaled)[:, :, 0]
-    return Drawn(values, band_centres(settings), settings.hop_length / settings.sample_rate)
+    return Drawn(values, band_centres(settings), settings.seconds_per_frame)
 
 
 def clip_drawn(source: Source, studies: Sequence[str], clip: str, settings: LogMelSettings | None = None) -> Drawn:

@@ -19,16 +19,20 @@ from asc_study.base.schema import Strict, label, validate
 Part = TypeVar("Part", bound=Strict)
 
 #: Name -> batch augmentation (a model whose fields are its settings and whose call applies it), in the order of
-#: application whatever the order in a study file: masks on the whole clip, the channel swap, the crop, mixup (the
-#: authors' order for Task 1a). A new one gets its line where it is to be applied. Those that are not built in follow,
-#: in the order of their names, right before mixup.
+#: application whatever the order in a study file: what stands for a change of the sound, masks on the whole clip, the
+#: channel swap, the crop, what mixes clips, mixup (for the paper's the authors' order for Task 1a). A new one gets its
+#: line where it is to be applied. Those that are not built in follow, in the order of their names, right before mixup.
 AUGMENTATIONS: Final = Parts[type[BatchAugmentation]](
     "batch_augmentation",
     BatchAugmentation,
     {
+        "time_roll": "asc_study.augmentation.batch.time_roll:TimeRoll",
+        "frequency_jitter": "asc_study.augmentation.batch.frequency_jitter:FrequencyJitter",
         "spec_augment": "asc_study.augmentation.batch.spec_augment:SpecAugment",
         "channel_confusion": "asc_study.augmentation.batch.channel_confusion:ChannelConfusion",
         "random_crop": "asc_study.augmentation.batch.random_crop:RandomCrop",
+        "freq_mixstyle": "asc_study.augmentation.batch.freq_mixstyle:FreqMixStyle",
+        "cutmix": "asc_study.augmentation.batch.cutmix:CutMix",
         "mixup": "asc_study.augmentation.batch.mixup:Mixup",
     },
     subclasses=True,
@@ -45,6 +49,7 @@ WAVEFORM_AUGMENTATIONS: Final = Parts[type[WaveformAugmentation]](
         "mix": "asc_study.augmentation.waveform.mix:Mix",
         "spectrum_correction": "asc_study.augmentation.waveform.spectrum_correction:SpectrumCorrection",
         "reverb_drc": "asc_study.augmentation.waveform.reverb_drc:ReverbDRC",
+        "device_impulse_response": ("asc_study.augmentation.waveform.device_impulse_response:DeviceImpulseResponse"),
     },
     subclasses=True,
 )

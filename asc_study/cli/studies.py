@@ -67,12 +67,13 @@ def plan(
     from asc_study.study.preflight import check_fit
 
     study, identified = load_with_data(load_study, study_file, data_dir, overrides=overrides, profile=profile)
-    check_fit(study, identified.dataset)
+    fit: list[str] = []
+    check_fit(study, identified.dataset, fit.append)
     tracker = open_existing()
     made = make_plan(study, identified.digest, tracker, same_fingerprint=fingerprint == "same")
     found = efforts(study.rows, identified.dataset)
     work = describe_work(found, made.pending) + describe_time(found, made.pending, tracker, identified.digest)
-    notes = advice(effort for effort in found if made.pending.get(effort.row))
+    notes = fit + advice(effort for effort in found if made.pending.get(effort.row))
     if as_json:
         systems = [system.to_dict() for system in made.systems]
         content = {"study": study.name, "counts": made.counts, "runs": made.to_rows(), "systems": systems}

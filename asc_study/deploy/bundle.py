@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -30,8 +30,8 @@ from asc_study.deploy.runtime.stored import SCHEMA, StoredBundle
 from asc_study.deploy.sources import Source, source_of
 from asc_study.deploy.tflite import TfliteFile, inspect, require_scheme
 from asc_study.evaluation.accuracy_table import accuracy_table
-from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
-from asc_study.features.logmel import LogMelSettings, mel_filters
+from asc_study.features.logmel import mel_filters
+from asc_study.features.settings import FRAMES_LOST_TO_DELTAS, LogMelSettings
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
@@ -92,12 +92,12 @@ class BundleMember:
     @property
     def front_end(self) -> dict[str, Any]:
         """What it hears, in the types of JSON."""
-        settings = LogMelSettings(sample_rate=self.source.sample_rate, **self.source.features.model_dump())
+        settings = self.source.features.at(self.source.sample_rate)
         return {
-            "settings": asdict(settings),
+            "settings": settings.to_dict(),
             "channels": self.source.channels,
             "samples": self.source.clip_samples,
-            "mel_filters": f"mel-{settings.sample_rate}-{settings.n_fft}-{settings.n_mels}.npy",
+            "mel_filters": f"mel-{settings.filters_name}.npy",
         }
 
 

@@ -23,8 +23,6 @@ from asc_study.deploy.sources import Source
 from asc_study.evaluation.measure import LABELLED
 from asc_study.evaluation.predictions import classes_of, predictions_table
 from asc_study.features.audio import Recording
-from asc_study.features.deltas import with_deltas
-from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.store.queries import Reader
 from asc_study.systems.deployed import CALIBRATION_CLIPS
@@ -70,7 +68,7 @@ class HeardClips:
             cells[clip["scene"], clip["device"]].append(int(train.index[row]))
         rounds = max((len(cell) for cell in cells.values()), default=0)
         balanced = [cell[turn] for turn in range(rounds) for _, cell in sorted(cells.items()) if turn < len(cell)]
-        return (with_deltas(self.store[position]) for position in balanced[:count])
+        return (self.store.network_input(position) for position in balanced[:count])
 
 
 def hear(source: Source, data: Path | IdentifiedDataset, *, jobs: int) -> HeardClips:
@@ -93,7 +91,7 @@ def hear(source: Source, data: Path | IdentifiedDataset, *, jobs: int) -> HeardC
         raise InputError(
             f"{source.name!r} tells {task_labels}s apart, which {dataset.root} has no labels of: name other data"
         )
-    settings = LogMelSettings(sample_rate=source.sample_rate, **source.features.model_dump())
+    settings = source.features.at(source.sample_rate)
     paths = [Path(path) for path in dataset.clips["path"]]
     recordings = [Recording(path, digest) for path, digest in zip(paths, identified.audio_digests, strict=True)]
     cache = cache_dir() / "features"
@@ -126,7 +124,7 @@ def _predict(
     content: bytes, store: FeatureStore, positions: npt.NDArray[np.int_], start: int
 ) -> tuple[int, npt.NDArray[np.float64]]:
     network = Network(content)
-    return start, np.stack([network(with_deltas(store[position])) for position in positions])
+    return start, np.stack([network(store.network_input(position)) for position in positions])
 
 
 def float_tables(

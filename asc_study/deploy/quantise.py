@@ -27,8 +27,6 @@ from asc_study.deploy.tflite import TfliteFile, convert, inspect, require_scheme
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.significance import Comparison, compare
 from asc_study.evaluation.significance import render as render_comparison
-from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
-from asc_study.features.logmel import LogMelSettings
 from asc_study.figures.ensemble import change_figure
 from asc_study.settings.system_rows import quantised_name
 from asc_study.store.queries import Reader
@@ -183,9 +181,8 @@ def _found(tracker: Reader, source: Source, trained: RunRecord, scheme: str, rec
 
 
 def _input_shape(source: Source, heard: HeardClips | None) -> tuple[int, int, int]:
-    settings = LogMelSettings(sample_rate=source.sample_rate, **source.features.model_dump())
-    frames = settings.frames(heard.samples if heard else source.clip_samples) - FRAMES_LOST_TO_DELTAS
-    return settings.n_mels, frames, 3 * source.channels
+    settings = source.features.at(source.sample_rate)
+    return settings.input_shape(heard.samples if heard else source.clip_samples, source.channels)
 
 
 def _costs(model: "keras.Model", shape: tuple[int, int, int], content: bytes, file: TfliteFile) -> dict[str, float]:

@@ -11,7 +11,8 @@ from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.formats import DATA_FORMATS
 from asc_study.models.stored import load_model
-from asc_study.settings.run_config import FeatureConfig, RunConfig
+from asc_study.settings.features import FeatureConfig
+from asc_study.settings.run_config import RunConfig
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs
@@ -125,7 +126,7 @@ def source_of(tracker: Reader, record: RunRecord) -> Source:
         return tracker.load_keras_model(record.run_id)
 
     recorded, samples = record.tags.get(Tag.CHANNELS, ""), record.tags.get(Tag.CLIP_SAMPLES, "")
-    channels = int(recorded) if recorded.isdecimal() else load().input_shape[-1] // 3
+    channels = int(recorded) if recorded.isdecimal() else load().input_shape[-1] // config.features.maps
     return Source(
         name=record.label,
         task=config.task,
@@ -148,12 +149,13 @@ def _from_file(path: Path, like: str | None) -> Source:
     bands, classes = model.input_shape[1], model.output_shape[-1]
     tasks = {len(names): task for task, names in CLASSES.items()}
     features = config.features if config else FeatureConfig(n_mels=bands)
-    if classes not in tasks or bands != features.n_mels or model.input_shape[-1] % 3:
+    if classes not in tasks or bands != features.n_mels or model.input_shape[-1] % features.maps:
+        deltas = "with" if features.deltas else "without"
         raise InputError(
             f"{path} takes {model.input_shape[1:]} and gives {classes} classes, which does not fit {features.n_mels} "
-            "mel bands with deltas and 10 or 3 classes: name its row with --like STUDY.yaml:ROW"
+            f"mel bands {deltas} deltas and 10 or 3 classes: name its row with --like STUDY.yaml:ROW"
         )
-    channels = model.input_shape[-1] // 3
+    channels = model.input_shape[-1] // features.maps
     rates = {known.channels: known.sample_rate for known in DATA_FORMATS.values()}
     if channels not in rates:
         raise InputError(f"{path} takes {channels} audio channels, known data sets have {sorted(rates)}: train a run")
@@ -180,7 +182,7 @@ def _load_hdf5(path: Path, config: RunConfig | None) -> "keras.Model":
         raise InputError(f"{path} holds weights only: say whose with --like STUDY.yaml:ROW")
     options = infer_options(config.architecture, read_hdf5_weights(path))
     channels = next(known.channels for known in DATA_FORMATS.values() if known.task == config.task)
-    shape = (config.features.n_mels, None, 3 * channels)
+    shape = (config.features.n_mels, None, config.features.maps * channels)
     model = build_model(config.architecture, input_shape=shape, num_classes=len(config.classes), **options)
     load_weights_by_layer_order(model, path)
     return model

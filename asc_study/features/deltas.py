@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from asc_study.base.compiled import compiled
 from asc_study.base.errors import InputError
-from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS, require_frames, ten_slopes
+from asc_study.features.front_end import ten_slopes
+from asc_study.features.settings import stacked_shape
 
 #: Bits of a float16 after its sign was extended to 32 bits and all were moved up by 13: clears the extra sign bits.
 _SIGN_AND_MAGNITUDE: Final = np.int32(0x8FFFE000 - (1 << 32))
@@ -65,8 +66,7 @@ def with_deltas(
         If there are fewer than 9 frames, or ``out`` has another shape.
     """
     bands, frames, channels = static.shape
-    require_frames(frames)
-    shape = (bands, frames - FRAMES_LOST_TO_DELTAS, 3 * channels)
+    shape = stacked_shape((bands, frames, channels), deltas=True)
     if out is None:
         out = np.empty(shape, np.float32)
     elif out.shape != shape:
@@ -75,6 +75,18 @@ def with_deltas(
         out[...] = with_deltas(static)
         return out
     compiled(_with_deltas_loop(channels))(*bits_of_floats(static), out)
+    return out
+
+
+def network_input(
+    static: npt.NDArray[np.floating[Any]], *, deltas: bool, out: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """What a network is given of stored features: `with_deltas`, or without deltas the same values as float32."""
+    if deltas:
+        return with_deltas(static, out)
+    if out is None:
+        return widen(static)
+    out[...] = widen(static)
     return out
 
 

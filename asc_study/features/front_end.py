@@ -5,74 +5,26 @@ a deployed system, which carries a copy of this file, uses the plain ones. Axis 
 throughout (Hu et al. 2020, section 5.1, and the authors' code).
 """
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from asc_study.base.errors import InputError
+from asc_study.features.settings import LogMelSettings
 
 Floats = npt.NDArray[np.floating[Any]]
 Features = npt.NDArray[np.float32]
 
-#: Frames that deltas and delta-deltas take off the time axis: two at each end for each of the two derivatives.
-FRAMES_LOST_TO_DELTAS: Final = 8
-
 #: Frames transformed at a time: few enough for their spectra to stay in the processor's cache.
 _BLOCK_FRAMES: Final = 32
 
-_LOG_OFFSET: Final = np.float32(1e-8)
-
-
-@dataclass(frozen=True)
-class LogMelSettings:
-    """Everything that the values of a log-mel spectrogram depend on, besides the sound.
-
-    Attributes
-    ----------
-    sample_rate
-        Of the sound, in Hz.
-    n_fft, hop_length
-        Window length and step, in samples.
-    n_mels
-        Mel bands (HTK scale, not normalised) between 0 Hz and half the sample rate.
-    scale
-        ``min_max`` maps each clip to [0, 1], jointly over its channels; ``none`` leaves the natural logarithm.
-    dtype
-        What the feature store keeps. ``float16`` is off by at most 2.5e-4 on values in [0, 1]; with ``scale='none'``
-        by up to 8e-3.
-    """
-
-    sample_rate: int
-    n_fft: int = 2048
-    hop_length: int = 1024
-    n_mels: int = 128
-    scale: Literal["min_max", "none"] = "min_max"
-    dtype: Literal["float16", "float32"] = "float16"
-
-    def __post_init__(self) -> None:
-        for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
-            value = getattr(self, name)
-            if value < 1:
-                raise InputError(f"`{name}` must be at least 1, got {value}: give a positive whole number")
-        if self.n_fft % 2:
-            raise InputError(f"`n_fft` must be even, got {self.n_fft}: frames are centred on their window's middle")
-        for name, known in (("scale", ("min_max", "none")), ("dtype", ("float16", "float32"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-
-    def canonical_json(self) -> str:
-        """Return the settings as JSON that is equal for equal settings; part of a feature's cache key."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-
-    def frames(self, samples: int) -> int:
-        """Return the number of centred frames that a sound of that many samples gives."""
-        return 1 + samples // self.hop_length
+#: What ``scale: fixed`` adds to a logarithm and then divides by (CP-Mobile).
+_FIXED_SCALE: Final = (np.float32(4.5), np.float32(5))
 
 
 @dataclass(frozen=True)
@@ -107,8 +59,8 @@ PLAIN_LOOPS: Final = Loops(_fill_windowed, _fill_power)
 def log_mel_features(waveform: Floats, settings: LogMelSettings, mel_filters: Any, loops: Loops) -> Features:
     """Compute the log-mel spectrogram of one clip.
 
-    ln(mel power + 1e-8) of Hann-windowed, centred, zero-padded frames. The transform runs in float64, as librosa's
-    does: in float32 the rounding noise of a loud low tone lifts quiet bands by up to 5e-3 of the scaled range.
+    ln(mel power + offset) of Hann-windowed, centred frames. The transform runs in float64, as librosa's does: in
+    float32 the rounding noise of a loud low tone lifts quiet bands by up to 5e-3 of the scaled range.
 
     Parameters
     ----------
@@ -137,9 +89,12 @@ def log_mel_features(waveform: Floats, settings: LogMelSettings, mel_filters: An
         )
     channels = waveform[:, np.newaxis] if waveform.ndim == 1 else waveform
     mel = np.empty((settings.n_mels, settings.frames(len(channels)), channels.shape[1]), np.float32)
+    channels = resample(channels, settings.sample_rate, settings.rate)
+    if settings.pre_emphasis:
+        channels = channels[1:] - np.float32(settings.pre_emphasis) * channels[:-1]
     for channel in range(channels.shape[1]):
         mel[:, :, channel] = _mel_power(channels[:, channel], settings, mel_filters, loops)
-    mel += _LOG_OFFSET
+    mel += np.float32(settings.log_offset)
     np.log(mel, out=mel)
     low, high = mel.min(), mel.max()
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -148,16 +103,18 @@ def log_mel_features(waveform: Floats, settings: LogMelSettings, mel_filters: An
         mel -= low
         if high > low:
             mel /= high - low
+    if settings.scale == "fixed":
+        mel += _FIXED_SCALE[0]
+        mel /= _FIXED_SCALE[1]
     return mel
 
 
 def _mel_power(waveform: Floats, settings: LogMelSettings, mel_filters: Any, loops: Loops) -> Features:
     """Mel power of one channel: (samples,) -> (n_mels, frames)."""
     n_fft, hop = settings.n_fft, settings.hop_length
-    padded = np.zeros(len(waveform) + n_fft, np.result_type(waveform, np.float32))
-    padded[n_fft // 2 : n_fft // 2 + len(waveform)] = waveform
-    window = hann(n_fft)
-    mel_power = np.empty((settings.n_mels, settings.frames(len(waveform))), np.float32)
+    padded = _padded(waveform, settings)
+    window = _window(n_fft, settings.samples_of_window, settings.window == "periodic")
+    mel_power = np.empty((settings.n_mels, 1 + len(waveform) // hop), np.float32)
     # Fresh memory for every block would cost more than the transform itself: the first touch of a page is slow.
     frames = np.empty((_BLOCK_FRAMES, n_fft))
     spectra = np.zeros((_BLOCK_FRAMES, n_fft // 2 + 1), np.complex128)
@@ -171,10 +128,34 @@ def _mel_power(waveform: Floats, settings: LogMelSettings, mel_filters: Any, loo
     return mel_power
 
 
+def _padded(waveform: Floats, settings: LogMelSettings) -> Floats:
+    """The samples with half a transform of something around them: (samples,) -> (samples + n_fft,)."""
+    half = settings.n_fft // 2
+    if settings.padding == "reflect":
+        if len(waveform) <= half:
+            raise InputError(
+                f"`padding: reflect` needs clips of more than {half} samples at {settings.rate} Hz, half of n_fft, got "
+                f"{len(waveform)}: use longer clips, a shorter n_fft, or padding: zeros"
+            )
+        return np.pad(waveform, half, mode="reflect")
+    padded = np.zeros(len(waveform) + settings.n_fft, np.result_type(waveform, np.float32))
+    padded[half : half + len(waveform)] = waveform
+    return padded
+
+
 @lru_cache
-def hann(n_fft: int) -> npt.NDArray[np.float64]:
-    """The periodic Hann window, (n_fft,): SciPy's to the last bit, whose `signal` takes half a second to import."""
-    return (0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n_fft + 1)))[:-1]
+def _window(n_fft: int, samples: int, periodic: bool) -> npt.NDArray[np.float64]:
+    """A Hann window of some samples in the middle of ``n_fft``, zeros around it."""
+    window = np.zeros(n_fft)
+    start = (n_fft - samples) // 2
+    window[start : start + samples] = hann(samples, periodic=periodic)
+    return window
+
+
+def hann(samples: int, *, periodic: bool = True) -> npt.NDArray[np.float64]:
+    """The Hann window, (samples,): SciPy's to the last bit, whose `signal` takes half a second to import."""
+    points = samples + 1 if periodic else samples
+    return (0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, points)))[:samples]
 
 
 def ten_slopes(x: Features) -> Features:
@@ -191,15 +172,6 @@ def stack_deltas(static: Features) -> Features:
     first = ten_slopes(static)
     second = ten_slopes(first)
     return np.concatenate([static[:, 4:-4], first[:, 2:-2] * np.float32(0.1), second * np.float32(0.01)], axis=-1)
-
-
-def require_frames(frames: int) -> None:
-    """Raise `InputError` if so few frames leave nothing after deltas and delta-deltas."""
-    if frames <= FRAMES_LOST_TO_DELTAS:
-        raise InputError(
-            f"features with deltas need at least {FRAMES_LOST_TO_DELTAS + 1} frames, got {frames}: "
-            "use longer clips or a shorter hop_length"
-        )
 
 
 def resample(waveform: Floats, sample_rate: int, target_rate: int) -> Floats:
@@ -258,13 +230,12 @@ class FrontEnd:
             raise InputError(
                 f"mel filters must be float32 of shape {expected}, got {self.filters.dtype} {self.filters.shape}"
             )
-        require_frames(self.settings.frames(self.samples))
+        _ = self.shape  # which needs frames
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Frequency bands, frames and channels of its features."""
-        frames = self.settings.frames(self.samples) - FRAMES_LOST_TO_DELTAS
-        return self.settings.n_mels, frames, 3 * self.channels
+        return self.settings.input_shape(self.samples, self.channels)
 
     @property
     def seconds(self) -> float:
@@ -305,4 +276,5 @@ class FrontEnd:
         heard = with_length(resample(heard, sample_rate, self.settings.sample_rate), self.samples)
         with np.errstate(over="ignore", invalid="ignore"):  # samples far beyond full scale: refused below
             static = log_mel_features(heard, self.settings, self._sparse_filters, PLAIN_LOOPS)
-        return stack_deltas(static.astype(self.settings.dtype).astype(np.float32))
+        stored = static.astype(self.settings.dtype).astype(np.float32)
+        return stack_deltas(stored) if self.settings.deltas else stored

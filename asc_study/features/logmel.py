@@ -11,7 +11,8 @@ import numpy.typing as npt
 import scipy.sparse
 
 from asc_study.base.compiled import compiled
-from asc_study.features.front_end import LogMelSettings, Loops, log_mel_features
+from asc_study.features.front_end import Loops, log_mel_features
+from asc_study.features.settings import LogMelSettings
 
 __all__ = ["LogMelSettings", "band_centres", "log_mel", "mel_filters"]
 
@@ -23,21 +24,42 @@ def log_mel(waveform: npt.NDArray[np.floating[Any]], settings: LogMelSettings) -
 
 
 def mel_filters(settings: LogMelSettings) -> npt.NDArray[np.float32]:
-    """The mel filter bank (HTK scale, not normalised), (n_mels, n_fft / 2 + 1) float32."""
+    """The mel filter bank, not normalised, (n_mels, n_fft / 2 + 1) float32."""
+    if settings.mel_scale == "kaldi":
+        return _kaldi_filters(settings)
     from librosa.filters import mel  # takes a second or two, and only extraction needs it
 
-    rate = settings.sample_rate
     filters: npt.NDArray[np.float32] = mel(
-        sr=rate, n_fft=settings.n_fft, n_mels=settings.n_mels, fmin=0.0, fmax=rate / 2, htk=True, norm=None
+        sr=settings.rate,
+        n_fft=settings.n_fft,
+        n_mels=settings.n_mels,
+        fmin=settings.fmin,
+        fmax=settings.highest_hz,
+        htk=True,
+        norm=None,
     )
     return filters
+
+
+def _kaldi_filters(settings: LogMelSettings) -> npt.NDArray[np.float32]:
+    """Triangles over mel, where those of librosa are over frequency; as in Kaldi, nothing hears the highest bin."""
+    hz = np.arange(settings.n_fft // 2) * settings.rate / settings.n_fft
+    edges = np.linspace(_mel(settings.fmin), _mel(settings.highest_hz), settings.n_mels + 2)[:, np.newaxis]
+    rising = (_mel(hz) - edges[:-2]) / np.diff(edges[:-1], axis=0)
+    falling = (edges[2:] - _mel(hz)) / np.diff(edges[1:], axis=0)
+    filters = np.maximum(0, np.minimum(rising, falling))
+    return np.pad(filters, ((0, 0), (0, 1))).astype(np.float32)
+
+
+def _mel(hz: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return 1127 * np.log1p(np.asarray(hz, np.float64) / 700)
 
 
 def band_centres(settings: LogMelSettings) -> npt.NDArray[np.float64]:
     """The centre of each mel band in Hz, (n_mels,)."""
     from librosa import mel_frequencies
 
-    edges = mel_frequencies(settings.n_mels + 2, fmin=0.0, fmax=settings.sample_rate / 2, htk=True)
+    edges = mel_frequencies(settings.n_mels + 2, fmin=settings.fmin, fmax=settings.highest_hz, htk=True)
     return np.asarray(edges[1:-1], dtype=np.float64)
 
 

@@ -30,8 +30,9 @@ from asc_study.base.files import remove_left_over, write_file, writing
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, require_sound
-from asc_study.features.deltas import widen
-from asc_study.features.logmel import LogMelSettings, log_mel
+from asc_study.features.deltas import network_input
+from asc_study.features.logmel import log_mel
+from asc_study.features.settings import LogMelSettings, stacked_shape
 from asc_study.workers.pool import run_parallel
 
 #: Part of every key: raise it when the code of `log_mel` changes its values.
@@ -65,11 +66,15 @@ class FeatureStore:
         arrays: Sequence[npt.NDArray[Any]],
         places: Sequence[tuple[int, int]],
         broken: Mapping[int, str] | None = None,
+        *,
+        deltas: bool = True,
     ) -> None:
         """Take one (clips, frequency, time, channel) array a pack, and for each clip its (pack, row).
 
-        ``broken`` gives the reason for each clip that has no features; its row holds zeros.
+        ``broken`` gives the reason for each clip that has no features; its row holds zeros. ``deltas`` says whether
+        networks are given the deltas of the features too.
         """
+        self.deltas = deltas
         self._arrays = list(arrays)
         self._places = list(places)
         self.broken = dict(broken or {})
@@ -90,15 +95,15 @@ class FeatureStore:
         InputError
             If the features of the two differ in shape or type.
         """
-        if (self.shape, self.dtype) != (other.shape, other.dtype):
+        if (self.shape, self.dtype, self.deltas) != (other.shape, other.dtype, other.deltas):
             raise InputError(
-                f"features can be joined if shape and type are the same, got {self.shape} {self.dtype} and "
+                f"features can be joined if shape, type and deltas are the same, got {self.shape} {self.dtype} and "
                 f"{other.shape} {other.dtype}: extract both with the same settings"
             )
         packs, clips = len(self._arrays), len(self)
         places = self._places + [(packs + pack, row) for pack, row in other._places]
         broken = self.broken | {clips + index: reason for index, reason in other.broken.items()}
-        return FeatureStore(self._arrays + other._arrays, places, broken)
+        return FeatureStore(self._arrays + other._arrays, places, broken, deltas=self.deltas)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -111,9 +116,14 @@ class FeatureStore:
         """Type of the stored values: float16 or float32."""
         return self._arrays[0].dtype
 
-    def read(self, index: int, out: npt.NDArray[np.float32]) -> None:
-        """Copy the static features of one clip to ``out``, widening them to its type."""
-        out[...] = widen(self[index])
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Frequency bands, frames and channels that a network is given of every clip."""
+        return stacked_shape(self.shape, deltas=self.deltas)
+
+    def network_input(self, index: int, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+        """What a network is given of one clip, in ``out`` if it is given: float32 of `input_shape`."""
+        return network_input(self[index], deltas=self.deltas, out=out)
 
 
 def entry_key(audio_digest: str, settings: LogMelSettings, treatment: str | None = None) -> str:
@@ -199,7 +209,7 @@ def extract(
         found = _find(cache, sound_of_key)
         if failed:
             _leave_out(found, failed, np.zeros((1, *shape), settings.dtype))
-    store = _open_store(keys, sound_of_key, found, cache)
+    store = _open_store(keys, sound_of_key, found, cache, deltas=settings.deltas)
     # What the store held already was not read now, so its sound is checked by what was made of it.
     require_sound(sounds[0].path, (settings.sample_rate, store.shape[2]), (settings.sample_rate, channels))
     return store
@@ -284,7 +294,9 @@ def _leave_out(found: _Found, failed: Mapping[str, str], zeros: npt.NDArray[Any]
     found.broken.update(failed)
 
 
-def _open_store(keys: Sequence[str], sounds: Mapping[str, Sound], found: _Found, cache: Path) -> FeatureStore:
+def _open_store(
+    keys: Sequence[str], sounds: Mapping[str, Sound], found: _Found, cache: Path, *, deltas: bool
+) -> FeatureStore:
     if missing := next((key for key in keys if key not in found.places), None):
         raise InputError(f"the feature cache changed while it was read, {missing} is gone: keep {cache} and run again")
     files = {file: number for number, file in enumerate(dict.fromkeys(found.places[key][0] for key in keys))}
@@ -295,9 +307,8 @@ def _open_store(keys: Sequence[str], sounds: Mapping[str, Sound], found: _Found,
         if shape != usual:
             raise _uneven(sounds[key].path, shape, usual)
     places = [(files[file], row) for file, row in (found.places[key] for key in keys)]
-    return FeatureStore(
-        arrays, places, {index: found.broken[key] for index, key in enumerate(keys) if key in found.broken}
-    )
+    broken = {index: found.broken[key] for index, key in enumerate(keys) if key in found.broken}
+    return FeatureStore(arrays, places, broken, deltas=deltas)
 
 
 def _plan(sound_of_key: Mapping[str, Sound], cache: Path) -> list[Pack]:

@@ -17,8 +17,9 @@ from pydantic import Field
 from asc_study.base.errors import InputError, shown
 from asc_study.base.files import read_input_text
 from asc_study.base.plugins import put_first
-from asc_study.base.schema import did_you_mean, require_row_name
+from asc_study.base.schema import did_you_mean, require_row_name, validate
 from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
+from asc_study.settings.limits import NO_LIMITS, Limits
 from asc_study.settings.profiles import SHIPPED
 from asc_study.settings.run_config import RunConfig, canonical_json, resolve
 from asc_study.settings.settings_file import SEED_LIMIT, SettingsFile, apply_profile, merge, open_settings_file
@@ -43,14 +44,16 @@ class StudyFile(SettingsFile):
     seeds: list[int] = Field([0], min_length=1)
     baseline: bool = True
     published: str = ""
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True)
 class Row:
-    """One combination of the study: its name and its resolved settings."""
+    """One combination of the study: its name, its resolved settings, and what its network may cost."""
 
     name: str
     config: RunConfig
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -131,12 +134,16 @@ def load_study(
     base = merge(base, study.base, where=f"{path}: base")
     rows = []
     for name, own in _table(study, path):
-        merged = merge(base, own, where=f"{path}: row {shown(name)}")
+        where = f"{path}: row {shown(name)}"
+        limits = own.pop("limits", study.limits)
+        if not isinstance(limits, Limits):
+            limits = validate(Limits, limits or {}, where=where, path="limits")
+        merged = merge(base, own, where=where)
         merged = apply_profile(merged, opened.profile, where=f"{path}: profile {shown(profile)}", folder=path.parent)
         for key, value in settings:
             if key != "seeds":
                 merged = merge(merged, {key: value}, where="--set")
-        rows.append(Row(name, resolve(merged, where=f"{path}: row {shown(name)}", folder=path.parent)))
+        rows.append(Row(name, resolve(merged, where=where, folder=path.parent), limits))
     _check_rows(rows, path)
     published = _read_published(path.parent, study.published) if study.published else ""
     tasks = {row.name: row.config.task for row in rows}

@@ -20,6 +20,9 @@ _MOMENTA: Final = (0.98, 0.95, 0.9, 0.8, 0.5)
 #: Steps of the longest cycle of the learning rate that are enough to come down from its maximum.
 _STEPS_OF_CYCLE: Final = 100
 
+#: Learning rate of AdamW above which it is likely SGD's.
+_HIGHEST_RATE: Final = 0.03
+
 #: Validation clips below which the best epoch is hardly better than any: differences of 7 points are noise.
 _VALIDATION_CLIPS: Final = 200
 
@@ -28,10 +31,10 @@ def advice(efforts: Iterable[Effort]) -> list[str]:
     """The notes on all rows, each once with the rows that it is about."""
     rows: dict[str, list[str]] = {}
     for effort in efforts:
-        for rule in (momentum_note, cut_note, cycle_note, validation_note):
+        for rule in (momentum_note, cut_note, cycle_note, rate_note, validation_note):
             if note := rule(effort):
                 rows.setdefault(note, []).append(effort.row)
-    return [f"note ({_some(names)}): {note}" for note, names in rows.items()]
+    return [f"note ({some(names)}): {note}" for note, names in rows.items()]
 
 
 def momentum_note(effort: Effort) -> str:
@@ -49,10 +52,10 @@ def momentum_note(effort: Effort) -> str:
 def cut_note(effort: Effort) -> str:
     """Whether the training ends where a cycle of the learning rate does."""
     settings = effort.config.training
-    ends = minima(settings.epochs, settings.first_cycle_epochs, settings.cycle_multiplier)
+    ends = minima(settings.epochs, settings.first_cycle, settings.cycle_multiplier)
     if ends and ends[-1] == settings.epochs - 1:
         return ""
-    start, length = list(cycles(settings.epochs, settings.first_cycle_epochs, settings.cycle_multiplier))[-1]
+    start, length = list(cycles(settings.epochs, settings.first_cycle, settings.cycle_multiplier))[-1]
     whole = f"{start} or {start + length}" if start else f"{start + length}"
     return (
         f"{settings.epochs} epochs end inside a cycle of the learning rate, before it has come down: set "
@@ -63,16 +66,24 @@ def cut_note(effort: Effort) -> str:
 def cycle_note(effort: Effort) -> str:
     """Whether the longest whole cycle of the learning rate has enough steps to learn in."""
     settings, steps = effort.config.training, effort.steps_per_epoch
-    table = list(cycles(settings.epochs, settings.first_cycle_epochs, settings.cycle_multiplier))
+    table = list(cycles(settings.epochs, settings.first_cycle, settings.cycle_multiplier))
     whole = [length for start, length in table if start + length <= settings.epochs]
     if not whole or max(whole) * steps >= _STEPS_OF_CYCLE:
         return ""
     wanted = math.ceil(_STEPS_OF_CYCLE / steps)
+    keys = "training.epochs" if settings.schedule == "cosine" else "training.first_cycle_epochs and training.epochs"
     return (
         f"the longest cycle of the learning rate has {max(whole) * steps} steps ({max(whole)} epochs of {steps}), too "
-        f"short to learn in: set training.first_cycle_epochs and training.epochs to {wanted} or more, or lower "
-        "training.batch_size"
+        f"short to learn in: set {keys} to {wanted} or more, or lower training.batch_size"
     )
+
+
+def rate_note(effort: Effort) -> str:
+    """Whether the learning rate is one for the optimiser: that of SGD is the default."""
+    settings = effort.config.training
+    if settings.optimizer == "sgd" or settings.lr_max <= _HIGHEST_RATE:
+        return ""
+    return f"adamw at a learning rate of {settings.lr_max:g} hardly learns: set training.lr_max to 0.005 or less"
 
 
 def validation_note(effort: Effort) -> str:
@@ -91,7 +102,7 @@ def _settling(momentum: float) -> int:
     return round(_MEMORIES / (1 - momentum))
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -11,12 +11,13 @@ from asc_study.data.clips import Dataset
 from asc_study.ensemble.fuse import FUSIONS, find_fusion
 from asc_study.evaluation.objective import objective
 from asc_study.features.audio import require_sound
-from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.models import find_architecture
 from asc_study.models.backend import require_backend
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study
-from asc_study.training.run_data import log_mel_settings, split_clips
+from asc_study.study.limits import require_limits
+from asc_study.training.cycles import require_warmup
+from asc_study.training.run_data import log_mel_settings, split_clips, steps_of_epoch, train_samples
 
 
 def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
@@ -44,9 +45,11 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
                 heard = clips[clips["split"] == "validation"]
                 validation |= not heard.empty
                 _require_selection(row.config, heard)
+                _require_warmup(row.config, clips)
         except InputError as error:
             raise InputError(f"row {row.name!r}: {error}") from None
         validated.append(not row.config.cuts_validation or validation)
+    require_limits(study.rows, dataset, frames, say)
     for ensemble in study.ensembles:
         try:
             find_fusion(ensemble.fusion)
@@ -84,6 +87,13 @@ def _require_selection(config: RunConfig, validation: pd.DataFrame) -> None:
             raise InputError(f"training.select_by: {error}") from None
 
 
+def _require_warmup(config: RunConfig, clips: pd.DataFrame) -> None:
+    """Raise `InputError` if the learning rate would still rise when its first cycle is over."""
+    if config.training.warmup_steps:
+        steps = steps_of_epoch(train_samples(clips, config), config.training.batch_size)
+        require_warmup(config.training.warmup_steps, steps, config.training.first_cycle)
+
+
 def _usual_frames(dataset: Dataset) -> int:
     """Samples of a clip; raises `InputError` for a recording that is not like most, before settings are blamed."""
     audio = usual_info(dataset.clips["path"].tolist())
@@ -94,17 +104,11 @@ def _usual_frames(dataset: Dataset) -> int:
 
 def _try_shapes(config: RunConfig, dataset: Dataset, samples: int) -> None:
     """Augment one batch of zeros in the shape that a clip gives; raises `InputError` if that cannot be."""
-    settings = log_mel_settings(config, dataset)
-    frames = settings.frames(samples) - FRAMES_LOST_TO_DELTAS
-    if frames < 1:
-        raise InputError(
-            f"a clip needs more than {FRAMES_LOST_TO_DELTAS} frames, got {settings.frames(samples)} with "
-            f"features.hop_length {settings.hop_length}: lower it"
-        )
+    shape = log_mel_settings(config, dataset).input_shape(samples, dataset.channels)
     pipeline = compose(config.batch_augmentation)
     clips = pipeline.clips_per_sample
     one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * clips]
-    batch = np.zeros((clips, settings.n_mels, frames, 3 * dataset.channels), np.float32)
+    batch = np.zeros((clips, *shape), np.float32)
     augmented, _ = pipeline(batch, one_hot, np.random.default_rng(0))
     least, got = find_architecture(config.architecture).smallest_input, augmented.shape[1:3]
     if got[0] < least[0] or got[1] < least[1]:

@@ -20,7 +20,6 @@ from asc_study.data.formats import DATA_FORMATS
 from asc_study.data.identity import audio_digests
 from asc_study.evaluation.predictions import predictions_table, write_predictions
 from asc_study.features.audio import Recording
-from asc_study.features.logmel import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.settings.migrations import read_config
 from asc_study.settings.run_config import RunConfig
@@ -113,11 +112,12 @@ def score_runs(
         if not stores:  # one process has one number of threads; between runs it moves the last bits only
             start_keras(config.training.threads)
         model = tracker.load_keras_model(record.run_id)
-        rate = sample_rate_of(record, model.input_shape[-1] // 3)  # three feature maps (static, two deltas) each
+        rate = sample_rate_of(record, model.input_shape[-1] // config.features.maps)
         key = f"{config.features.model_dump_json()} {rate} {model.input_shape[-1]}"
         if key not in stores:
-            settings = LogMelSettings(sample_rate=rate, **config.features.model_dump())
-            stores[key] = extract(recordings, settings, cache_dir() / "features", jobs=jobs, progress=True)
+            stores[key] = extract(
+                recordings, config.features.at(rate), cache_dir() / "features", jobs=jobs, progress=True
+            )
         tables[record.run_id] = _predict(record, config, model, clips, stores[key])
         _keep(tracker, record, tables[record.run_id], about, say)
     scored = []
@@ -202,7 +202,7 @@ def _predict(
     batches = EvaluationBatches(store, np.arange(len(clips)), batch_size=config.training.batch_size)
     if batches.input_shape[-1] != model.input_shape[-1]:
         raise InputError(
-            f"{record.label!r} takes {model.input_shape[-1] // 3} audio channels, the clips have "
-            f"{batches.input_shape[-1] // 3}: score clips like those that it was trained on"
+            f"{record.label!r} takes {model.input_shape[-1] // config.features.maps} audio channels, the clips have "
+            f"{batches.input_shape[-1] // config.features.maps}: score clips like those that it was trained on"
         )
     return predictions_table(clips, model.predict(batches, verbose=0), config.task)

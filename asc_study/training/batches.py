@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from asc_study.augmentation import Pipeline
 from asc_study.base.errors import InputError
-from asc_study.features.deltas import with_deltas
-from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.store import FeatureStore
 from asc_study.training.fused import fused
 from asc_study.training.run_data import steps_of_epoch
@@ -51,13 +49,12 @@ class _StoreBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Frequency bands, frames and channels of a whole clip with its deltas."""
-        bands, frames, channels = self._store.shape
-        return bands, frames - FRAMES_LOST_TO_DELTAS, 3 * channels
+        """Frequency bands, frames and channels of a whole clip."""
+        return self._store.input_shape
 
     def _load(self, positions: npt.NDArray[np.integer[Any]], out: FloatArray) -> None:
         for position, clip in zip(positions, out, strict=True):
-            with_deltas(self._store[self._indices[position]], out=clip)
+            self._store.network_input(self._indices[position], out=clip)
 
 
 class TrainingBatches(_StoreBatches):

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from asc_study.base.errors import InputError
+
 
 def cycles(epochs: int, first_cycle_epochs: int, cycle_multiplier: int) -> Iterator[tuple[int, int]]:
     """Yield (start epoch, length in epochs) of each cycle that begins before ``epochs``.
@@ -22,3 +24,13 @@ def minima(epochs: int, first_cycle_epochs: int, cycle_multiplier: int) -> list[
     """
     ends = [start + length - 1 for start, length in cycles(epochs, first_cycle_epochs, cycle_multiplier)]
     return [end for end in ends if end < epochs]
+
+
+def require_warmup(warmup_steps: int, steps_per_epoch: int, first_cycle_epochs: int) -> None:
+    """Raise `InputError` unless the first cycle is longer than the warm-up."""
+    steps = steps_per_epoch * first_cycle_epochs
+    if warmup_steps >= steps:
+        raise InputError(
+            f"training.warmup_steps must be below the {steps} steps of the first cycle of the learning rate "
+            f"({first_cycle_epochs} epochs of {steps_per_epoch}), got {warmup_steps}: lower it, or train longer"
+        )

@@ -24,6 +24,7 @@ from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
 from asc_study.training.cycles import minima
+from asc_study.training.optimisers import make_optimiser
 from asc_study.training.schedule import WarmRestarts
 
 #: Called after every epoch with its index (from 0) and its metrics.
@@ -221,15 +222,15 @@ def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: i
     )
     schedule = WarmRestarts(
         steps_per_epoch=len(batches),
-        **settings.model_dump(include={"epochs", "lr_max", "lr_min", "first_cycle_epochs", "cycle_multiplier"}),
+        first_cycle_epochs=settings.first_cycle,
+        **settings.model_dump(include={"epochs", "lr_max", "lr_min", "cycle_multiplier", "warmup_steps"}),
     )
     keras.config.set_dtype_policy(settings.precision)
     try:
         model = _build(config, batches.input_shape)
     finally:
         keras.config.set_dtype_policy("float32")
-    optimizer = keras.optimizers.SGD(schedule, momentum=settings.momentum)
-    model.compile(optimizer, loss="categorical_crossentropy", jit_compile=settings.xla)
+    model.compile(make_optimiser(settings, schedule), loss="categorical_crossentropy", jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
     count_macs(model, batches.input_shape)  # what it refuses would else be found after the last epoch
     return _Parts(model, batches, schedule)
@@ -266,7 +267,7 @@ def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig) ->
     """Remember the weights if the newest epoch is to be kept: the last, or the best one, of equal ones the later."""
     newest = len(state.history) - 1
     if settings.select_epoch == "snapshots":
-        lowest = minima(settings.epochs, settings.first_cycle_epochs, settings.cycle_multiplier)
+        lowest = minima(settings.epochs, settings.first_cycle, settings.cycle_multiplier)
         if newest in lowest[-settings.snapshots :]:
             state.kept[newest] = model.get_weights()
         return

@@ -22,7 +22,6 @@ from asc_study.augmentation.batch.random_crop import RandomCrop
 from asc_study.augmentation.batch.spec_augment import SpecAugment
 from asc_study.base.compiled import compiled
 from asc_study.features.deltas import bits_of_floats
-from asc_study.features.front_end import FRAMES_LOST_TO_DELTAS
 from asc_study.features.store import FeatureStore
 
 #: The augmentations that one pass can do, in the only order in which it does them.
@@ -65,8 +64,7 @@ class FusedAugmentation:
         self._mixup: Any = steps.get(Mixup)
         self._pipeline = pipeline
         self._store = store
-        bands, frames, channels = store.shape
-        self._clip_shape = bands, frames - FRAMES_LOST_TO_DELTAS, 3 * channels
+        self._clip_shape = store.input_shape
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -132,9 +130,9 @@ class FusedAugmentation:
 
 
 def fused(pipeline: Pipeline, store: FeatureStore) -> FusedAugmentation | None:
-    """The one pass for batches of a store; None if the pipeline has other steps than built-in ones in their order."""
+    """The one pass for batches of a store with deltas; None if the pipeline has other steps, or in another order."""
     known = [_ORDER.index(type(step)) for step in pipeline.steps if type(step) in _ORDER]
-    if len(known) < len(pipeline.steps) or known != sorted(set(known)):
+    if not store.deltas or len(known) < len(pipeline.steps) or known != sorted(set(known)):
         return None
     return FusedAugmentation(pipeline, store)
 

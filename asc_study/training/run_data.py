@@ -11,7 +11,7 @@ from asc_study.data.clips import Dataset
 from asc_study.data.cut import cut_validation, keep_share_of_train
 from asc_study.data.folds import cut_fold
 from asc_study.features.audio import Recording
-from asc_study.features.logmel import LogMelSettings
+from asc_study.features.settings import LogMelSettings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.settings.run_config import RunConfig, canonical_json
 
@@ -112,7 +112,7 @@ def steps_of_epoch(samples: int, batch_size: int) -> int:
 
 def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:
     """The feature settings of a run at the sample rate of the data set."""
-    return LogMelSettings(sample_rate=dataset.sample_rate, **config.features.model_dump())
+    return config.features.at(dataset.sample_rate)
 
 
 def run_data(

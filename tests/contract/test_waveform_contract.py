@@ -8,7 +8,7 @@ from asc_study.augmentation import WAVEFORM_AUGMENTATIONS
 from asc_study.testing import check_waveform_augmentation
 
 #: Settings that make preparing quicker.
-SETTINGS: dict[str, dict[str, Any]] = {"reverb_drc": {"rooms": 3}}
+SETTINGS: dict[str, dict[str, Any]] = {"reverb_drc": {"rooms": 3}, "device_impulse_response": {"microphones": 3}}
 
 #: Those that draw nothing: all copies of a clip are alike.
 WITHOUT_DRAWS = {"spectrum_correction"}

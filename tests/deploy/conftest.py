@@ -18,7 +18,7 @@ from asc_study.ensemble.fusion_file import FusionFile, System
 from asc_study.ensemble.rules.average import Average
 from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
 from asc_study.features.logmel import LogMelSettings
-from asc_study.settings.run_config import FeatureConfig
+from asc_study.settings.features import FeatureConfig
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 

@@ -10,10 +10,10 @@ import yaml
 
 from asc_study.base.errors import InputError
 from asc_study.data.formats import DATA_FORMATS
-from asc_study.features.deltas import with_deltas
+from asc_study.features.deltas import network_input
 from asc_study.features.front_end import FrontEnd, hann, resample, with_channels, with_length
 from asc_study.features.logmel import LogMelSettings, log_mel, mel_filters
-from asc_study.settings.run_config import FeatureConfig
+from asc_study.settings.features import PRESETS, FeatureConfig
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
@@ -30,7 +30,7 @@ def feature_settings(node: Any) -> list[dict[str, Any]]:
 
 def shipped() -> list[dict[str, Any]]:
     """The feature settings of all study files, the defaults and the other scale and type among them."""
-    found = [{}, {"scale": "none"}, {"dtype": "float32"}]
+    found = [{}, {"scale": "none"}, {"dtype": "float32"}, *({"preset": name} for name in PRESETS)]
     for path in sorted(STUDIES.rglob("*.yaml")):
         found += feature_settings(yaml.safe_load(path.read_text(encoding="utf-8")))
     return [settings for number, settings in enumerate(found) if settings not in found[:number]]
@@ -44,12 +44,12 @@ def front_end(settings: LogMelSettings, channels: int, samples: int) -> FrontEnd
 @pytest.mark.parametrize("given", shipped(), ids=str)
 def test_features_are_those_of_training_for_all_shipped_settings(given: dict[str, Any], data: str) -> None:
     rate, channels = DATA_FORMATS[data].sample_rate, DATA_FORMATS[data].channels
-    settings = LogMelSettings(rate, **FeatureConfig(**given).model_dump())
+    settings = FeatureConfig.model_validate(given).at(rate)
     rng = np.random.default_rng(5)
     time = np.arange(2 * rate)[:, np.newaxis] / rate
     sound = 0.3 * np.sin(2 * np.pi * 90 * time) + 0.05 * rng.standard_normal((2 * rate, channels))
     waveform = sound.astype(np.float32)
-    trained_on = with_deltas(log_mel(waveform, settings).astype(settings.dtype))
+    trained_on = network_input(log_mel(waveform, settings).astype(settings.dtype), deltas=settings.deltas)
     ours = front_end(settings, channels, len(waveform))
     features = ours.features(waveform, rate)
     assert features.shape == ours.shape == trained_on.shape
@@ -60,6 +60,8 @@ def test_features_are_those_of_training_for_all_shipped_settings(given: dict[str
 @pytest.mark.parametrize("n_fft", [16, 1000, 1024, 2048, 65536])
 def test_the_window_is_that_of_scipy(n_fft: int) -> None:
     np.testing.assert_array_equal(hann(n_fft), scipy.signal.get_window("hann", n_fft))
+    symmetric = scipy.signal.get_window("hann", n_fft, fftbins=False)
+    np.testing.assert_allclose(hann(n_fft, periodic=False), symmetric, rtol=0, atol=1e-15)
 
 
 def test_a_tone_of_another_rate_is_heard_at_its_frequency() -> None:

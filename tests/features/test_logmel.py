@@ -103,7 +103,7 @@ def test_samples_that_are_not_finite_are_refused(value: float, scale: str) -> No
     [
         ("hop_length", 0, "`hop_length` must be at least 1, got 0"),
         ("n_fft", 2047, "`n_fft` must be even, got 2047"),
-        ("scale", "db", "`scale` must be one of min_max, none, got 'db'"),
+        ("scale", "db", "`scale` must be one of min_max, none, fixed, got 'db'"),
         ("dtype", "float64", "`dtype` must be one of float16, float32"),
     ],
 )

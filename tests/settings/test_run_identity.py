@@ -95,6 +95,37 @@ def test_folds_make_new_runs_and_one_cut_stays_what_it_was():
     assert sign(folded) == sign({"validation": {"folds": 5, "share": 0.5}})  # the share cuts nothing
 
 
+def test_feature_settings_are_in_the_identity_if_they_are_not_as_before_there_was_a_choice():
+    assert set(resolve({}).identity()["features"]) == {"n_fft", "hop_length", "n_mels", "scale", "dtype"}
+    assert sign({"features": {"window_length": 2048, "deltas": True}}) == sign({})
+    assert resolve({"features": {"deltas": False}}).identity()["features"]["deltas"] is False
+
+
+def test_a_preset_is_its_settings_and_what_is_given_beside_it_wins():
+    preset = resolve({"features": {"preset": "dcase2024", "n_mels": 128}}).features
+    written = {"resample_to": 32_000, "n_fft": 4096, "window_length": 3072, "hop_length": 500, "padding": "reflect"}
+    assert preset == resolve({"features": written | {"scale": "none", "log_offset": 1e-5, "deltas": False}}).features
+    assert "preset" not in preset.model_dump()
+    assert resolve({"features": {"preset": None}}) == resolve({})
+
+
+def test_optimiser_and_schedule_are_in_the_identity_if_they_are_not_those_of_before():
+    new = {"optimizer", "schedule", "warmup_steps", "weight_decay"}
+    assert not new & set(resolve({}).identity()["training"])
+    assert sign({"training": {"weight_decay": 0.5}}) == sign({})  # of AdamW alone
+    adamw, cosine = {"optimizer": "adamw"}, {"schedule": "cosine"}
+    assert sign({"training": adamw | {"momentum": 0.5}}) == sign({"training": adamw}) != sign({})
+    assert sign({"training": adamw | {"weight_decay": 0.5}}) != sign({"training": adamw})
+    idle = {"first_cycle_epochs": 9, "cycle_multiplier": 3}
+    assert sign({"training": cosine | idle}) == sign({"training": cosine}) != sign({})
+    assert len({sign({"training": {"warmup_steps": steps}}) for steps in (0, 5, 6)}) == 3
+
+
+def test_snapshots_need_cycles():
+    with pytest.raises(InputError, match="snapshots needs cycles of the learning rate, got schedule cosine, which has"):
+        resolve({"training": {"select_epoch": "snapshots", "schedule": "cosine"}})
+
+
 def test_the_metric_of_the_best_epoch_is_a_known_one():
     with pytest.raises(InputError, match="nothing is chosen on the test split, got the objective 'test/acc_avg'"):
         resolve({"training": {"select_by": "test/acc_avg"}})

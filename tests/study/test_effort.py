@@ -9,10 +9,16 @@ from asc_study.data.layout import read_dataset
 from asc_study.settings.run_config import flatten, resolve
 from asc_study.settings.study_file import Row
 from asc_study.store.tracking import Tracker
-from asc_study.study.advice import advice, cut_note, cycle_note, momentum_note, validation_note
+from asc_study.study.advice import advice, cut_note, cycle_note, momentum_note, rate_note, validation_note
 from asc_study.study.effort import Effort, describe_time, describe_work, efforts
 
-RULES = {"momentum": momentum_note, "cut": cut_note, "cycle": cycle_note, "validation": validation_note}
+RULES = {
+    "momentum": momentum_note,
+    "cut": cut_note,
+    "cycle": cycle_note,
+    "rate": rate_note,
+    "validation": validation_note,
+}
 
 
 def effort(samples: int = 300, validation: int = 0, locations: int = 0, **training) -> Effort:
@@ -41,6 +47,11 @@ def effort(samples: int = 300, validation: int = 0, locations: int = 0, **traini
         # The longest whole cycle of 20 epochs has 8; 100 / 9 is above 11.
         ("cycle", {"epochs": 20}, r"72 steps \(8 epochs of 9\).*training.first_cycle_epochs and .* to 12 or more"),
         ("cycle", {"epochs": 30}, None),
+        ("cycle", {"epochs": 10, "schedule": "cosine"}, r"90 steps \(10 epochs of 9\).*: set training.epochs to 12 or"),
+        ("cut", {"epochs": 20, "schedule": "cosine"}, None),
+        ("rate", {"optimizer": "adamw"}, "adamw at a learning rate of 0.1 hardly learns: set training.lr_max to 0.005"),
+        ("rate", {"optimizer": "adamw", "lr_max": 0.005}, None),
+        ("rate", {}, None),
         ("cycle", {"epochs": 1}, None),  # there is no whole one: the other rule says so
         # 2 x sqrt(.25 / 43) = .152
         (

@@ -65,6 +65,20 @@ class TestTrainingBatches:
         for clip, answer in zip(features, answers, strict=True):
             np.testing.assert_array_equal(clip, with_deltas(stored[answer.argmax()]))
 
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_without_deltas_features_are_those_of_the_store(self, dtype: type) -> None:
+        stored = np.random.default_rng(0).random((CLIPS, BANDS, FRAMES, 1)).astype(dtype)
+        store = FeatureStore([stored], [(0, i) for i in range(CLIPS)], deltas=False)
+        batches = TrainingBatches(store, range(CLIPS), np.eye(CLIPS, dtype=np.float32), batch_size=8)
+        features, answers = batches[0]
+        assert features.shape == (8, BANDS, FRAMES, 1) == (8, *batches.input_shape)
+        np.testing.assert_array_equal(features, stored[answers.argmax(axis=1)].astype(np.float32), strict=True)
+        whole = EvaluationBatches(store, range(CLIPS), batch_size=CLIPS)
+        np.testing.assert_array_equal(whole[0][0], stored.astype(np.float32), strict=True)
+        with_them = FeatureStore([stored], [(0, i) for i in range(CLIPS)])
+        with pytest.raises(InputError, match="if shape, type and deltas are the same"):
+            _ = store + with_them
+
     def test_an_epoch_is_a_shuffle_without_the_left_over_clips(self) -> None:
         batches = make()
         assert len(batches) == 3

@@ -191,6 +191,31 @@ def test_model_is_saved_without_optimiser(clips, store):
     assert not again.compiled
 
 
+def test_adamw_with_warm_up_and_features_without_deltas_resume_as_others_do(clips, store):
+    static = np.stack([store[position] for position in range(len(store))])
+    plain = FeatureStore([static], [(0, position) for position in range(len(store))], deltas=False)
+    settings = resolve(
+        {
+            "architecture": "tiny_network:TINY",
+            "batch_augmentation": {"freq_mixstyle": {"probability": 1.0}, "time_roll": {}, "cutmix": {}},
+            "training": {"epochs": 2, "batch_size": 10, "optimizer": "adamw", "lr_max": 0.01, "schedule": "cosine",
+                         "warmup_steps": 3, "select_epoch": "last"},
+        }
+    )  # fmt: skip
+
+    def stop(epoch, metrics):
+        raise Killed
+
+    whole = train(settings, clips, plain, 5, checkpoint=Path("whole.npz"))
+    with pytest.raises(Killed):
+        train(settings, clips, plain, 5, checkpoint=Path("cut.npz"), on_epoch=stop)
+    resumed = train(settings, clips, plain, 5, checkpoint=Path("cut.npz"))
+    assert whole.input_shape == (32, 40, 1)
+    np.testing.assert_array_equal(probabilities(resumed), probabilities(whole))
+    of_last_steps = [1e-5 + (0.01 - 1e-5) / 2 * (1 + np.cos(np.pi * step / 7)) for step in (1, 6)]  # 10 less 3 steps
+    assert [epoch["learning_rate"] for epoch in whole.history] == pytest.approx(of_last_steps, rel=1e-4)
+
+
 def test_snapshots_are_averaged_and_survive_an_interruption(clips, store):
     settings = config(epochs=4, first_cycle_epochs=1, cycle_multiplier=1, select_epoch="snapshots", snapshots=2)
 

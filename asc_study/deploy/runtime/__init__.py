@@ -20,6 +20,7 @@ CARRIED: Final = (
     "base/taxonomy.py",
     "features/__init__.py",
     "features/front_end.py",
+    "features/settings.py",
     "ensemble/__init__.py",
     "ensemble/arrays.py",
     "ensemble/fuse.py",

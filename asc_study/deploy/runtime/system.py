@@ -16,7 +16,8 @@ from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.runtime.network import Network
 from asc_study.deploy.runtime.sound import Notes, cut_windows, file_windows, open_recording, shown_clip, window_size
 from asc_study.deploy.runtime.stored import StoredBundle, open_bundle
-from asc_study.features.front_end import FrontEnd, LogMelSettings
+from asc_study.features.front_end import FrontEnd
+from asc_study.features.settings import LogMelSettings
 
 Floats = npt.NDArray[np.floating[Any]]
 Probabilities = npt.NDArray[np.float64]
