@@ -70,7 +70,7 @@ def search(
     """Search settings with Optuna: each trial is an MLflow run; nothing is chosen on the test split.
 
     The same command goes on until there are N trials in total, beside other launches too. Exit code 1 if no trial is
-    complete.
+    complete, or it ended early because trial after trial failed or a store did.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def search(
     if target is not None and result.study:
         write_file(target, result.study)
         say(f"written: {target}; train it in full with `asc-study run {target} --data {data_dir}`")
-    if not result.best:
+    if not result.best or result.ended:
         return 1
     return _run_final(result, data, jobs, say, where) if final else 0
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from asc_study.deploy.quantise import find_quantised, quantise
 from asc_study.deploy.recipe import Recipe, make_recipe
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.measure import measure
+from asc_study.figures.loading import pages_load_plotlyjs, plotlyjs
 from asc_study.settings.system_rows import StudySystem
 from asc_study.store.addresses import scrubbed
 from asc_study.store.queries import Reader
@@ -172,8 +174,8 @@ def _quantise_all(
 ) -> dict[tuple[str, str], str]:
     """Quantise runs beside each other; returns why some could not be."""
     failures = {}
-    calls = [(tracker.uri, run_id, scheme, data) for run_id, scheme in wanted]
-    for number, (run_id, scheme, line, failure) in enumerate(run_parallel(_quantise, calls, jobs=jobs), 1):
+    one, calls = partial(_quantise, uri=tracker.uri, data=data, figures=plotlyjs()), list(wanted)
+    for number, (run_id, scheme, line, failure) in enumerate(run_parallel(one, calls, jobs=jobs), 1):
         head = f"[{number}/{len(calls)}] {wanted[run_id, scheme].label}, {scheme}"
         say(f"{head}: FAILED: {failure}" if failure else f"{head}: {line}")
         if failure:
@@ -181,10 +183,13 @@ def _quantise_all(
     return failures
 
 
-def _quantise(uri: str, run_id: str, scheme: str, data: IdentifiedDataset) -> tuple[str, str, str, str]:
+def _quantise(
+    run_id: str, scheme: str, *, uri: str, data: IdentifiedDataset, figures: str
+) -> tuple[str, str, str, str]:
     """Quantise one run: it and the scheme, a line about the result, and why it failed."""
     try:
-        made = quantise(Tracker(uri), run_id, scheme, data=data)
+        with pages_load_plotlyjs(figures):
+            made = quantise(Tracker(uri), run_id, scheme, data=data)
     except Exception as error:  # a bad input, TensorFlow's, MLflow's or the disk's: the others are made all the same
         return run_id, scheme, "", scrubbed(failure_reason(error), uri)
     agreed = "".join(f", {100 * share:.1f} % of {split} decided alike" for split, share in made.agreement.items())

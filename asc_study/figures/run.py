@@ -10,6 +10,7 @@ from asc_study.base.metric_table import BY_NAME, SUBSETS
 from asc_study.base.taxonomy import CLASSES
 from asc_study.evaluation.by_device import accuracy_by_device
 from asc_study.evaluation.predictions import classes_of
+from asc_study.figures import loading
 from asc_study.figures.decisions import confusion_figure, reliability_figure
 from asc_study.figures.devices import device_figure
 from asc_study.figures.page import page
@@ -25,7 +26,7 @@ def summary_page(
     more: Sequence[go.Figure] = (),
     baseline: Mapping[str, float] | None = None,
     chosen_epochs: Sequence[int] = (),
-    plotlyjs: str = "inline",
+    plotlyjs: str | None = None,
 ) -> str:
     """Draw a system: accuracy by device, confusion matrix, reliability, and how it was trained; returns an HTML page.
 
@@ -46,8 +47,9 @@ def summary_page(
     chosen_epochs
         The epochs that were kept, from 1.
     plotlyjs
-        ``inline`` or ``cdn``, see `asc_study.figures.page.page`.
+        ``inline`` or ``cdn``, see `asc_study.figures.page.page`; by default as `asc_study.figures.loading` has it.
     """
+    plotlyjs = plotlyjs or loading.plotlyjs()
     trained = [learning_figure(history, chosen_epochs)] if history else []
     if "test" not in tables:
         lead = "There is no test accuracy: no test split was predicted (trained on all development data)."

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asc_study.base.errors import InputError
 from asc_study.base.progress import Say
 from asc_study.search.claims import settle_trials, trials_lock
 from asc_study.search.trial import TrialOutcome
-from asc_study.search.worker import DEATHS, FAILURES, Job, Tell, work
+from asc_study.search.worker import DEATHS, FAILURES, Job, SearchEnded, Tell, all_failed, work
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
 from asc_study.workers.calls import Backend, Lost
@@ -26,7 +25,9 @@ def run_elsewhere(
     Raises
     ------
     InputError
-        If the storage is lost, trial after trial fails, or worker after worker dies.
+        If the storage is lost.
+    SearchEnded
+        If trial after trial fails, or worker after worker dies.
     """
     is_over = False
 
@@ -42,7 +43,7 @@ def run_elsewhere(
             settle_abandoned(tracker, study.study_name)
             deaths += 1
             if deaths > DEATHS:
-                raise InputError(
+                raise SearchEnded(
                     f"{deaths} workers died and ended no trial, {ended.reason}: --backend local shows more"
                 )
             say(f"note: a trial was lost, {ended.reason}: its point is tried again")
@@ -53,7 +54,7 @@ def run_elsewhere(
             tell(ended)
             failures = failures + 1 if ended.state == "failed" else 0
             if failures == FAILURES:
-                raise InputError(f"{failures} trials failed one after the other, the last: {ended.reason}")
+                raise all_failed(ended)
 
 
 def _one_trial(job: Job) -> TrialOutcome | None:

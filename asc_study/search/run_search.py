@@ -21,7 +21,7 @@ from asc_study.search.points import grid_size
 from asc_study.search.report import Best, best_study, best_trials, count_ended, count_states, write_report
 from asc_study.search.storage import open_study, storage_errors
 from asc_study.search.trial import Trainer, TrialOutcome, begin_training
-from asc_study.search.worker import Job, run_workers
+from asc_study.search.worker import Job, SearchEnded, run_workers
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Row, Study
 from asc_study.store.claims import settle_abandoned
@@ -41,13 +41,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Where a search stands: its trials by state over all launches, the best ones, and the study made of them."""
+    """Where a search stands: its trials by state over all launches, the best ones, and the study made of them.
+
+    ``ended`` is why this launch ended before there were enough trials; empty if it did not.
+    """
 
     name: str
     counts: dict[str, int]
     best: tuple[Best, ...]
     study: str
     base: BaseResult | None = None
+    ended: str = ""
 
     def render(self) -> str:
         """The result as lines of text: how many trials, each of the best, and whether the base is worse than noise."""
@@ -63,7 +67,14 @@ class SearchResult:
         """The result in the types of JSON."""
         best = [{"trial": one.number, "values": one.values, "point": one.point} for one in self.best]
         base = asdict(self.base) if self.base else None
-        return {"search": self.name, "trials": self.counts, "best": best, "base": base, "study": self.study}
+        return {
+            "search": self.name,
+            "trials": self.counts,
+            "best": best,
+            "base": base,
+            "study": self.study,
+            "ended": self.ended,
+        }
 
 
 def run_search(
@@ -120,6 +131,7 @@ def run_search(
         with trials_lock(study):
             settle_trials(study)
         say(_describe(search, data, study, total))
+        ended = ""
         if one_more(study, total):
             with trials_lock(study):
                 enqueue_base(search, study)
@@ -137,10 +149,14 @@ def run_search(
             ) as shared:
                 if note := _publish(search, tracker, shared):
                     say(note)
-                _run_trials(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say, workers)
+                try:
+                    _run_trials(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say, workers)
+                except SearchEnded as error:
+                    ended = str(error)
+                    say(f"the search ends here: {ended}")
         best = best_trials(search, study)
         base = compare_base(search, study, tracker, best)
-        return SearchResult(search.name, count_states(study), best, best_study(search, study), base)
+        return SearchResult(search.name, count_states(study), best, best_study(search, study), base, ended)
 
 
 def _configs(search: Search) -> Iterator[RunConfig]:

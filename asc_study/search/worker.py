@@ -50,6 +50,10 @@ FAILURES: Final = 5
 _STOP_SECONDS: Final = 60
 
 
+class SearchEnded(Exception):
+    """A search ended before there were enough trials, and what was asked for is not the reason."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What every worker does: trials of ``search`` until there are ``total`` (None: no limit) or it is ``deadline``.
@@ -71,7 +75,9 @@ def run_workers(job: Job, study: "Study", tracker: Tracker, jobs: int, tell: Tel
     Raises
     ------
     InputError
-        If the storage is lost, or worker after worker dies.
+        If the storage is lost.
+    SearchEnded
+        If trial after trial fails, worker after worker dies, or the store fails.
     """
     if jobs == 1:
         work(job, tell)
@@ -90,6 +96,8 @@ def work(job: Job, tell: Tell, *, most: float = float("inf")) -> None:
     ------
     InputError
         If the storage cannot be used (any more).
+    SearchEnded
+        If trial after trial fails.
     """
     import optuna
 
@@ -116,7 +124,12 @@ def work(job: Job, tell: Tell, *, most: float = float("inf")) -> None:
             done += 1
             failures = failures + 1 if outcome.state == "failed" else 0
             if failures == FAILURES:
-                raise InputError(f"{failures} trials failed one after the other, the last: {outcome.reason}")
+                raise all_failed(outcome)
+
+
+def all_failed(last: TrialOutcome) -> SearchEnded:
+    """What ends a search in which trial after trial fails."""
+    return SearchEnded(f"{FAILURES} trials failed one after the other, the last: {last.reason}")
 
 
 def _begin_trial(job: Job, setting: Setting, study: "Study") -> TrialOutcome | None:
@@ -213,23 +226,23 @@ class _Watch:
     def __init__(self, job: Job, study: "Study", tracker: Tracker, tell: Tell, say: Say) -> None:
         self._job, self._study, self._tracker, self._tell, self._say = job, study, tracker, tell, say
         self._workers: dict[connection.Connection, SpawnProcess] = {}
-        self._deaths = 0
-        self._error = ""
+        self._deaths = self._failures = 0
+        self._error: Exception | None = None
 
     def run(self, jobs: int) -> None:
         for _ in range(jobs):
             self._start()
-        while self._workers:
+        while self._workers and self._error is None:
             ready = connection.wait(list(self._workers))
             for pipe in [pipe for pipe in self._workers if pipe in ready]:
                 try:
                     self._receive(pipe.recv())
                 except EOFError:
                     self._bury(pipe)
-            if not self._workers and self._is_wanted() and not self._error:
+            if not self._workers and self._error is None and self._is_wanted():
                 self._start()  # a trial of a worker that died waits for its second try
-        if self._error:
-            raise InputError(self._error)
+        if self._error is not None:
+            raise self._error
 
     def stop(self) -> None:
         """End the workers that are left: each gives its trial back first."""
@@ -254,14 +267,17 @@ class _Watch:
         if isinstance(message, TrialOutcome):
             self._deaths = 0
             self._tell(message)
+            self._failures = self._failures + 1 if message.state == "failed" else 0
+            if self._failures == FAILURES:  # of all workers together
+                self._error = all_failed(message)
         else:
-            self._error = str(message)
+            self._error = message
 
     def _bury(self, pipe: connection.Connection) -> None:
         process = self._workers.pop(pipe)
         process.join()
         pipe.close()
-        if process.exitcode == 0 or self._error:
+        if process.exitcode == 0 or self._error is not None:
             return
         with trials_lock(self._study):
             settle_trials(self._study)
@@ -269,7 +285,8 @@ class _Watch:
         self._deaths += 1
         cause = f"signal {-process.exitcode}" if process.exitcode and process.exitcode < 0 else "an error"
         if self._deaths > DEATHS:
-            self._error = f"{self._deaths} workers died ({cause}) and ended no trial: --jobs 1 shows the reason"
+            text = f"{self._deaths} workers died ({cause}) and ended no trial: --jobs 1 shows the reason"
+            self._error = SearchEnded(text)
             return
         self._say(f"note: a worker was ended by {cause}: the trial that it had is tried once more")
         if self._is_wanted():
@@ -291,11 +308,14 @@ def _serve(job: Job, pipe: connection.Connection) -> None:
     try:
         work(job, pipe.send)
     except InputError as error:
-        pipe.send(str(error))
+        pipe.send(InputError(str(error)))
+    except SearchEnded as error:
+        pipe.send(error)
     except Exception as error:
         if not is_outer(error):
             raise
-        pipe.send(scrubbed(f"the store or the disk failed: {failure_reason(error)}", job.launch.tracking_uri))
+        text = scrubbed(f"the store or the disk failed: {failure_reason(error)}", job.launch.tracking_uri)
+        pipe.send(SearchEnded(text))
     except KeyboardInterrupt:
         pass
     finally:

@@ -23,6 +23,9 @@ _STEPS_OF_CYCLE: Final = 100
 #: Learning rate of AdamW above which it is likely SGD's.
 _HIGHEST_RATE: Final = 0.03
 
+#: Log power of a mel band, not scaled, above which it is a sound.
+_LOUD: Final = -5.0
+
 #: Validation clips below which the best epoch is hardly better than any: differences of 7 points are noise.
 _VALIDATION_CLIPS: Final = 200
 
@@ -31,7 +34,7 @@ def advice(efforts: Iterable[Effort]) -> list[str]:
     """The notes on all rows, each once with the rows that it is about."""
     rows: dict[str, list[str]] = {}
     for effort in efforts:
-        for rule in (momentum_note, cut_note, cycle_note, rate_note, validation_note):
+        for rule in (momentum_note, cut_note, cycle_note, rate_note, validation_note, mask_note):
             if note := rule(effort):
                 rows.setdefault(note, []).append(effort.row)
     return [f"note ({some(names)}): {note}" for note, names in rows.items()]
@@ -95,6 +98,18 @@ def validation_note(effort: Effort) -> str:
     return (
         f"the best epoch is chosen on {clips} validation clips of {effort.locations} locations, where differences of "
         f"{noise:.0f} points are noise at the least: set training.select_epoch to last or snapshots"
+    )
+
+
+def mask_note(effort: Effort) -> str:
+    """Whether masks are filled with a value that means sound and not silence."""
+    masks = effort.config.batch_augmentation.get("spec_augment")
+    value = getattr(masks, "mask_value", None)
+    if value is None or effort.config.features.scale != "none" or value < _LOUD:
+        return ""
+    return (
+        f"masks of the value {value:g} are loud where features are not scaled (features.scale: none; silence is "
+        "-18.4): set batch_augmentation.spec_augment.mask_value to -18.4, or features.scale to min_max"
     )
 
 

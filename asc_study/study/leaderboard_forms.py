@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from asc_study.augmentation import WAVEFORM_AUGMENTATIONS
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, Metric
 from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
@@ -20,6 +21,7 @@ from asc_study.evaluation.accuracy_table import cell
 from asc_study.evaluation.marks import LEGEND
 from asc_study.settings.published import DEPLOYED
 from asc_study.store.references import HASH_DIGITS
+from asc_study.study.advice import some
 
 Form = Literal["text", "markdown", "latex", "csv", "json"]
 FORMS: Final = get_args(Form)
@@ -142,6 +144,9 @@ def _notes(board: pd.DataFrame, compared: Metric | None, deployed: Sequence[str]
         notes.append(f"difference: in {compared.heading} to {references}, paired; !: more than noise")
     if "fingerprints" in board and (board["fingerprints"] > 1).any():
         notes.append(f"{_MIXED} computed by different back ends, devices or library versions")
+    copied = list(board["row"][(board["seeds"] > 1) & board["augmentation"].map(_has_copies)])
+    if copied:
+        notes.append(f"all seeds of {some(copied)} hear the same augmented copies: their spread leaves out that draw")
     if "mark" in board:
         told = " ".join(board["mark"].fillna(""))
         notes += [f"{mark}: {meaning}" for mark, meaning in LEGEND.items() if mark in told]
@@ -154,6 +159,11 @@ def _notes(board: pd.DataFrame, compared: Metric | None, deployed: Sequence[str]
     if "source" in board:
         notes.append(f"published: {'; '.join(board['source'].dropna().unique())}")
     return notes
+
+
+def _has_copies(augmentation: Any) -> bool:
+    """Whether a row's augmentations, as its cell has them, make copies, whose seed is a setting and not the run's."""
+    return isinstance(augmentation, str) and not set(WAVEFORM_AUGMENTATIONS).isdisjoint(augmentation.split(" + "))
 
 
 def _figure(row: Mapping[Any, Any], column: Metric) -> _Cell:

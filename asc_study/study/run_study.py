@@ -13,6 +13,7 @@ from asc_study.data.identified import IdentifiedDataset
 from asc_study.deploy.stage import SystemOutcome, make_systems, quantise_candidates
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.marks import Mark
+from asc_study.figures.loading import pages_load_plotlyjs
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.failures import is_outer
@@ -98,7 +99,7 @@ def run_study(
     _rename_rows(plan, tracker)
     pending = _pending(plan, chosen, retry_failed=retry_failed, same_fingerprint=same_fingerprint)
     outcomes: list[StudyOutcome] = [] if retry_failed else _failed_before(plan, chosen, say)
-    with launch(
+    launched = launch(
         tracker,
         data,
         study=study.name,
@@ -107,7 +108,8 @@ def run_study(
         jobs=max(1, min(jobs, len(pending))),
         command=command,
         workers=workers,
-    ) as shared:
+    )
+    with launched as shared, pages_load_plotlyjs(study.figures):
         if note := describe_study(study, tracker, shared):
             say(note)
         prepare_features((spec.config for spec in pending), data, jobs, say)

@@ -120,3 +120,19 @@ def test_an_earlier_best_study_is_overwritten(simulated: Path):
     assert done.returncode == 0, done.stderr
     assert "written: best.yaml" in done.stdout
     assert load_study(Path("best.yaml")).name == "tiny-final"
+
+
+def test_a_search_that_ends_early_writes_its_best_so_far_and_exits_with_1(
+    simulated: Path, monkeypatch: pytest.MonkeyPatch, asc
+) -> None:
+    from asc_study.search import run_search
+    from asc_study.search.report import BEST_STUDY_HEAD
+
+    Path("tiny.yaml").write_text(yaml.safe_dump(CONTENT))
+    best = run_search.Best(0, {"holdout": 0.5}, {ALPHA: 0.3})
+    ended = run_search.SearchResult("tiny", {"complete": 1}, (best,), BEST_STUDY_HEAD, ended="5 trials failed")
+    monkeypatch.setattr(run_search, "run_search", lambda *given, **options: ended)
+    code, printed, _ = asc("search", "tiny.yaml", "--data", str(simulated), "--trials", "9", "--write", "best.yaml")
+    assert code == 1
+    assert "best: trial 0" in printed
+    assert Path("best.yaml").read_text() == BEST_STUDY_HEAD

@@ -201,6 +201,16 @@ def test_plan_status_and_leaderboard_show_systems(here: Tracker) -> None:
     assert "quantised networks and steps of systems; --format csv has them" in text
 
 
+def test_pages_of_everything_that_a_study_makes_load_plotly_as_it_says(here: Tracker) -> None:
+    pages = {
+        run.tags.get("asc.row", "study"): here.artifact(run.run_id, "figures/summary.html").read_text()
+        for run in here.runs("small")
+        if run.tags["asc.kind"] != "study"
+    }
+    assert {"ten", "two-stage", "ten-dynamic", "whole", "fitting"} <= set(pages)
+    assert [row for row, text in pages.items() if "https://cdn.plot.ly" not in text or len(text) > 500_000] == []
+
+
 def test_a_system_is_registered_with_the_run_that_made_it(here: Tracker) -> None:
     (made,) = (r for r in here.runs("small", kind=Kind.SYSTEM) if r.tags[Tag.ROW] == "whole")
     registered = register_bundle(here, Path("bundles/small/whole"), "scenes")

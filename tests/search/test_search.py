@@ -242,11 +242,15 @@ def test_a_failed_trial_counts_and_says_why(simulated: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_what_fails_all_trials_ends_the_search(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.usefixtures("light_workers")
+def test_what_fails_all_trials_ends_the_search_at_once(simulated: Path, monkeypatch: pytest.MonkeyPatch, jobs: int):
     monkeypatch.setenv("FAKE", "fail")
-    with pytest.raises(InputError, match="5 trials failed one after the other, the last: the loss became nan"):
-        search(simulated, 9)
-    assert len(trials_of()) == 5
+    said: list[str] = []
+    result = search(simulated, 30, jobs=jobs, said=said)
+    assert result.ended.startswith("5 trials failed one after the other, the last: the loss became nan")
+    assert said[-1] == f"the search ends here: {result.ended}"
+    assert 5 <= result.counts["failed"] <= 4 + jobs  # what else had begun
 
 
 class OddSampler(optuna.samplers.RandomSampler):
@@ -484,8 +488,8 @@ def test_a_point_that_kills_its_worker_is_given_up_after_the_second_time(
     simulated: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("FAKE", "die")
-    with pytest.raises(InputError, match=r"4 workers died \(signal 9\) and ended no trial: --jobs 1 shows the reason"):
-        search(simulated, 6, jobs=2)
+    result = search(simulated, 6, jobs=2)
+    assert result.ended == "4 workers died (signal 9) and ended no trial: --jobs 1 shows the reason"
     trials = trials_of()
     assert {trial.state.name for trial in trials} <= {"FAIL", "WAITING"}
     assert {run.status for run in runs_of(Tracker(), "trial")} == {"KILLED"}

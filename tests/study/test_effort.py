@@ -28,6 +28,18 @@ def effort(samples: int = 300, validation: int = 0, locations: int = 0, **traini
 
 
 @pytest.mark.parametrize(
+    ("scale", "masks", "is_told"),
+    [("none", {}, True), ("none", {"mask_value": -18.4}, False), ("min_max", {}, False), ("none", None, False)],
+)
+def test_masks_that_are_loud_are_told(scale, masks, is_told):
+    batch = {} if masks is None else {"spec_augment": masks}
+    row = Effort("net", resolve({"features": {"scale": scale}, "batch_augmentation": batch}), 300, 0, 0)
+    told = [note for note in advice([row]) if "are loud where features are not scaled" in note]
+    assert len(told) == is_told
+    assert all(note.startswith("note (net): masks of the value 0 ") for note in told)
+
+
+@pytest.mark.parametrize(
     ("rule", "of", "match"),
     [
         # 300 // 32 = 9 steps an epoch; 5 / (1 - .99) = 500.

@@ -121,3 +121,16 @@ def test_published_figures_of_deployed_systems_are_shown(tracker):
     lines = render(board, "s").splitlines()
     assert "Quantised acc.  Quantised kB  HDF5 MB" in lines[1]
     assert lines[4].split() == ["published", "-", "-", "-", "95.2", "94.8", "411", "3.2"]
+
+
+def test_seeds_that_hear_the_same_copies_are_told(tracker):
+    assert "the same augmented copies" not in render(leaderboard(tracker, "s"), "s")
+    for seed in (0, 1):
+        tags = {"asc.kind": "train", "asc.study": "s", "asc.task": "ten_class", "asc.dataset_digest": "d" * 64}
+        tags |= {"asc.row": "pitch", "asc.seed": str(seed), "asc.combination": "c9"}
+        params = {"architecture": "fcnn", "waveform_augmentation.pitch_shift.copies": 1}
+        run_id = tracker.create_run("s", f"pitch {seed}", tags, params)
+        tracker.log_metrics(run_id, {"test/acc_avg": 0.5})
+        tracker.finish(run_id)
+    text = render(leaderboard(tracker, "s"), "s")
+    assert "all seeds of pitch hear the same augmented copies: their spread leaves out that draw" in text
