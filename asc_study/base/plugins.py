@@ -13,7 +13,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -41,6 +41,35 @@ PartT = TypeVar("PartT")
 
 #: The folder of the study file that is being read.
 _BESIDE: Final[ContextVar[Path | None]] = ContextVar("beside", default=None)
+
+
+class _OwnParts:
+    """What is done about parts of one's own before their code runs; a process has one."""
+
+    def __init__(self) -> None:
+        self.are_refused = False
+        self.tell: Callable[[str], None] | None = None
+        self._told: set[str] = set()
+
+    def heed(self, kind: str, name: str) -> None:
+        """Refuse a part, or tell of its file once; raises `InputError`."""
+        found = _OWN.fullmatch(name)
+        if found is None or (self.tell is None and not self.are_refused):
+            return
+        module = found["module"]
+        if self.are_refused:
+            raise InputError(
+                f"--no-own-parts refuses code that a file names, got {kind} {name!r}: read {module}.py, then leave the "
+                "option out, or take the part out of the file"
+            )
+        spec = PathFinder.find_spec(module)
+        if self.tell is not None and spec is not None and module not in self._told:
+            self._told.add(module)
+            self.tell(f"note: runs the code of {_place(spec)} ({kind} {name!r}); --no-own-parts refuses that")
+
+
+#: Of this process: the command line sets it.
+OWN_PARTS: Final = _OwnParts()
 
 
 class Parts(Mapping[str, PartT], Generic[PartT]):
@@ -138,6 +167,7 @@ def _import(kind: str, point: EntryPoint) -> Any:
         _search_working_directory()
         if (folder := _BESIDE.get()) is not None:
             put_first(kind, point.value, folder)
+        OWN_PARTS.heed(kind, point.value)
     try:
         return point.load()
     except (Exception, SystemExit) as error:  # no such module or name, or whatever that module's own code raises

@@ -9,6 +9,7 @@ import click
 
 from asc_study import __version__
 from asc_study.base.errors import InputError, failure_reason
+from asc_study.base.plugins import OWN_PARTS
 from asc_study.cli.dashboard import dashboard, report
 from asc_study.cli.data import data
 from asc_study.cli.demo import demo
@@ -27,6 +28,7 @@ def main() -> None:
     for argument in sys.argv[1:]:
         if not argument.isascii() and argument.encode(errors="surrogateescape").decode(errors="replace") != argument:
             _fail(f"arguments must be UTF-8 text, got {argument.encode(errors='surrogateescape')!r}: rename it", 2)
+    OWN_PARTS.tell = lambda line: click.echo(line, err=True)
     try:
         status = cli.main(prog_name="asc-study", standalone_mode=False)
     except InputError as error:
@@ -49,6 +51,8 @@ def main() -> None:
             _fail(f"the store or the disk failed ({failure_reason(error):.300}): the same command goes on from here", 1)
         click.echo(_without_secrets(traceback.format_exc()), err=True, nl=False)
         sys.exit(1)
+    finally:
+        OWN_PARTS.tell = None
     sys.exit(status if isinstance(status, int) else 0)
 
 

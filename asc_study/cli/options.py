@@ -98,6 +98,23 @@ _WORKER_OPTIONS: Final = (
 ON_THIS_MACHINE: Final[Mapping[str, Any]] = {"backend": "local", "address": "", "cpus_per_run": 1, "gpus_per_run": 0.0}
 
 
+def _refuse_own_parts(context: click.Context, _: click.Parameter, given: bool) -> None:
+    from asc_study.base.plugins import OWN_PARTS
+
+    OWN_PARTS.are_refused = given
+    context.call_on_close(lambda: setattr(OWN_PARTS, "are_refused", False))
+
+
+own_parts_option = click.option(
+    "--no-own-parts",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_refuse_own_parts,
+    help="Refuse a file that names code of its own (module:object), which would run.",
+)
+
+
 def worker_options(command: CommandT) -> CommandT:
     """Add the options that say where runs are trained, which `workers_of` reads."""
     for option in reversed(_WORKER_OPTIONS):

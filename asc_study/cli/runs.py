@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from asc_study.base.errors import InputError
-from asc_study.cli.options import FILE, FOLDER, existing_store, json_option, set_option
+from asc_study.cli.options import FILE, FOLDER, existing_store, json_option, own_parts_option, set_option
 
 
 @click.group()
@@ -22,6 +22,7 @@ def runs() -> None:
 
 @runs.command("prune")
 @click.argument("study_file", type=FILE, metavar="STUDY.yaml")
+@own_parts_option
 @click.option("--orphans", is_flag=True, help="Runs that the study no longer asks for, as `plan` names them.")
 @click.option(
     "--data", "data_dir", type=FOLDER, metavar="DIR", help="Runs on other data go too; default: each on its own data."

@@ -20,6 +20,7 @@ from asc_study.cli.options import (
     jobs_option,
     json_option,
     load_with_data,
+    own_parts_option,
     profile_option,
     set_option,
     teller,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @jobs_option
 @worker_options
 @click.option("--storage", metavar="URL", help="Optuna storage; default: optuna.db beside mlflow.db.")
+@own_parts_option
 @profile_option
 @set_option
 @click.option("--write", "target", type=FILE, metavar="FILE", help="Write the best settings as a study file.")

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from asc_study.cli.options import existing_store, json_option
+from asc_study.cli.options import existing_store, json_option, own_parts_option
 
 #: Between two looks.
 _WATCH_SECONDS = 3
@@ -17,6 +17,7 @@ _IDLE_LOOKS = 3
 
 @click.command()
 @click.argument("study", metavar="STUDY")
+@own_parts_option
 @click.option("--watch", is_flag=True, help=f"Look again every {_WATCH_SECONDS} seconds until no launch is alive.")
 @json_option
 def status(study: str, watch: bool, as_json: bool) -> None:

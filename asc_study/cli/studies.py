@@ -18,6 +18,7 @@ from asc_study.cli.options import (
     jobs_option,
     json_option,
     load_with_data,
+    own_parts_option,
     profile_option,
     set_option,
     teller,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @data_option
 @click.option("--explain", is_flag=True, help="Say which settings, code or data an orphaned run differs in.")
 @fingerprint_option
+@own_parts_option
 @profile_option
 @set_option
 @json_option
@@ -93,6 +95,7 @@ def plan(
 @click.option("--only", multiple=True, metavar="ROW", help="Run this row or ensemble only; repeatable.")
 @click.option("--retry-failed", is_flag=True, help="Try runs that failed again.")
 @fingerprint_option
+@own_parts_option
 @profile_option
 @set_option
 @json_option
@@ -200,6 +203,7 @@ def exit_status(outcomes: "list[StudyOutcome]") -> int:
     "--reference", metavar="ROW", help="Row that the others are compared with; default: the first trained one."
 )
 @click.option("--orphans", is_flag=True, help="Show finished runs that are no longer part of the study too.")
+@own_parts_option
 @profile_option
 @set_option
 @json_option

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from asc_study.augmentation import batch_augmentations, compose
+from asc_study.augmentation import AUGMENTATIONS, batch_augmentations, compose
 from asc_study.base import plugins
 from asc_study.base.errors import InputError
 from asc_study.ensemble.fuse import find_fusion
@@ -121,7 +121,7 @@ def test_worker_processes_know_the_parts(tmp_path):
     ("name", "message"),
     [
         ("gain.Gain", "unknown batch_augmentation 'gain.Gain': a part .* is named module:object, .* write 'gain:Gain'"),
-        ("gain", "unknown batch_augmentation 'gain': known: channel_confusion, mixup"),
+        ("gain", "unknown batch_augmentation 'gain': known: channel_confusion, cutmix, .*mixup"),
         ("mixap", "unknown batch_augmentation 'mixap': did you mean 'mixup'?"),
         ("gain:", "unknown batch_augmentation 'gain:': .* is named module:object, two names that Python can import"),
         ("gain:Gain.inner", "unknown batch_augmentation 'gain:Gain.inner': .* is named module:object"),
@@ -205,5 +205,27 @@ def test_an_installed_package_announces_its_parts(isolated, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
     )
-    names = ["spec_augment", "channel_confusion", "random_crop", "mixup", "strangers-gain"]
+    names = [*AUGMENTATIONS, "strangers-gain"]
     assert done.stdout == f"{names} 0.4\n", done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "leaderboard"])
+def test_code_that_a_file_names_is_told_before_it_runs_or_refused(example, asc, simulated, command):
+    marker = Path("was-run")
+    text = Path("own_architecture.py").read_text()
+    Path("own_architecture.py").write_text(f"open({str(marker)!r}, 'a').close()\n{text}")
+    data = ["--data", str(simulated)] if command in ("plan", "run") else []
+    sys.modules.pop("own_architecture", None)
+    code, _, said = asc(command, str(example), *data, "--no-own-parts")
+    assert (code, marker.exists()) == (2, False)
+    assert (
+        "--no-own-parts refuses code that a file names, got architecture 'own_architecture:OWN': read own_arch" in said
+    )
+    if command == "plan":
+        code, _, said = asc(command, str(example), *data)
+        assert marker.exists()
+        first = said.splitlines()[0]
+        assert first == (
+            f"note: runs the code of {Path('own_architecture.py').resolve()} (architecture 'own_architecture:OWN'); "
+            "--no-own-parts refuses that"
+        )
