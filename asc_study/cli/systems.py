@@ -13,7 +13,7 @@ from asc_study.cli.options import FILE, existing_store, jobs_option, json_option
 
 _RUN_HELP = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id"
 
-_task_option = click.option("--task", type=click.Choice(["ten_class", "three_class"]))
+_task_option = click.option("--task", metavar="TASK")
 _fusion_option = click.option(
     "--fusion",
     default="average",
