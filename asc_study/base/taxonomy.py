@@ -136,12 +136,20 @@ TAU: Final = Taxonomy(
     subsets=tuple(DEVICE_SUBSETS.items()),
 )
 
-#: Those that this process has met, the one that it read last at the end; replaced as a whole, for threads read it.
+#: Those that this process has met, that of the data read last at the end; replaced as a whole, for threads read it.
 _known: tuple[Taxonomy, ...] = (TAU,)
 
 
-def know(taxonomy: Taxonomy) -> None:
+def know(taxonomy: Taxonomy, *, told: bool = False) -> None:
     """From now on the words of a data set are known in this process.
+
+    Parameters
+    ----------
+    taxonomy
+        The words.
+    told
+        By a run in a store: words of data that were read themselves, or were told by a run that was read before (stores
+        give the newest first), stay before these.
 
     Raises
     ------
@@ -150,7 +158,7 @@ def know(taxonomy: Taxonomy) -> None:
         with the runs.
     """
     global _known
-    if taxonomy in (TAU, _known[-1]):
+    if taxonomy in (TAU, _known[-1]) or (told and taxonomy in _known):
         return
     for task, classes in taxonomy.tasks:
         if TAU.classes.get(task, classes) != classes:
@@ -160,7 +168,8 @@ def know(taxonomy: Taxonomy) -> None:
             f"classes, groups, devices and subsets of a data set must fit a tag of {_LONGEST_TEXT:,} characters, got "
             f"{len(taxonomy.to_json()):,}: shorten their names"
         )
-    _known = (*(one for one in _known if one != taxonomy), taxonomy)
+    others = [one for one in _known[1:] if one != taxonomy]
+    _known = (TAU, taxonomy, *others) if told else (TAU, *others, taxonomy)
 
 
 def known_taxonomies() -> tuple[Taxonomy, ...]:
@@ -243,7 +252,8 @@ CLASSES: Final = _Classes()
 
 def task_of_classes(classes: Sequence[str]) -> str | None:
     """The task that has exactly these classes; None if no data set is known that has it."""
-    return next((task for task, known in CLASSES.items() if known == tuple(classes)), None)
+    found = (task for one in reversed(_known) for task, known in one.tasks if known == tuple(classes))
+    return next(found, None)
 
 
 def taxonomy_tag(taxonomy: Taxonomy) -> dict[str, str]:
@@ -255,7 +265,7 @@ def know_told(text: str) -> None:
     """Know the words that a run tells of its data set; nothing if a person changed the tag to something else."""
     if taxonomy := _from_json(text):
         with suppress(InputError):
-            know(taxonomy)
+            know(taxonomy, told=True)
 
 
 @lru_cache(maxsize=64)

@@ -161,6 +161,12 @@ class DatasetDescription(Strict):
     def _reference(self) -> str:
         return self.reference_device or (self.seen or self.devices)[0]
 
+    @property
+    def _group_of_scene(self) -> dict[str, str]:
+        if tuple(sorted(self.classes)) == TAU.classes["three_class"]:  # labels are scene groups: each is its own
+            return {group: group for group in self.classes}
+        return {scene: group for group, scenes in self.groups.items() for scene in scenes}
+
     def to_format(self) -> DataFormat:
         """The data format that it describes."""
         split, columns = self.split, self.metadata.columns
@@ -173,7 +179,7 @@ class DatasetDescription(Strict):
             tasks=_tasks(self),
             label="scene",
             scenes=tuple(sorted(self.classes)),
-            group_of_scene={scene: group for group, scenes in self.groups.items() for scene in scenes},
+            group_of_scene=self._group_of_scene,
             devices=tuple(self.devices),
             reference_device=self._reference,
             seen_devices=tuple(self.seen),
@@ -212,8 +218,9 @@ class DatasetDescription(Strict):
 def _tasks(description: DatasetDescription) -> tuple[str, ...]:
     """TAU's tasks for TAU's classes, so that systems can be compared; else the data set's own."""
     classes, groups = tuple(sorted(description.classes)), tuple(sorted(description.groups))
-    group_of_scene = {scene: group for group, scenes in description.groups.items() for scene in scenes}
-    if classes == TAU.classes["ten_class"] and (not groups or group_of_scene == TAU.group_of_scene):
+    if classes == TAU.classes["three_class"]:
+        return ("three_class",)
+    if classes == TAU.classes["ten_class"] and (not groups or description._group_of_scene == TAU.group_of_scene):
         return tuple(TAU.classes) if groups else ("ten_class",)
     return (description.name, f"{description.name}{OF_GROUPS}") if groups else (description.name,)
 

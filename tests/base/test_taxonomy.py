@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -97,3 +98,14 @@ def test_the_gap_is_that_of_the_data_set():
     assert (gap.name, gap.difference_of) == ("gap_to_unseen", ("device_acc_phone1", "acc_mic"))
     assert gap_among({gap.name, *gap.difference_of}) == gap
     assert gap_among({"gap_to_unseen"}) is None
+
+
+def test_data_at_hand_outrank_what_runs_tell():
+    older = replace(ROOMS, tasks=(("rooms", ("bath", "yard")),), groups=())
+    know(ROOMS)
+    (text,) = taxonomy_tag(older).values()
+    know_told(text)  # the classes of the data set were others once
+    assert CLASSES["rooms"] == ROOMS.classes["rooms"]
+    assert words.taxonomy_of_task("rooms") == ROOMS
+    assert words.task_of_classes(("bath", "yard")) == "rooms"  # its predictions can still be read
+    assert taxonomy_for(["mic"], ("bath", "yard")) == older

@@ -111,6 +111,14 @@ def test_the_classes_of_tau_are_its_task(tmp_path: Path):
     assert read_description(tmp_path / "dataset.yaml").tasks == ("ten_class",)
 
 
+def test_the_scene_groups_of_tau_are_its_task_too(write: Write):
+    text = DESCRIPTION.replace("street, kitchen, living room, tram", "outdoor, indoor, transportation")
+    rows = {n + 1: f"wav/{n}.wav;{('indoor', 'outdoor', 'transportation')[n % 3]};phone1;p{n};train" for n in range(24)}
+    dataset = read_dataset(write(text, changed=rows, audio=False))
+    assert dataset.task == "three_class"
+    assert (dataset.clips["scene_group"] == dataset.clips["scene"]).all()
+
+
 def test_a_share_of_the_locations_tests_with_all_of_the_unseen_device(write: Write):
     changed = {number: ";".join((f"wav/{number - 1}.wav", *CLIPS[number - 1])) for number in range(1, len(CLIPS) + 1)}
     root = write(DESCRIPTION.replace("{column: fold}", "{test_share: 0.3}"), changed=changed)
