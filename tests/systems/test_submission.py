@@ -16,14 +16,8 @@ from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
-from asc_study.systems.submission import (
-    Complexity,
-    check_meta,
-    complexity,
-    export_submission,
-    meta_information,
-    results,
-)
+from asc_study.systems.meta_file import Complexity, check_meta, meta_information, results
+from asc_study.systems.submission import complexity, export_submission
 
 LABEL = "Smith_MyUni_task1_1"
 HEADER = ["filename", "scene_label", *SCENES]
