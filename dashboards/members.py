@@ -8,7 +8,8 @@ import pandas as pd
 
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, DEFAULT_OBJECTIVE, SUBSETS, full_name
+from asc_study.base.metric_table import ALL_CLIPS, DEFAULT_OBJECTIVE, full_name, subsets_among
+from asc_study.base.taxonomy import CLASSES, label_column
 from asc_study.ensemble.candidates import CandidatePool, rank
 from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate
@@ -65,15 +66,15 @@ class Candidates:
 def gather_members(source: Source, board: Board, kept: Sequence[str]) -> Candidates:
     """The trained and imported runs of a board as `asc-study ensemble` gathers them; of many the best on validation."""
     rows: dict[str, str] = {}
-    records: dict[str, dict[str, RunRecord]] = {"ten_class": {}, "three_class": {}}
+    records: dict[str, dict[str, RunRecord]] = {}
     for name in board.names:
         for record in board.records[name]:
-            if record.tags.get(Tag.KIND) in (Kind.TRAIN, Kind.IMPORTED) and record.tags.get(Tag.TASK) in records:
+            if record.tags.get(Tag.KIND) in (Kind.TRAIN, Kind.IMPORTED) and record.tags.get(Tag.TASK) in CLASSES:
                 label = name if len(board.records[name]) == 1 else f"{name} seed {record.seed}"
-                records[record.tags[Tag.TASK]][label] = record
+                records.setdefault(record.tags[Tag.TASK], {})[label] = record
                 rows[label] = name
-    task = "ten_class" if records["ten_class"] else "three_class"
-    chosen, notes = _best(records[task], kept)
+    task, *others_of = sorted(records, key=label_column) or [""]
+    chosen, notes = _best(records.get(task, {}), kept)
     members = _loaded(source, chosen)
     if lost := [name for name in chosen if name not in {member.name for member in members}]:
         notes.append(f"Left out, without test predictions: {_shortly(lost)}.")
@@ -84,9 +85,9 @@ def gather_members(source: Source, board: Board, kept: Sequence[str]) -> Candida
     if unvalidated:
         notes.append(f"Left out, without validation predictions: {_shortly(unvalidated)}.")
     coarse: list[Member] = []
-    if task == "ten_class" and members:
+    if members and others_of:
         clips = frozenset(members[0].tables["test"]["clip_id"])
-        three = _loaded(source, _best(records["three_class"], ())[0])
+        three = _loaded(source, _best(records[others_of[-1]], ())[0])
         coarse = [member for member in three if frozenset(member.tables["test"]["clip_id"]) == clips]
         if all("validation" in member.tables for member in members):
             coarse = [member for member in coarse if "validation" in member.tables]
@@ -208,5 +209,5 @@ def among(member: Member, split: str, clips: "pd.Series[str]") -> pd.DataFrame:
 def _accuracies(table: pd.DataFrame, split: str) -> dict[str, float]:
     """Accuracies without their split, in per cent."""
     measured = evaluate(table, intervals=False)
-    names = {one.metric: full_name(one.metric, split) for one in (*SUBSETS, ALL_CLIPS)}
+    names = {one.metric: full_name(one.metric, split) for one in (*subsets_among(measured), ALL_CLIPS)}
     return {metric: 100 * measured[logged] for metric, logged in names.items() if logged in measured}

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asc_study.base import taxonomy
 from asc_study.base.taxonomy import CLASSES, DEVICES, GROUP_OF_SCENE, SCENES
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Run the test in an empty folder with a cache and a store of its own; forget the modules that it writes."""
+    """Run the test in an empty folder with a cache and a store of its own; forget the modules and data sets of it."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -48,6 +49,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("ASC_STUDY_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    monkeypatch.setattr(taxonomy, "_known", (taxonomy.TAU,))
     yield folder
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):

@@ -26,6 +26,8 @@ class Tag:
 
     TASK: Final = "asc.task"
     DATASET: Final = "asc.dataset"
+    #: Classes, groups, devices and subsets of a data set, where they are not those of TAU's.
+    TAXONOMY: Final = "asc.taxonomy"
     DATASET_DIGEST: Final = "asc.dataset_digest"
     SAMPLE_RATE: Final = "asc.sample_rate"
     CHANNELS: Final = "asc.channels"

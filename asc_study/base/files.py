@@ -61,6 +61,7 @@ class InputKind:
 INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     "study": InputKind("study file", _MB, "give the path of a YAML file"),
     "search": InputKind("search file", _MB, "give the path of a YAML file"),
+    "description": InputKind("description of a data set", _MB, "`asc-study data init DIR` writes a first one"),
     "published": InputKind("file of `published`", _MB, "name a CSV file beside the study file"),
     "list": InputKind("list", 64 * _MB, "name a list of the data set"),
     "scores": InputKind("file of scores", _GB, "name a file of scores"),

@@ -5,19 +5,21 @@ computes the metrics, tables and figures take their headings from it. A new metr
 is the mean or the difference of others needs nothing else, any other is computed in `asc_study.evaluation.metrics`,
 `asc_study.evaluation.calibration` or `asc_study.models.cost`.
 
+What names a device, a class or a subset of devices is a metric of every data set that has these words: `METRICS` holds
+those of TAU's data sets, `BY_NAME` knows all.
+
 Names in MLflow, which groups charts by the part before the slash: ``<split>/<name>``, where the split is ``test``,
 ``validation`` (what runs are chosen by) or ``holdout`` (devices kept out of a search's trainings), or ``cost`` and
 ``epoch`` for what is measured on none. ``<metric>_lo`` and ``<metric>_hi`` are the ends of an interval. Stores written
 before this scheme hold other names: `today` gives those of now.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from asc_study.base.errors import InputError, shown
-from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, SCENE_GROUPS, SCENES
+from asc_study.base.taxonomy import DEVICES, SCENE_GROUPS, SCENES, TAU, Taxonomy, known_devices, known_taxonomies
 
 Direction = Literal["maximize", "minimize"]
 
@@ -96,6 +98,16 @@ class Subset:
         """The heading with what should be known of the devices."""
         return f"{self.heading} ({self.note})" if self.note else self.heading
 
+    @property
+    def unseen(self) -> bool:
+        """Whether training hears none of these devices."""
+        return self.note == _UNSEEN
+
+    @property
+    def heard(self) -> str:
+        """What training hears of these devices, in words; empty where it goes without saying."""
+        return {_SEEN: "heard", _UNSEEN: "never heard"}.get(self.note, "")
+
 
 def full_name(name: str, split: str) -> str:
     """The name that MLflow has for a metric of a split: ``validation/device_acc_s3`` for ``device_acc_s3``."""
@@ -121,15 +133,51 @@ def today(name: str) -> str:
     return name
 
 
+_SEEN: Final = "seen"
+_UNSEEN: Final = "unseen"
 _HEADINGS: Final = {"BC": "B&C"}
-_NOTES: Final = {"s1-s3": "seen", "s4-s6": "unseen"}
+_NOTES: Final = {"s1-s3": _SEEN, "s4-s6": _UNSEEN}
 
 ALL_CLIPS: Final = Subset("avg", DEVICES, "all clips")
 
 #: The device subsets of Table 1, in the paper's order.
 SUBSETS: Final = tuple(
-    Subset(name, devices, _HEADINGS.get(name, name), _NOTES.get(name, "")) for name, devices in DEVICE_SUBSETS.items()
+    Subset(name, devices, _HEADINGS.get(name, name), _NOTES.get(name, "")) for name, devices in TAU.subsets
 )
+
+
+def subsets_of(taxonomy: Taxonomy) -> tuple[Subset, ...]:
+    """The subsets that a data set reports, in its order."""
+    if taxonomy.subsets == TAU.subsets:
+        return SUBSETS
+    return tuple(Subset(name, devices, name, _note(taxonomy, devices)) for name, devices in taxonomy.subsets)
+
+
+def _note(taxonomy: Taxonomy, devices: tuple[str, ...]) -> str:
+    seen = set(devices) & set(taxonomy.seen_devices)
+    if not seen:
+        return _UNSEEN
+    return _SEEN if seen == set(devices) != {taxonomy.reference_device} else ""
+
+
+def subsets_among(metrics: Iterable[str]) -> tuple[Subset, ...]:
+    """The subsets of the data sets that a table is about, told by its metrics; TAU's if nothing tells.
+
+    Where data sets share a subset's name, that of the data read last is meant.
+    """
+    named = {name.rpartition("/")[2] for name in metrics}
+    found: dict[str, Subset] = {}
+    for taxonomy in known_taxonomies():
+        subsets = subsets_of(taxonomy)
+        if any(subset.metric in named for subset in subsets):
+            found |= {subset.name: subset for subset in subsets}
+    return tuple(found.values()) or SUBSETS
+
+
+def unseen_among(metrics: Iterable[str]) -> Subset | None:
+    """The subset never heard by training that a table has the accuracy of; None if it has none."""
+    named = {name.rpartition("/")[2] for name in metrics}
+    return next((one for one in subsets_among(named) if one.unseen and one.metric in named), None)
 
 
 def _accuracy(name: str, heading: str = "", *, column: bool = False, mean_of: str = "") -> Metric:
@@ -140,6 +188,9 @@ def _cost(name: str, unit: str, *, objective: bool = False) -> Metric:
     return Metric(f"cost/{name}", "minimize", unit, per_split=False, digits=0, objective=objective)
 
 
+#: What is lost from device A to the devices never heard. `gap_of` says which metric other data sets have.
+_GAP: Final = Metric("gap_A_to_unseen", "minimize", "share", objective=True, difference_of=("acc_A", "acc_s4-s6"))
+
 #: Every metric; those of Table 1 are in the order of its columns.
 METRICS: Final = (
     *(_accuracy(subset.metric, subset.heading, column=True) for subset in SUBSETS),
@@ -147,7 +198,8 @@ METRICS: Final = (
     _accuracy(ALL_CLIPS.metric, "Avg acc.", column=True),
     _accuracy("acc_macro", mean_of="scene_acc_"),
     _accuracy("acc_device_macro", mean_of="device_acc_"),
-    Metric("gap_A_to_unseen", "minimize", "share", objective=True, difference_of=("acc_A", "acc_s4-s6")),
+    _GAP,
+    Metric("gap_to_unseen", "minimize", "share", objective=True),
     *(_accuracy(f"device_acc_{device}", device) for device in DEVICES),
     *(_accuracy(f"scene_acc_{scene}", scene) for scene in (*SCENES, *SCENE_GROUPS)),
     Metric("ece", "minimize", "share"),
@@ -171,11 +223,47 @@ METRICS: Final = (
     Metric("epoch/chosen", None, "epoch", per_split=False, digits=0),
 )
 
+
+class _ByName(dict[str, Metric]):
+    """Metrics by name without split; those of another data set's devices, classes and subsets are made of the name."""
+
+    def __missing__(self, name: str) -> Metric:
+        for start in ("device_acc_", "scene_acc_", "acc_"):
+            if name.startswith(start):
+                return _accuracy(name, name.removeprefix(start), column=start == "acc_")
+        if name.startswith(_HOLDOUT):
+            return Metric(name, "maximize", "share", per_split=False, heading=name.removeprefix(_HOLDOUT))
+        raise KeyError(name)
+
+
 #: Name without its split -> metric.
-BY_NAME: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in METRICS})
+BY_NAME: Final = _ByName({metric.name: metric for metric in METRICS})
 
 #: The columns of Table 1.
 COLUMNS: Final = tuple(metric for metric in METRICS if metric.column)
+
+
+def columns_among(metrics: Iterable[str]) -> tuple[Metric, ...]:
+    """The columns of a table like Table 1 for the data sets that it is about, told by its metrics."""
+    return (*(BY_NAME[subset.metric] for subset in subsets_among(metrics)), *COLUMNS[len(SUBSETS) :])
+
+
+def gap_of(taxonomy: Taxonomy) -> Metric | None:
+    """What is lost from the reference device to the subset never heard; None if there is not one such subset."""
+    if taxonomy.subsets == TAU.subsets:
+        return _GAP
+    unseen = [subset.metric for subset in subsets_of(taxonomy) if subset.unseen]
+    if len(unseen) != 1:
+        return None
+    return replace(BY_NAME["gap_to_unseen"], difference_of=(f"device_acc_{taxonomy.reference_device}", unseen[0]))
+
+
+def gap_among(metrics: Iterable[str]) -> Metric | None:
+    """The gap that a table has, with both accuracies that it is the difference of; None if it has none."""
+    named = set(metrics)
+    found = (gap_of(taxonomy) for taxonomy in reversed(known_taxonomies()))
+    return next((gap for gap in found if gap and {gap.name, *(gap.difference_of or ())} <= named), None)
+
 
 #: What systems are chosen by if nothing else is said: three quarters of the validation clips are of device A, and this
 #: metric counts each device alike.
@@ -183,10 +271,29 @@ DEFAULT_OBJECTIVE: Final = "acc_device_macro"
 
 _BY_FULL_NAME: Final = {name: metric for metric in METRICS for name in (metric.test_name, metric.validation_name)}
 
+#: What a metric's name begins with that is of no split, or of one.
+_HOLDOUT: Final = "holdout/acc_"
+_SPLITS: Final = ("test/", "validation/")
+
 
 def find_metric(name: str) -> Metric | None:
-    """The metric that MLflow has under a name; None if it is none of `METRICS`."""
-    return _BY_FULL_NAME.get(name)
+    """The metric that MLflow has under a name; None if there is none."""
+    if name in _BY_FULL_NAME:
+        return _BY_FULL_NAME[name]
+    split = next((split for split in _SPLITS if name.startswith(split)), "")
+    known = {metric.name: metric for metric in own_accuracies()}
+    return known.get(name.removeprefix(split)) if split or name.startswith(_HOLDOUT) else None
+
+
+def own_accuracies() -> list[Metric]:
+    """The accuracies of subsets, devices and classes that are not TAU's, of all data sets that were read."""
+    names: dict[str, None] = {}
+    for taxonomy in known_taxonomies()[1:]:
+        names |= dict.fromkeys(f"acc_{name}" for name, _ in taxonomy.subsets)
+        names |= dict.fromkeys(f"scene_acc_{name}" for _, classes in taxonomy.tasks for name in classes)
+    for device in known_devices():
+        names |= dict.fromkeys((f"device_acc_{device}", f"{_HOLDOUT}{device}"))
+    return [BY_NAME[name] for name in names if name not in BY_NAME]
 
 
 def direction(metric: str) -> Direction:
@@ -197,7 +304,7 @@ def direction(metric: str) -> Direction:
     InputError
         If the metric is unknown, or neither is better.
     """
-    known = _BY_FULL_NAME.get(metric) or _BY_FULL_NAME.get(metric.removesuffix("_lo").removesuffix("_hi"))
+    known = find_metric(metric) or find_metric(metric.removesuffix("_lo").removesuffix("_hi"))
     if known is None or known.direction is None:
         raise InputError(f"metric {shown(metric)} has no declared direction: use a test/, validation/ or cost/ metric")
     return known.direction
@@ -218,7 +325,7 @@ def require_objective(metric: str) -> str:
     """
     from asc_study.base.schema import did_you_mean  # pydantic: the command line starts without it
 
-    known = {entry.name: entry for entry in METRICS if entry.objective and entry.per_split}
+    known = {entry.name: entry for entry in (*METRICS, *own_accuracies()) if entry.objective and entry.per_split}
     named = {entry.validation_name: name for name, entry in known.items()}
     metric = today(metric)
     name = named.get(metric, metric.removeprefix("validation/"))

@@ -12,7 +12,7 @@ from asc_study.cli.options import FOLDER, jobs_option, json_option
 
 @click.group()
 def data() -> None:
-    """Check, download and simulate data sets in the layout of TAU Urban Acoustic Scenes 2020.
+    """Check, describe, download and simulate data sets: TAU Urban Acoustic Scenes, or recordings of your own.
 
     \b
     Example:
@@ -22,7 +22,7 @@ def data() -> None:
 
 @data.command("check")
 @click.argument("directory", type=FOLDER, metavar="DIR")
-@click.option("--task", type=click.Choice(["ten_class", "three_class"]), help="Default: told by the labels.")
+@click.option("--task", metavar="TASK", help="Such as ten_class or three_class; default: told by the labels.")
 @click.option("--format", "name", metavar="NAME", help="Data format, also module:object; default: told by the lists.")
 @click.option("--jobs", default=4, show_default=True, metavar="N", help="Audio files opened at the same time.")
 @click.option("--deep", is_flag=True, help="Decode every audio file to its end, too; takes minutes for thousands.")
@@ -46,6 +46,27 @@ def data_check(directory: Path, task: str | None, name: str | None, jobs: int, d
     return 0 if report.ok else 1
 
 
+@data.command("init")
+@click.argument("directory", type=FOLDER, metavar="DIR")
+@click.option("--metadata", metavar="FILE", help="Metadata file in DIR; default: the one that names recordings.")
+@json_option
+def data_init(directory: Path, metadata: str | None, as_json: bool) -> None:
+    """Write a first dataset.yaml into DIR, a folder of your own recordings with a metadata file, to be completed.
+
+    \b
+    Example:
+      asc-study data init my-recordings
+    """
+    from asc_study.data.init import init
+
+    path = init(directory, metadata=metadata)
+    if as_json:
+        click.echo(json.dumps({"written": str(path)}, indent=2))
+    else:
+        click.echo(f"written: {path}")
+        click.echo(f"next: look at every line of it, then asc-study data check {directory}")
+
+
 @data.command("download")
 @click.argument("name", metavar="NAME")
 @click.argument("directory", type=FOLDER, metavar="DIR")
@@ -53,7 +74,7 @@ def data_check(directory: Path, task: str | None, name: str | None, jobs: int, d
 @click.option("--keep-zips", is_flag=True, help="Keep the zip files after they are unpacked.")
 @json_option
 def data_download(name: str, directory: Path, base_url: str | None, keep_zips: bool, as_json: bool) -> None:
-    """Download the data set NAME, such as tau2020-mobile or tau2020-3class, to DIR; run again to go on after a cut.
+    """Download the data set NAME, such as tau2020-mobile or tau2022-mobile, to DIR; run again to go on after a cut.
 
     \b
     Example:
@@ -72,17 +93,19 @@ def data_download(name: str, directory: Path, base_url: str | None, keep_zips: b
 @data.command("simulate")
 @click.argument("directory", type=FOLDER, metavar="DIR")
 @click.option("--task", default="ten_class", show_default=True, type=click.Choice(["ten_class", "three_class"]))
+@click.option("--format", "data_format", metavar="NAME", help="Another format: tau2022-mobile, or a dataset.yaml.")
 @click.option("--clips-per-scene", default=60, show_default=True, metavar="N", help="Training segments of each scene.")
 @click.option("--seconds", default=10.0, show_default=True, metavar="S", help="Length of a clip in seconds.")
 @click.option("--seed", default=0, show_default=True, metavar="K")
 @jobs_option
 @json_option
 def data_simulate(**options: Any) -> None:
-    """Write a simulated data set in TAU layout to DIR: ten scenes, nine devices.
+    """Write a simulated data set to DIR: ten scenes and nine devices in TAU layout, or what a dataset.yaml says.
 
     \b
     Example:
       asc-study data simulate sim --clips-per-scene 60 --seconds 3
+      asc-study data simulate sim --format dataset.yaml --clips-per-scene 20 --seconds 3
     """
     from asc_study.simulation.simulate import simulate
 

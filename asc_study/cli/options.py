@@ -191,8 +191,10 @@ def load_with_data(
     ``load`` is `load_study` or `load_search`, ``given`` is for it; ``check`` is what else can be checked before
     the data set is read.
     """
+    from asc_study.data.description import meet
     from asc_study.data.identified import identify
 
+    meet(data_dir)
     check(load(path, **given))
     data = identify(data_dir)
     return load(path, default_task=data.dataset.task, **given), data

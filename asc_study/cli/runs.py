@@ -53,9 +53,15 @@ def prune(
         raise InputError("runs prune must be told what to delete, got nothing: add --orphans")
     if dry_run and yes:
         raise InputError("--dry-run and --yes exclude each other, got both: choose one")
+    from asc_study.data.description import meet
+    from asc_study.store.queries import open_existing
     from asc_study.store.removal import restore_command
+    from asc_study.study.definition import meet_runs
     from asc_study.study.prune import delete_orphans, find_orphans, load_variants, render_orphans
 
+    meet_runs(study_file, open_existing())
+    if data_dir:
+        meet(data_dir)
     variants, data = load_variants(study_file, overrides=overrides), None
     if data_dir:
         from asc_study.data.identified import identify

@@ -13,7 +13,7 @@ from asc_study.cli.options import FILE, existing_store, jobs_option, json_option
 
 _RUN_HELP = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id"
 
-_task_option = click.option("--task", type=click.Choice(["ten_class", "three_class"]))
+_task_option = click.option("--task", metavar="TASK")
 _fusion_option = click.option(
     "--fusion",
     default="average",
@@ -133,25 +133,49 @@ def predict(context: click.Context, /, **arguments: Any) -> None:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
-@click.option("--format", "form", required=True, type=click.Choice(["dcase2020", "csv", "parquet"]))
-@click.option("--out", required=True, type=FILE, metavar="FILE")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(["dcase2020", "dcase2024", "dcase2025", "csv", "parquet"]),
+)
+@click.option("--out", required=True, type=FILE, metavar="FILE", help="Of a package: its folder.")
+@click.option("--label", default="", metavar="LABEL", help="Of a package: LASTNAME_INSTITUTE_task1_N.")
+@click.option("--about", type=FILE, metavar="FILE", help="Of a package: YAML with what people say of the system.")
 @click.option(
     "--split", type=click.Choice(["test", "validation", "evaluation"]), help="Default: evaluation, else test."
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-def export(run: str, form: str, out: Path, split: str | None, force: bool) -> None:
+def export(
+    runs: tuple[str, ...], form: str, out: Path, label: str, about: Path | None, split: str | None, force: bool
+) -> None:
     """Write the predictions of RUN (STUDY/ROW, STUDY/ROW@SEED or an MLflow run id) to FILE.
 
-    dcase2020 is the challenge's system output, csv and parquet are the whole predictions table.
+    dcase2020 is the challenge's system output, csv and parquet are the whole predictions table. dcase2024 and dcase2025
+    are submission packages: the outputs of one run for each split, and meta information with complexity and results.
 
     \b
     Example:
       asc-study export demo/fcnn-plain --format dcase2020 --out fcnn-plain.tsv
+      asc-study export task1/split25@0 --format dcase2025 --out package --label Smith_MyUni_task1_1
     """
     from asc_study.systems.exchange import export_predictions
+    from asc_study.systems.submission import SPLITS, export_submission
 
-    split, clips = export_predictions(existing_store(), run, out, form, split=split, overwrite=force)
+    store = existing_store()
+    if form in SPLITS:
+        if split:
+            raise InputError(
+                f"a package has the evaluation clips and the results of test, got --split {split}: leave it"
+            )
+        package = export_submission(store, runs, out, form, label=label, about=about, overwrite=force)
+        for line in (*map(str, package.files), *(f"note: {note}" for note in package.notes)):
+            click.echo(line)
+        return
+    if label or about or len(runs) > 1:
+        raise InputError(f"--label, --about and several runs are for packages, got --format {form}: leave them out")
+    split, clips = export_predictions(store, runs[0], out, form, split=split, overwrite=force)
     click.echo(f"{out}: {clips} clips of the {split} split")
 
 

@@ -20,7 +20,8 @@ from asc_study.base.text_table import text_table
 from asc_study.data.clips import SPLITS, describe, missing_files
 from asc_study.data.cut import cut_validation
 from asc_study.data.formats import DataFormat
-from asc_study.data.layout import Problem, read_fold_list, read_lists, shown
+from asc_study.data.layout import read_fold_list, read_lists
+from asc_study.data.problems import Problem, shown
 
 __all__ = ["CheckReport", "Problem", "check"]
 
@@ -43,7 +44,7 @@ class CheckReport:
     format
         Name of the data format that the folder was read as.
     task
-        The task of its labels: ``ten_class`` or ``three_class``.
+        The task of its labels, such as ``ten_class`` or ``three_class``.
     counts
         Clips by split and scene (rows) and device (columns), as `describe` gives them.
     problems
@@ -125,7 +126,7 @@ def check(
     root
         The folder to check.
     task
-        ``ten_class`` or ``three_class``; recognised from the labels by default.
+        Such as ``ten_class`` or ``three_class``; told by the labels by default.
     jobs
         Threads that open audio files.
     data_format
@@ -143,6 +144,10 @@ def check(
     problems, notes = list(reading.problems), []
     if reading.unused:
         notes.append(f"{reading.unused:,} clips of {lists.meta} are in neither list of the fold and are left out")
+    if not reading.recognised:
+        notes.append(f"no known data set: `asc-study data init {reading.root}` describes recordings of your own")
+    for name, part in reading.subsets.items():
+        notes.append(f"{name} is a part of train with {len(part):,} clips: training.subset: {name}")
     _check_test_list(reading.root, data_format, problems, notes)
     problems += _shared_locations(reading.clips, "train", "test")
     cut = cut_validation(reading.clips, seed=0, reference_device=data_format.reference_device)
@@ -161,7 +166,7 @@ def check(
 def _check_test_list(root: Path, data_format: DataFormat, problems: list[Problem], notes: list[str]) -> None:
     """Hold the list of test names (alone, for systems that must not see labels) against the test list with labels."""
     lists = data_format.lists
-    if lists.names is None:
+    if lists.names is None or lists.parts:
         return
     found: list[Problem] = []
     named = set(read_fold_list(root, lists.names, data_format, False, found)["filename"])
@@ -206,7 +211,7 @@ def _check_audio(
 ) -> None:
     """Hold the recordings against the format; ``reading`` is in how many threads, and whether they are decoded."""
     jobs, deep = reading
-    audio = PurePosixPath(data_format.file_name).parent
+    audio = PurePosixPath() if data_format.lists.parts else PurePosixPath(data_format.file_name).parent
     folder = root / audio
     if not folder.is_dir():
         problems.append(Problem("missing folder", f"{audio}/", "there is no such folder"))

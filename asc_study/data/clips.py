@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.taxonomy import DEVICES, SCENES
+from asc_study.base.taxonomy import DEVICES, SCENES, taxonomy_for
 from asc_study.data.formats import DataFormat
 
 #: Columns of the clip table; ``path`` is absolute, ``split`` is train, validation or test.
@@ -38,15 +38,18 @@ class Dataset:
     clips
         The clip table with the columns `CLIP_COLUMNS`, sorted by ``clip_id``; ``split`` is train or test here.
         ``scene`` is always one of the scenes of the format, ``scene_group`` its group.
+    subsets
+        Name of a part of train that the data set lists -> its ``clip_id``.
     """
 
     root: Path
     format: DataFormat
     clips: pd.DataFrame
+    subsets: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
-        """The task that its labels are made for: ``ten_class`` or ``three_class``."""
+        """The task that its labels are made for, such as ``ten_class``."""
         return self.format.task
 
     @property
@@ -147,3 +150,28 @@ def paired_clips(clips: pd.DataFrame, device: str, *, reference: str = REFERENCE
     row_of = dict(zip(stems[reference], rows[reference], strict=True))
     pairs = [(row_of[stem], row) for stem, row in zip(stems[device], rows[device], strict=True) if stem in row_of]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def as_of_reference(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clips whose reference device is called as TAU's is: waveform augmentations know it by that name.
+
+    Parameters
+    ----------
+    clips
+        Clip table.
+
+    Returns
+    -------
+    DataFrame
+        The same table for TAU's data sets; else one in which the reference device, also at the end of the identifiers
+        of its clips, is `REFERENCE_DEVICE`, unless another device has this name.
+    """
+    reference = taxonomy_for(clips["device"].unique()).reference_device
+    if reference == REFERENCE_DEVICE or REFERENCE_DEVICE in set(clips["device"]):
+        return clips
+    ours = clips["device"] == reference
+    ends = ours & clips["clip_id"].str.endswith(f"-{reference}")
+    renamed = clips["clip_id"].str.removesuffix(f"-{reference}") + f"-{REFERENCE_DEVICE}"
+    return clips.assign(
+        device=clips["device"].mask(ours, REFERENCE_DEVICE), clip_id=clips["clip_id"].mask(ends, renamed)
+    )

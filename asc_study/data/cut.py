@@ -1,12 +1,12 @@
 """What is held back of the train split: validation locations, whole devices, and a share of the clips."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.data.clips import REFERENCE_DEVICE
 
 
@@ -164,3 +164,26 @@ def keep_share_of_train(clips: pd.DataFrame, share: float, *, seed: int, of: pd.
     groups = ranks.loc[train["clip_id"]].set_axis(train.index).groupby([train["scene"], train["device"]])
     wanted = (share * groups.transform("size")).round().clip(lower=1)
     return clips.drop(index=train.index[groups.rank() > wanted])
+
+
+def keep_subset_of_train(clips: pd.DataFrame, subsets: Mapping[str, frozenset[str]], name: str) -> pd.DataFrame:
+    """Keep the train clips that a subset names; the other splits stay.
+
+    Parameters
+    ----------
+    clips
+        Clip table.
+    subsets
+        Those that the data set has, see `Dataset`.
+    name
+        The one to keep.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    if name not in subsets:
+        known = f"known: {', '.join(subsets)}" if subsets else "the data set has no such lists"
+        raise InputError(f"training.subset must be a part of train that the data set lists, got {shown(name)}: {known}")
+    return clips[(clips["split"] != "train") | clips["clip_id"].isin(subsets[name])]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from asc_study.base.errors import InputError
 from asc_study.base.files import open_input
@@ -84,7 +84,9 @@ def audio_digests(paths: Sequence[str | Path], *, cache: Path, progress: bool = 
 
 
 def dataset_digest(dataset: Dataset, digests: Sequence[str]) -> str:
-    """SHA-256 of the task and of every clip's split, labels, place, device and audio.
+    """SHA-256 of the task, of every clip's split, labels, place, device and audio, and of what there is besides.
+
+    That is: classes that are not TAU's, and lists of parts of train.
 
     Parameters
     ----------
@@ -95,7 +97,10 @@ def dataset_digest(dataset: Dataset, digests: Sequence[str]) -> str:
     """
     clips = dataset.clips[_IDENTITY_COLUMNS].itertuples(index=False, name=None)
     rows = sorted([*clip, digest] for clip, digest in zip(clips, digests, strict=True))
-    content = json.dumps({"task": dataset.task, "clips": rows}, ensure_ascii=True, separators=(",", ":"))
+    whole: dict[str, Any] = {"task": dataset.task, "clips": rows} | dataset.format.identity()
+    if dataset.subsets:
+        whole["subsets"] = {name: sorted(clips) for name, clips in dataset.subsets.items()}
+    content = json.dumps(whole, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()
 
 

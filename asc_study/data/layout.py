@@ -1,38 +1,26 @@
 """The reader of data sets: lists of clips with labels, a fold of train and test, and names that say the rest.
 
-What lists there are, what their columns are called and how a file name is taken apart says the data format; this is the
-only module that does it.
+What lists there are, what their columns are called and how a file name is taken apart says the data format. Where a
+metadata file says what each clip is, `asc_study.data.table` reads it.
 """
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
 
 import pandas as pd
 
 from asc_study.acoustics.recordings import sound_info
 from asc_study.base.errors import InputError
-from asc_study.base.files import read_input
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import CLASSES, know
 from asc_study.data.clips import CLIP_COLUMNS, Dataset
+from asc_study.data.description import described, meet_list
 from asc_study.data.formats import DataFormat, known_formats
 from asc_study.data.formats.data_format import fill_in
-
-_LONGEST_SHOWN: Final = 120
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that breaks a rule of the layout: the rule, the file or row that breaks it, and how."""
-
-    rule: str
-    item: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.item}: {self.detail}"
+from asc_study.data.list_file import read_list
+from asc_study.data.problems import Problem, shown
+from asc_study.data.table import labelled_rows, read_table
 
 
 @dataclass(frozen=True)
@@ -51,6 +39,10 @@ class Reading:
         How many clips of the list of all are in neither list of the fold.
     problems
         Everything that breaks the layout, in the order of the files; audio is not looked at.
+    subsets
+        Name of a part of train that has a list -> its ``clip_id``.
+    recognised
+        Whether anything told the format; if not, the folder is read as the first one.
     """
 
     root: Path
@@ -58,6 +50,8 @@ class Reading:
     clips: pd.DataFrame
     unused: int
     problems: list[Problem]
+    subsets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    recognised: bool = True
 
 
 def read_dataset(root: Path, task: str | None = None, data_format: DataFormat | None = None) -> Dataset:
@@ -70,10 +64,10 @@ def read_dataset(root: Path, task: str | None = None, data_format: DataFormat | 
     root
         The folder of the data set.
     task
-        ``ten_class`` or ``three_class``, if the labels must be of that task; recognised from the labels by default.
+        Such as ``ten_class`` or ``three_class``, if the labels must be of that task; told by the labels by default.
     data_format
-        What the data set is; recognised among `known_formats` by default. Where several fit its lists equally well,
-        the header of one recording decides.
+        What the data set is; by default what its ``dataset.yaml`` says, else recognised among `known_formats`. Where
+        several fit its lists equally well, the header of one recording decides.
 
     Raises
     ------
@@ -82,8 +76,9 @@ def read_dataset(root: Path, task: str | None = None, data_format: DataFormat | 
     """
     reading = read_lists(root, task, data_format)
     if reading.problems:
-        raise InputError(f"{_first_of(reading.problems)}: `asc-study data check {reading.root}` lists all")
-    return Dataset(reading.root, reading.format, reading.clips)
+        own = "" if reading.recognised else f", `asc-study data init {reading.root}` describes recordings of your own"
+        raise InputError(f"{_first_of(reading.problems)}: `asc-study data check {reading.root}` lists all{own}")
+    return Dataset(reading.root, reading.format, reading.clips, reading.subsets)
 
 
 def read_lists(root: Path, task: str | None = None, data_format: DataFormat | None = None) -> Reading:
@@ -97,16 +92,21 @@ def read_lists(root: Path, task: str | None = None, data_format: DataFormat | No
     Raises
     ------
     InputError
-        If ``root`` is not a folder or ``task`` is unknown.
+        If ``root`` is not a folder, ``task`` is unknown or ``dataset.yaml`` cannot be used.
     """
     root = Path(os.path.abspath(root))
     if not root.is_dir():
         raise InputError(f"the data set must be a folder, got {root}: name the folder that holds meta.csv")
+    found = data_format or described(root) or _recognise(lambda known: _labelled_rows(root, known), root)
+    if found:
+        know(found.taxonomy)
     if task is not None and task not in CLASSES:
         raise InputError(f"the task must be one of {', '.join(CLASSES)}, got {task!r}")
-    found = data_format or _recognise(lambda known: _labelled_rows(root, known), root)
     data_format = found or _of_task(task)
     lists, problems = data_format.lists, list[Problem]()
+    if lists.parts:
+        table = read_table(root, data_format, problems)
+        return Reading(root, data_format, table.clips, table.unused, problems)
     meta = _read_list(root / lists.meta, lists.meta, data_format, True, problems)
     folds = {split: read_fold_list(root, name, data_format, True, problems) for split, name in lists.of_split.items()}
     if task and found and task != found.task:
@@ -122,7 +122,8 @@ def read_lists(root: Path, task: str | None = None, data_format: DataFormat | No
     clips["scene_group"] = clips["scene_group"].fillna("")
     clips = clips[list(CLIP_COLUMNS)].sort_values("clip_id", ignore_index=True)
     unused = len(set(meta["filename"]).difference(listed["filename"]))
-    return Reading(root, data_format, clips, unused, problems)
+    subsets = _read_subsets(root, data_format, listed, problems)
+    return Reading(root, data_format, clips, unused, problems, subsets, recognised=found is not None)
 
 
 def read_labelled_list(path: Path) -> tuple[str, pd.DataFrame]:
@@ -132,12 +133,13 @@ def read_labelled_list(path: Path) -> tuple[str, pd.DataFrame]:
     ----------
     path
         A list of a known data set with its columns of file names and labels, in TAU ``fold1_evaluate.csv``,
-        ``fold1_train.csv`` or ``meta.csv``.
+        ``fold1_train.csv`` or ``meta.csv``; or one with the columns of the metadata file of a ``dataset.yaml`` that
+        lies in its folder or the one above.
 
     Returns
     -------
     tuple
-        The task that the labels are made for (``ten_class`` or ``three_class``), and the clips in the order of the
+        The task that the labels are made for, such as ``ten_class``, and the clips in the order of the
         list, with the columns ``clip_id``, ``scene``, ``scene_group``, ``city``, ``location`` and ``device``.
 
     Raises
@@ -145,8 +147,16 @@ def read_labelled_list(path: Path) -> tuple[str, pd.DataFrame]:
     InputError
         If the list has no labels or breaks the layout: the first problem and how many more there are.
     """
-    data_format = _recognise(lambda known: _read_list(path, str(path), known, True, [])) or _of_task(None)
+    data_format = (
+        meet_list(path) or _recognise(lambda known: _read_list(path, str(path), known, True, [])) or _of_task(None)
+    )
     lists, problems = data_format.lists, list[Problem]()
+    columns = [column for column in CLIP_COLUMNS if column not in ("path", "split")]
+    if lists.parts:
+        _, clips = labelled_rows(path, data_format, problems)
+        if problems:
+            raise InputError(f"{_first_of(problems)}: name a list with the columns of {lists.meta}")
+        return data_format.task, clips[columns].reset_index(drop=True)
     rows = _read_list(path, str(path), data_format, True, problems)
     example = PurePosixPath(lists.test).name
     if rows.empty and len(_read_list(path, str(path), data_format, False, [])):
@@ -160,7 +170,6 @@ def read_labelled_list(path: Path) -> tuple[str, pd.DataFrame]:
             f"{_first_of(problems)}: name a list of {data_format.name} with the columns {lists.file_column} and "
             f"{lists.label_column}, such as {example}"
         )
-    columns = [column for column in CLIP_COLUMNS if column not in ("path", "split")]
     return data_format.task, clips[columns].reset_index(drop=True)
 
 
@@ -221,6 +230,9 @@ def read_fold_list(
 ) -> pd.DataFrame:
     """Read a list of the official fold; one that lies beside the list of all clips is read too, but is a problem."""
     path = PurePosixPath(item)
+    other = data_format.lists.instead.get(item)
+    if other and not (root / path).exists() and (root / other).exists():
+        path = PurePosixPath(other)
     beside = PurePosixPath(data_format.lists.meta).with_name(path.name)
     if not (root / path).exists() and (root / beside).exists():
         problems.append(Problem("layout", str(beside), f"it must lie in {path.parent}/"))
@@ -228,56 +240,31 @@ def read_fold_list(
     return _read_list(root / path, str(path), data_format, labelled, problems)
 
 
-def _read_list(path: Path, item: str, data_format: DataFormat, labelled: bool, problems: list[Problem]) -> pd.DataFrame:
-    """Read the columns ``filename``, ``scene_label`` if ``labelled``, those that repeat the name, and ``row``.
+def _read_subsets(
+    root: Path, data_format: DataFormat, listed: pd.DataFrame, problems: list[Problem]
+) -> dict[str, frozenset[str]]:
+    """The parts of train whose lists are there, as identifiers of clips."""
+    found, train = {}, set(listed.loc[listed["split"] == "train", "filename"])
+    for name, item in data_format.lists.subsets.items():
+        if not (root / item).exists():
+            continue
+        part = read_fold_list(root, item, data_format, False, problems)
+        wrong = part[~part["filename"].isin(train)]
+        problems += [
+            Problem("not in train", row, f"{shown(filename)} is no clip of train")
+            for row, filename in wrong[["row", "filename"]].itertuples(index=False)
+        ]
+        found[name] = frozenset(part["filename"].str.extract(data_format.pattern)["clip_id"].dropna())
+    return found
 
-    ``row`` says where a row stands, for messages. Empty if the list is unreadable.
-    """
+
+def _read_list(path: Path, item: str, data_format: DataFormat, labelled: bool, problems: list[Problem]) -> pd.DataFrame:
+    """Read the columns ``filename``, ``scene_label`` if ``labelled``, those that repeat the name, and ``row``."""
     lists = data_format.lists
     called = {lists.file_column: "filename"} | ({lists.label_column: "scene_label"} if labelled else {})
-    columns = tuple(called.values())
-    empty = pd.DataFrame({column: pd.Series(dtype=str) for column in (*columns, "row")})
-    try:
-        # Some editors put a byte order mark in front, which "utf-8-sig" takes off.
-        lines = read_input(path, "list").decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        problems.append(Problem("malformed list", item, f"it is not UTF-8 (byte {error.start:,})"))
-        return empty
-    except InputError as error:
-        if os.path.lexists(path):
-            problems.append(Problem("unreadable list", item, str(error).rpartition(": ")[0]))
-        else:
-            problems.append(Problem("missing list", item, "there is no such file"))
-        return empty
-    rows = [
-        (number, line.rstrip("\r").split(lists.separator)) for number, line in enumerate(lines, start=1) if line.strip()
-    ]
-    header = rows[0][1] if rows else []
-    if not set(called) <= set(header) or len(set(header)) != len(header):
-        expected = f"{', '.join(called)} with {'tabs' if lists.separator == chr(9) else repr(lists.separator)}"
-        problems.append(
-            Problem("malformed list", item, f"line 1 must name the columns {expected}, got {shown(header)}")
-        )
-        return empty
-    if not rows[1:]:
-        problems.append(Problem("malformed list", item, "it names no clip"))
-    for number, fields in rows[1:]:
-        if len(fields) != len(header):
-            detail = f"it must have {len(header)} columns, got {len(fields)}: {shown(fields)}"
-            problems.append(Problem("malformed row", f"{item} line {number}", detail))
-    good = [(number, fields) for number, fields in rows[1:] if len(fields) == len(header)]
-    table = pd.DataFrame([fields for _, fields in good], columns=header, dtype=str)
     # A column may have the name of a part of the file name, so those that repeat it are called by their number.
-    called |= {column: f"repeated{number}" for number, column in enumerate(lists.repeated) if column in header}
-    table = table[list(called)].rename(columns=called)
-    return table.assign(row=[f"{item} line {number}" for number, _ in good])
-
-
-def shown(value: object) -> str:
-    """Show a received value on one line of limited length, whatever it holds."""
-    text = " | ".join(value) if isinstance(value, list) else str(value)
-    text = text if text.isprintable() else repr(text)[1:-1]
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}...")
+    repeated = {column: f"repeated{number}" for number, column in enumerate(lists.repeated)}
+    return read_list(path, item, called, lists.separator, problems, optional=repeated)
 
 
 def _check_rows(rows: pd.DataFrame, data_format: DataFormat, problems: list[Problem]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from asc_study import __version__
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.files import shown_path
-from asc_study.base.taxonomy import CLASSES, GROUP_OF_SCENE
+from asc_study.base.taxonomy import count_in_words, label_column, task_of_classes, taxonomy_of_task
 from asc_study.base.text_table import text_table
 from asc_study.deploy.bundle_folder import write_bundle
 from asc_study.deploy.card import model_card
@@ -216,7 +216,9 @@ def _files(
     unique = [entry for number, entry in enumerate(front_ends) if entry not in front_ends[:number]]
     names = _file_names(members)
     labels: dict[str, Any] = {"classes": list(tree.classes)}
-    labels |= {"groups": dict(GROUP_OF_SCENE)} if tree.classes == CLASSES["ten_class"] else {}
+    task = task_of_classes(tree.classes)
+    groups = dict(taxonomy_of_task(task).groups) if task and label_column(task) == "scene" else {}
+    labels |= {"groups": groups} if groups else {}
     files = {file: member.content for file, member in zip(names, members, strict=True)}
     files |= {Artifact.FUSION: _json(tree.to_dict()), "labels.json": _json(labels)}
     files |= {"front_end.json": _json({"front_ends": unique})}
@@ -273,8 +275,7 @@ def _file_names(members: Sequence[BundleMember]) -> list[str]:
 
 
 def _described(members: Sequence[BundleMember]) -> str:
-    words = {"ten_class": "ten-class", "three_class": "three-class"}
-    count = Counter(words[member.source.task] for member in members)
+    count = Counter(f"{count_in_words(member.source.task)}-class" for member in members)
     parts = [f"{number} {name} network{'s' if number > 1 else ''}" for name, number in count.items()]
     return ("two stages, " if len(count) > 1 else "") + " and ".join(parts)
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
-from asc_study.base.taxonomy import DEVICES
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, subsets_among
+from asc_study.base.taxonomy import known_devices
 from asc_study.data.formats import DATA_FORMATS
 
 
@@ -62,10 +62,11 @@ def _device_table(manifest: Mapping[str, Any]) -> list[str]:
         return ["It was not tested: its networks have no predictions of the same test clips."]
     rows = [
         (subset.title, *(metrics.get(BY_NAME[subset.metric].test_name + end) for end in ("", "_lo", "_hi")))
-        for subset in (ALL_CLIPS, *SUBSETS)
+        for subset in (ALL_CLIPS, *subsets_among(metrics))
     ]
     rows += [
-        (f"device {device}", metrics.get(BY_NAME[f"device_acc_{device}"].test_name), None, None) for device in DEVICES
+        (f"device {device}", metrics.get(BY_NAME[f"device_acc_{device}"].test_name), None, None)
+        for device in known_devices()
     ]
     shown = [
         f"| {heading} | {100 * value:.1f} | {f'{100 * low:.1f} to {100 * high:.1f}' if low is not None else ''} |"

@@ -8,7 +8,7 @@ import numpy as np
 
 from asc_study.base.errors import InputError
 from asc_study.base.progress import progress_bar
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import label_column, task_of_classes
 from asc_study.data.layout import read_labelled_list
 from asc_study.deploy.runtime.system import System
 from asc_study.evaluation.accuracy_table import accuracy_table
@@ -37,9 +37,9 @@ def judge(system: System, clips: Sequence[str], labels: Path, *, name: str, as_j
     InputError
         If the list names none of the recordings or one twice, is of another task, or a recording cannot be read.
     """
-    task = next((task for task, classes in CLASSES.items() if classes == system.classes), None)
     labelled_as, listed = read_labelled_list(labels)
-    if task is None or (task == "ten_class" and labelled_as == "three_class"):
+    task = task_of_classes(system.classes)
+    if task is None or (label_column(task) == "scene" and label_column(labelled_as) != "scene"):
         raise InputError(
             f"the labels must be of the system's classes ({', '.join(system.classes)}), got scene groups in {labels}: "
             "name a ten-class list"

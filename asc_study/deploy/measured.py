@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import label_column, task_of_classes
 from asc_study.deploy.recipe import Recipe
 from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.ensemble.stack import pair, stack
@@ -94,8 +94,9 @@ def fused(tree: FusionTree, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for task in dict.fromkeys(tasks.values())
     }
     if len(stacks) > 1:
-        pair(stacks["ten_class"], stacks["three_class"])
+        fine, coarse = sorted(stacks, key=label_column)
+        pair(stacks[fine], stacks[coarse])
     outputs = {key: found.probabilities[place] for found in stacks.values() for place, key in enumerate(found.names)}
-    task = next(task for task, classes in CLASSES.items() if classes == tree.classes)
+    task = task_of_classes(tree.classes) or ""
     context = stacks[task].context
     return predictions_table(context.assign(scene_group=context["scene"]), tree.apply(outputs), task)

@@ -17,6 +17,7 @@ from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import progress_bar
+from asc_study.base.taxonomy import label_column
 from asc_study.data.identified import IdentifiedDataset, identify
 from asc_study.deploy.runtime.network import Network
 from asc_study.deploy.sources import Source
@@ -86,10 +87,10 @@ def hear(source: Source, data: Path | IdentifiedDataset, *, jobs: int) -> HeardC
             f"--data must be what {source.name!r} was trained on, {record.tags.get(Tag.DATASET, 'unknown')}, got "
             f"other sound or lists in {dataset.root}: name that folder"
         )
-    task_labels = {"ten_class": "scene", "three_class": "scene_group"}[source.task]
     if source.task not in dataset.format.tasks:
         raise InputError(
-            f"{source.name!r} tells {task_labels}s apart, which {dataset.root} has no labels of: name other data"
+            f"{source.name!r} tells {label_column(source.task)}s apart, which {dataset.root} has no labels of: name "
+            "other data"
         )
     settings = source.features.at(source.sample_rate)
     paths = [Path(path) for path in dataset.clips["path"]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import CLASSES, taxonomy_of_task
 from asc_study.deploy.runtime.fusion import FusionTree, require_built_in
 from asc_study.deploy.sources import one_run
 from asc_study.ensemble.fuse import FUSIONS
@@ -101,15 +101,18 @@ def _trained(record: RunRecord) -> str:
 def _of_names(fine: Sequence[RunRecord], coarse: Sequence[RunRecord], rule: str) -> Recipe:
     if not fine:
         raise InputError("a bundle needs networks, got none: name runs with --fine, or a fusion's run with --fusion")
+    taxonomy = taxonomy_of_task(fine[0].tags[Tag.TASK])
+    scenes, groups = taxonomy.tasks[0][0], taxonomy.tasks[-1][0]
     for stage, records, wanted in (
-        ("--fine", fine, "ten_class" if coarse else fine[0].tags[Tag.TASK]),
-        ("--coarse", coarse, "three_class"),
+        ("--fine", fine, scenes if coarse else fine[0].tags[Tag.TASK]),
+        ("--coarse", coarse, groups),
     ):
         for record in records:
-            if record.tags[Tag.TASK] != wanted:
+            if record.tags[Tag.TASK] != wanted or (coarse and scenes == groups):
                 raise InputError(
                     f"the {stage} networks must be of the task {wanted}, got {record.tags[Tag.TASK]} of "
-                    f"{record.label!r}: three-class runs are --coarse beside ten-class ones"
+                    f"{record.label!r}: runs of scene groups (three-class) are --coarse beside those of scenes "
+                    "(ten-class)"
                 )
     records = [*fine, *coarse]
     systems = tuple(
@@ -119,7 +122,9 @@ def _of_names(fine: Sequence[RunRecord], coarse: Sequence[RunRecord], rule: str)
     first = _plain(rule, [_name(record) for record in fine])
     whole: FusionRule | FittedTwoStage = first
     if coarse:
-        whole = FittedTwoStage(first, _plain(rule, [_name(record) for record in coarse]), ProductJoin(1.0))
+        whole = FittedTwoStage(
+            first, _plain(rule, [_name(record) for record in coarse]), ProductJoin(1.0, taxonomy.group_columns)
+        )
     classes = {system.task: CLASSES[system.task] for system in systems}
     tree = FusionTree(_OWN, {_OWN: FusionFile("fixed", classes, systems, whole)})
     return Recipe(tree, {record.run_id: record for record in records})

@@ -12,6 +12,7 @@ import soundfile
 
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import task_of_classes
 from asc_study.deploy import bundle as bundles
 from asc_study.deploy.measured import system_tables
 from asc_study.deploy.runtime.fusion import FusionTree
@@ -86,7 +87,7 @@ def _log(tracker: Tracker, stored: StoredBundle) -> tuple[str, dict[str, pd.Data
         identity=Identity(Kind.SYSTEM, {"manifest": digest}, list(records.values())),
         study=first.tags[Tag.STUDY],
         name=str(stored.manifest["name"]),
-        task={10: "ten_class", 3: "three_class"}[len(stored.manifest["classes"])],
+        task=task_of_classes(stored.manifest["classes"]) or "",
         system=str(stored.manifest["system"]),
         members=list(records.values()),
         tables=tables,

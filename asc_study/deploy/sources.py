@@ -149,7 +149,7 @@ def _from_file(path: Path, like: str | None) -> Source:
     bands, classes = model.input_shape[1], model.output_shape[-1]
     tasks = {len(names): task for task, names in CLASSES.items()}
     features = config.features if config else FeatureConfig(n_mels=bands)
-    if classes not in tasks or bands != features.n_mels or model.input_shape[-1] % features.maps:
+    if (config is None and classes not in tasks) or bands != features.n_mels or model.input_shape[-1] % features.maps:
         deltas = "with" if features.deltas else "without"
         raise InputError(
             f"{path} takes {model.input_shape[1:]} and gives {classes} classes, which does not fit {features.n_mels} "
@@ -159,7 +159,16 @@ def _from_file(path: Path, like: str | None) -> Source:
     rates = {known.channels: known.sample_rate for known in DATA_FORMATS.values()}
     if channels not in rates:
         raise InputError(f"{path} takes {channels} audio channels, known data sets have {sorted(rates)}: train a run")
-    return Source(path.name, tasks[classes], features, rates[channels], channels, 0, lambda: model, config=config)
+    return Source(
+        path.name,
+        config.task if config else tasks[classes],
+        features,
+        rates[channels],
+        channels,
+        0,
+        lambda: model,
+        config=config,
+    )
 
 
 def _row(like: str) -> RunConfig:

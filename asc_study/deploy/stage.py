@@ -10,6 +10,7 @@ from typing import Any, Literal
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.progress import Say
+from asc_study.base.taxonomy import label_column
 from asc_study.data.identified import IdentifiedDataset
 from asc_study.deploy.bundle import BuiltBundle, compose_bundle
 from asc_study.deploy.bundle_folder import bundle_folder, manifest_digest, put_in_place
@@ -272,7 +273,7 @@ def _composition(networks: Iterable[RunRecord]) -> str:
     """What a system consists of in a few words."""
     tasks = Counter(record.tags[Tag.TASK] for record in networks)
     if len(tasks) > 1:
-        return f"two-stage {tasks['ten_class']}+{tasks['three_class']}"
+        return f"two-stage {'+'.join(str(tasks[task]) for task in sorted(tasks, key=label_column))}"
     return f"{tasks.total()} network{'s' if tasks.total() > 1 else ''}"
 
 

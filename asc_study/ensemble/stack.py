@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+from asc_study.base.taxonomy import Taxonomy, taxonomy_for
 from asc_study.ensemble.arrays import Probabilities
 from asc_study.evaluation.metrics import labels_of
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, classes_of
@@ -87,8 +87,13 @@ class Pair:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The ten scenes."""
+        """The scenes."""
         return self.fine.classes
+
+    @property
+    def group_columns(self) -> tuple[int, ...]:
+        """The column of each scene's group among the coarse classes."""
+        return _taxonomy(self.fine).group_columns
 
     def take(self, rows: npt.NDArray[np.bool_]) -> "Pair":
         """The chosen clips alone."""
@@ -141,14 +146,15 @@ def pair(fine: Stack, coarse: Stack) -> Pair:
     InputError
         If the systems are of other tasks, hold other clips, or a clip's scene is not in its group.
     """
-    if fine.classes != SCENES or coarse.classes != SCENE_GROUPS:
+    taxonomy = _taxonomy(fine)
+    if coarse.classes != taxonomy.group_names or fine.classes == coarse.classes:
         raise InputError(
             "two-stage fusion takes ten-class systems (--fine) and three-class systems (--coarse), got "
             f"{', '.join(fine.names)} with {len(fine.classes)} classes and {', '.join(coarse.names)} with "
             f"{len(coarse.classes)}: exchange or replace them"
         )
     _require_same_clips(fine.names[0], fine.context["clip_id"], coarse.names[0], coarse.context["clip_id"])
-    wrong = (fine.context["scene"].map(dict(GROUP_OF_SCENE)).fillna("") != coarse.context["scene"]).to_numpy()
+    wrong = (fine.context["scene"].map(dict(taxonomy.groups)).fillna("") != coarse.context["scene"]).to_numpy()
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InputError(
@@ -156,6 +162,10 @@ def pair(fine: Stack, coarse: Stack) -> Pair:
             f"{coarse.context['scene'][row]!r} for {fine.context['clip_id'][row]!r}: were they made from one data set?"
         )
     return Pair(fine, coarse)
+
+
+def _taxonomy(fine: Stack) -> Taxonomy:
+    return taxonomy_for(fine.context["device"].unique(), fine.classes)
 
 
 def _require_same_clips(first_name: str, first: "pd.Series[str]", name: str, other: "pd.Series[str]") -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from asc_study.base.errors import InputError, shown
 from asc_study.base.plain import from_plain, to_plain
-from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+from asc_study.base.taxonomy import TAU
 from asc_study.ensemble.arrays import Probabilities, log_probabilities, normalised
 from asc_study.ensemble.fuse import read_rule
 from asc_study.ensemble.logistic import LogisticModel, fit_logistic
@@ -31,8 +31,8 @@ TWO_STAGE: Final = "two_stage"
 #: Exponents on the coarse score that a fit looks at: 0 leaves the ten-class output as it is.
 _HIGHEST_EXPONENT: Final = 5.0
 
-#: Column of each scene's group among the three classes.
-GROUP_COLUMNS: Final = tuple(SCENE_GROUPS.index(GROUP_OF_SCENE[scene]) for scene in SCENES)
+#: Column of each scene's group among the three classes, of TAU's data sets.
+GROUP_COLUMNS: Final = TAU.group_columns
 
 
 def two_stage_product(
@@ -70,10 +70,11 @@ class ProductJoin:
     group_columns: tuple[int, ...] = GROUP_COLUMNS
 
     def __post_init__(self) -> None:
-        if self.exponent < 0 or not all(0 <= column < len(SCENE_GROUPS) for column in self.group_columns):
+        groups = set(self.group_columns)
+        if self.exponent < 0 or groups != set(range(len(groups))):
             raise InputError(
-                f"a product of two stages needs an exponent of at least 0 and columns of the {len(SCENE_GROUPS)} "
-                f"groups, got {self.exponent:g} and {list(self.group_columns)}: it is damaged"
+                "a product of two stages needs an exponent of at least 0 and columns of groups, each of which has a "
+                f"scene, got {self.exponent:g} and {list(self.group_columns)}: it is damaged"
             )
 
     def apply(self, fine: Probabilities, coarse: Probabilities) -> Probabilities:
@@ -203,10 +204,11 @@ class TwoStage:
         from asc_study.evaluation.metrics import LOG_LOSS_FLOOR
 
         if not self._join_learns:
-            return ProductJoin(self.exponent or 0.0)
+            return ProductJoin(self.exponent or 0.0, sample.group_columns)
         fine, coarse = cross_fit(self.fine, sample.fine), cross_fit(self.coarse, sample.coarse)
         if self.join == "product":
-            return ProductJoin(_best_exponent(fine, coarse, sample.fine.label))
+            columns = sample.group_columns
+            return ProductJoin(_best_exponent(fine, coarse, sample.fine.label, columns), columns)
         features = _features(fine, coarse, LOG_LOSS_FLOOR)
         return LearnedJoin(fit_logistic(features, sample.fine.label, sample.context, len(sample.classes)))
 
@@ -215,12 +217,14 @@ def _features(fine: Probabilities, coarse: Probabilities, floor: float) -> Proba
     return np.hstack([log_probabilities(fine, floor), log_probabilities(coarse, floor)])
 
 
-def _best_exponent(fine: Probabilities, coarse: Probabilities, label: npt.NDArray[np.int_]) -> float:
+def _best_exponent(
+    fine: Probabilities, coarse: Probabilities, label: npt.NDArray[np.int_], group_columns: tuple[int, ...]
+) -> float:
     from scipy.optimize import minimize_scalar
 
     from asc_study.evaluation.metrics import losses
 
     def log_loss(exponent: float) -> float:
-        return float(losses(two_stage_product(fine, coarse, exponent), label).mean())
+        return float(losses(two_stage_product(fine, coarse, exponent, group_columns), label).mean())
 
     return float(minimize_scalar(log_loss, bounds=(0, _HIGHEST_EXPONENT), method="bounded").x)

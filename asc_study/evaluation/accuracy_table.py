@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from asc_study.base.metric_table import COLUMNS, Metric
+from asc_study.base.metric_table import Metric, columns_among
 from asc_study.base.text_table import text_table
 
 
@@ -19,7 +19,8 @@ def accuracy_table(systems: Mapping[str, Mapping[str, float]], change: Mapping[s
     change
         Differences by metric, for a last line with signs, and below it the ends of their intervals.
     """
-    shown = [column for column in COLUMNS if any(column.test_name in known for known in systems.values())]
+    columns = columns_among(name for known in systems.values() for name in known)
+    shown = [column for column in columns if any(column.test_name in known for known in systems.values())]
     lines = [["System", *(column.heading for column in shown)]]
     for label, metrics in systems.items():
         lines.append([label, *(cell(column, figure(metrics, column)) for column in shown)])
@@ -36,7 +37,7 @@ def _signed(column: Metric, value: float | None) -> str:
 
 def accuracies(metrics: Mapping[str, float]) -> str:
     """The accuracies on one line: ``A 81.0  B&C 73.5 ...``."""
-    shown = [column for column in COLUMNS if column.unit == "share" and column.test_name in metrics]
+    shown = [column for column in columns_among(metrics) if column.unit == "share" and column.test_name in metrics]
     return "  ".join(f"{column.heading} {cell(column, figure(metrics, column))}" for column in shown)
 
 

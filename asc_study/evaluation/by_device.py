@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
-from asc_study.base.taxonomy import DEVICES
+from asc_study.base.metric_table import ALL_CLIPS, subsets_of
 from asc_study.evaluation.bootstrap import LocationDraws, interval
-from asc_study.evaluation.metrics import RESAMPLES, labels_of, places_of
+from asc_study.evaluation.metrics import RESAMPLES, labels_of, places_of, taxonomy_of
 from asc_study.evaluation.predictions import classes_of
 
 
@@ -24,7 +23,7 @@ def accuracy_by_device(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index ``name``: ``avg``, then the subsets, then the devices, in the paper's order. Columns ``accuracy, low,
+        Index ``name``: ``avg``, then the subsets, then the devices, in the data set's order. Columns ``accuracy, low,
         high`` (per cent; the ends of the 95 % interval of `asc_study.evaluation.bootstrap`, the same draws as those of
         `asc_study.evaluation.metrics.evaluate`; NaN if the clips are of one location), ``clips``, ``locations``.
     """
@@ -37,8 +36,9 @@ def _rows(predictions: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
     place, device = places_of(predictions), predictions["device"].to_numpy(str)
     draws = LocationDraws.resampled(place, RESAMPLES, seed=0)
     groups = {ALL_CLIPS.name: np.ones(len(device), bool)}
-    groups |= {subset.name: np.isin(device, subset.devices) for subset in SUBSETS}
-    groups |= {name: device == name for name in DEVICES}
+    taxonomy = taxonomy_of(predictions)
+    groups |= {subset.name: np.isin(device, subset.devices) for subset in subsets_of(taxonomy)}
+    groups |= {name: device == name for name in taxonomy.devices}
     for name, chosen in groups.items():
         if not chosen.any():
             continue

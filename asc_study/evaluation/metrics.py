@@ -4,8 +4,9 @@ Conventions. Accuracies are shares in [0, 1], the decision is the class of the h
 tie). ``acc_avg`` is the share of all clips that are right ("Avg acc." of Table 1: the test fold holds every device
 equally); ``acc_macro`` is the mean of the per-class recalls (the DCASE convention) and ``acc_device_macro`` the mean of
 the accuracies of the devices, so that validation, three quarters of which are device A, can stand for the test fold.
-``log_loss`` is the mean of -ln p(true class) in nats, with p clipped at 1e-7 ("val loss" of Table 1). The four device
-subsets are those of section 5.3. A metric without clips (a subset that the data lacks) is left out, never NaN.
+``log_loss`` is the mean of -ln p(true class) in nats, with p clipped at 1e-7 ("val loss" of Table 1). The device
+subsets are those of the data set: of TAU's the four of section 5.3. A metric without clips (a subset that the data
+lacks) is left out, never NaN.
 
 Names, directions and headings are those of `asc_study.base.metric_table`. ``<metric>_lo`` and ``<metric>_hi`` are the
 ends of a 95 % interval, see `asc_study.evaluation.bootstrap`.
@@ -20,8 +21,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, METRICS, SUBSETS, full_name
-from asc_study.base.taxonomy import DEVICES
+from asc_study.base.metric_table import ALL_CLIPS, METRICS, Metric, full_name, gap_of, subsets_of
+from asc_study.base.taxonomy import Taxonomy, task_of_classes, taxonomy_for
 from asc_study.evaluation.bootstrap import LocationDraws, interval
 from asc_study.evaluation.predictions import classes_of
 
@@ -44,6 +45,7 @@ class _Clips:
     device: npt.NDArray[np.str_]
     place: npt.NDArray[np.int_]
     classes: tuple[str, ...]
+    taxonomy: Taxonomy
     groups: dict[str, npt.NDArray[np.bool_]]
 
 
@@ -125,12 +127,25 @@ def groups(context: pd.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
     Returns
     -------
     dict
-        Name of the accuracy -> (n,) bool, ``acc_avg`` first, the subsets in the order of Table 1.
+        Name of the accuracy -> (n,) bool, ``acc_avg`` first, the subsets in the order of the data set.
     """
     device = context["device"].to_numpy(str)
     found = {ALL_CLIPS.metric: np.ones(len(context), bool)}
-    found |= {subset.metric: np.isin(device, subset.devices) for subset in SUBSETS}
+    subsets = subsets_of(taxonomy_of(context))
+    found |= {subset.metric: np.isin(device, subset.devices) for subset in subsets}
     return {name: mask for name, mask in found.items() if mask.any()}
+
+
+def taxonomy_of(context: pd.DataFrame) -> Taxonomy:
+    """The words of the data set that clips are of, by what a predictions table, or its context columns, holds."""
+    classes = classes_of(context)
+    return taxonomy_for(context["device"].unique(), classes if task_of_classes(classes) else ())
+
+
+def derived_metrics(taxonomy: Taxonomy) -> list[Metric]:
+    """The metrics of a data set that are means or differences of others."""
+    gap = gap_of(taxonomy)
+    return [metric for metric in METRICS if metric.mean_of] + ([gap] if gap else [])
 
 
 def losses(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int_]) -> Weights:
@@ -176,6 +191,7 @@ def _arrays(predictions: pd.DataFrame) -> _Clips:
         device=predictions["device"].to_numpy(str),
         place=places_of(predictions),
         classes=classes,
+        taxonomy=taxonomy_of(predictions),
         groups=groups(predictions),
     )
 
@@ -185,12 +201,13 @@ def _averages(clips: _Clips, draws: LocationDraws) -> dict[str, Weights]:
     values = {name: draws.mean(clips.correct, mask) for name, mask in clips.groups.items()}
     values["log_loss"] = draws.mean(clips.loss, clips.groups[ALL_CLIPS.metric])
     details = _details(clips, draws)
-    for metric in METRICS:
+    known = details | values
+    for metric in derived_metrics(clips.taxonomy):
         if metric.mean_of:
             values[metric.name] = _mean([value for name, value in details.items() if name.startswith(metric.mean_of)])
-        elif metric.difference_of and set(metric.difference_of) <= values.keys():
+        elif metric.difference_of and set(metric.difference_of) <= known.keys():
             first, second = metric.difference_of
-            values[metric.name] = values[first] - values[second]
+            values[metric.name] = known[first] - known[second]
     return values
 
 
@@ -203,7 +220,7 @@ def _mean(shares: Sequence[Weights]) -> Weights:
 
 def _details(clips: _Clips, draws: LocationDraws) -> dict[str, Weights]:
     """Accuracy of every device and every class, one value a draw."""
-    values = {f"device_acc_{name}": draws.mean(clips.correct, clips.device == name) for name in DEVICES}
+    values = {f"device_acc_{name}": draws.mean(clips.correct, clips.device == name) for name in clips.taxonomy.devices}
     for k, name in enumerate(clips.classes):
         values[f"scene_acc_{name}"] = draws.mean(clips.correct, clips.label == k)
     return values

@@ -8,9 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError, shown
-from asc_study.base.metric_table import BY_NAME, METRICS, Metric, require_objective
-from asc_study.base.taxonomy import DEVICES
-from asc_study.evaluation.metrics import Weights, groups, losses
+from asc_study.base.metric_table import BY_NAME, Metric, require_objective
+from asc_study.evaluation.metrics import Weights, derived_metrics, groups, losses, taxonomy_of
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,11 @@ def objective(metric: str, context: pd.DataFrame, classes: Sequence[str]) -> Obj
     count = len(context)
     everything = np.full(count, 1 / count)
     device, scene = context["device"].to_numpy(str), context["scene"].to_numpy(str)
-    masks = groups(context)
-    masks |= {f"device_acc_{known}": device == known for known in DEVICES}
+    masks, taxonomy = groups(context), taxonomy_of(context)
+    masks |= {f"device_acc_{known}": device == known for known in taxonomy.devices}
     masks |= {f"scene_acc_{known}": scene == known for known in classes}
     weights = {known: mask / max(mask.sum(), 1) for known, mask in masks.items() if mask.any()}
-    for entry in METRICS:
+    for entry in derived_metrics(taxonomy):
         if entry.mean_of:
             parts = [part for known, part in weights.items() if known.startswith(entry.mean_of)]
             weights[entry.name] = np.mean(parts, axis=0)

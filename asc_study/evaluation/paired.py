@@ -26,7 +26,7 @@ import pandas as pd
 
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import task_of_classes
 from asc_study.evaluation.bootstrap import LocationDraws, Values, interval, one_thread
 from asc_study.evaluation.metrics import groups, labels_of, losses, places_of
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, check_predictions, classes_of
@@ -251,8 +251,7 @@ def aligned(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """
     for table in tables:
         check_predictions(table)
-    names = {classes: task for task, classes in CLASSES.items()}
-    tasks = sorted({names[classes_of(table)] for table in tables})
+    tasks = sorted({str(task_of_classes(classes_of(table))) for table in tables})
     if len(tasks) > 1:
         raise InputError(f"only systems of one task can be compared, got {' and '.join(tasks)}: choose other runs")
     splits = sorted({str(split) for table in tables for split in table["split"].unique()})

@@ -14,7 +14,7 @@ import pandas as pd
 
 from asc_study.base.errors import InputError, shown
 from asc_study.base.files import writing
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import CLASSES, label_column, task_of_classes
 from asc_study.evaluation.parquet_file import read_parquet
 
 CONTEXT_COLUMNS: Final = ("clip_id", "scene", "device", "city", "location", "split")
@@ -38,8 +38,7 @@ def predictions_table(clips: pd.DataFrame, probabilities: npt.NDArray[np.floatin
             f"{probabilities.shape}: predict the clips of the table with a model of the task {task!r}"
         )
     table = clips[list(CONTEXT_COLUMNS)].reset_index(drop=True)
-    if task == "three_class":
-        table["scene"] = clips["scene_group"].to_numpy()
+    table["scene"] = clips[label_column(task)].to_numpy()
     table = pd.concat([table, pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))], axis=1)
     check_predictions(table)
     return table
@@ -56,7 +55,7 @@ def check_predictions(predictions: pd.DataFrame) -> None:
     if missing:
         raise InputError(f"a predictions table needs the columns {', '.join(CONTEXT_COLUMNS)}; missing: {missing}")
     classes = classes_of(predictions)
-    if classes not in CLASSES.values():
+    if task_of_classes(classes) is None:
         raise InputError(f"the class columns must be those of a task in alphabetical order, got {shown(list(classes))}")
     for column in CONTEXT_COLUMNS:
         if not all(isinstance(value, str) for value in predictions[column]):

@@ -19,8 +19,10 @@ import pandas as pd
 from asc_study.base.errors import InputError
 from asc_study.base.files import is_recording, read_input
 from asc_study.base.schema import did_you_mean
-from asc_study.base.taxonomy import CLASSES
-from asc_study.data.layout import read_labelled_list, shown
+from asc_study.base.taxonomy import CLASSES, label_column
+from asc_study.data.description import meet_list
+from asc_study.data.layout import read_labelled_list
+from asc_study.data.problems import shown
 from asc_study.evaluation.decision_column import DECISION_COLUMN, check_decisions
 from asc_study.evaluation.parquet_file import read_parquet
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, SUM_TOLERANCE, as_float32, predictions_table
@@ -102,6 +104,7 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
     """
     if split not in SCORED_SPLITS:
         raise InputError(f"the split of imported scores must be one of {', '.join(SCORED_SPLITS)}, got {split!r}")
+    meet_list(labels)
     if task is not None and task not in CLASSES:
         raise InputError(f"the task must be one of {', '.join(CLASSES)}, got {task!r}")
     file = _read_parquet(scores) if scores.suffix.lower() in _PARQUET_SUFFIXES else _read_text(scores)
@@ -111,7 +114,7 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
             f"the task must be that of the scores: the columns of {scores} are those of {found}, not {task}"
         )
     task_of_labels, clips = read_labelled_list(labels)
-    if found == "ten_class" and task_of_labels == "three_class":
+    if label_column(found) == "scene" and label_column(task_of_labels) != "scene":
         raise InputError(
             f"ten-class scores need ten-class labels, but those of {labels} are scene groups: name a list of the "
             "ten-class data set"
@@ -235,7 +238,9 @@ def _recognise_columns(path: Path, columns: list[str]) -> str:
     naming = [column for column in columns if column in NAME_COLUMNS]
     if len(naming) > 1:
         raise InputError(f"one column names the clips, {path} has {' and '.join(naming)}: keep one")
-    tasks = [task for task, classes in CLASSES.items() if set(classes) & set(columns)]
+    named = set(columns).difference(NAME_COLUMNS, IGNORED_COLUMNS, [DECISION_COLUMN])
+    exactly = [task for task, classes in CLASSES.items() if set(classes) == named]
+    tasks = exactly[-1:] or [task for task, classes in CLASSES.items() if set(classes) & named]
     if len(tasks) != 1:
         got = f"those of {' and '.join(tasks)}" if tasks else "none"
         raise InputError(f"{path} must have the class columns of one task, got {got}: keep {' or '.join(CLASSES)}")

@@ -1,7 +1,8 @@
 """Predictions tables become files for others.
 
 The form ``dcase2020`` is that of the challenge's system outputs: tabs, a header, ``filename``, ``scene_label`` (the
-decision), then one probability column a class in alphabetical order.
+decision), then one probability column a class in alphabetical order. In ``dcase2024`` and ``dcase2025`` file names have
+no folder.
 """
 
 import os
@@ -16,7 +17,10 @@ from asc_study.base.files import writing
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, as_float32, check_predictions, classes_of
 
 #: Forms in which predictions are written.
-FORMS: Final = ("dcase2020", "csv", "parquet")
+FORMS: Final = ("dcase2020", "dcase2024", "dcase2025", "csv", "parquet")
+
+#: Those with tabs and file names, and what these begin with.
+_FOLDERS: Final = {"dcase2020": "audio/", "dcase2024": "", "dcase2025": ""}
 
 #: Significant digits that keep every float32 apart from its neighbours.
 _DIGITS: Final = "%.9g"
@@ -32,8 +36,8 @@ def write_scores(predictions: pd.DataFrame, path: Path, form: str, *, overwrite:
     path
         The file; its folder must be there.
     form
-        One of `FORMS`: ``dcase2020`` (the challenge's system output), ``csv`` or ``parquet`` (the whole table).
-        Text keeps float32 probabilities to the last bit.
+        One of `FORMS`: ``dcase2020``, ``dcase2024``, ``dcase2025`` (the challenge's system outputs), ``csv`` or
+        ``parquet`` (the whole table). Text keeps float32 probabilities to the last bit.
     overwrite
         Whether to replace the file if it is there.
 
@@ -55,7 +59,7 @@ def write_scores(predictions: pd.DataFrame, path: Path, form: str, *, overwrite:
     if not os.path.isdir(folder):
         raise InputError(f"the folder {folder} does not exist: create it or name another file than {path}")
     table = predictions if form == "parquet" else _as_text_table(predictions, form)
-    separator = "\t" if form == "dcase2020" else ","
+    separator = "\t" if form in _FOLDERS else ","
     with writing(path) as file:
         if form == "parquet":
             table.to_parquet(file, index=False)
@@ -74,7 +78,7 @@ def _as_text_table(predictions: pd.DataFrame, form: str) -> pd.DataFrame:
     else:
         front = pd.DataFrame(
             {
-                "filename": [f"audio/{clip_id}.wav" for clip_id in predictions["clip_id"]],
+                "filename": [f"{_FOLDERS[form]}{clip_id}.wav" for clip_id in predictions["clip_id"]],
                 "scene_label": np.asarray(classes)[decisions],
             }
         )

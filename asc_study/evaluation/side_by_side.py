@@ -12,11 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
-from asc_study.base.taxonomy import DEVICES
+from asc_study.base.metric_table import BY_NAME
 from asc_study.evaluation.by_device import accuracy_by_device
-from asc_study.evaluation.metrics import labels_of
-from asc_study.evaluation.paired import Panel, Sums, aligned, clips_key, decisions
+from asc_study.evaluation.metrics import labels_of, taxonomy_of
+from asc_study.evaluation.paired import LOG_LOSS, Panel, Sums, aligned, clips_key, decisions
 from asc_study.evaluation.predictions import classes_of
 
 Seeds = Sequence[pd.DataFrame]
@@ -34,7 +33,7 @@ def comparable(systems: Mapping[str, Seeds], reference: str) -> dict[str, Seeds]
 def devices_of(context: pd.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
     """The accuracy of each device that has clips -> which of the n clips it is of, (n,) bool: `Panel`'s ``more``."""
     device = context["device"].to_numpy(str)
-    found = {f"device_acc_{name}": device == name for name in DEVICES}
+    found = {f"device_acc_{name}": device == name for name in taxonomy_of(context).devices}
     return {name: mask for name, mask in found.items() if mask.any()}
 
 
@@ -101,7 +100,7 @@ def compared(
 def _rows(
     panel: Panel, systems: Mapping[str, Sums], reference: str, own: Mapping[str, pd.DataFrame]
 ) -> Iterator[Mapping[str, Any]]:
-    names = {one.metric: one.name for one in (ALL_CLIPS, *SUBSETS)} | {f"device_acc_{name}": name for name in DEVICES}
+    names = {name: name.removeprefix("device_acc_").removeprefix("acc_") for name in panel.masks if name != LOG_LOSS}
     for system, sums in systems.items():
         for name in (name for name in panel.masks if name in names):
             factor = BY_NAME[name].factor
@@ -150,16 +149,17 @@ def scenes_by_device(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     classes = classes_of(predictions)
     label = labels_of(predictions, classes)
-    device = pd.Index(DEVICES).get_indexer(pd.Index(predictions["device"]))
+    devices = taxonomy_of(predictions).devices
+    device = pd.Index(devices).get_indexer(pd.Index(predictions["device"]))
     correct = predictions[list(classes)].to_numpy().argmax(axis=1) == label
-    cell, known = label * len(DEVICES) + device, (label >= 0) & (device >= 0)
+    cell, known = label * len(devices) + device, (label >= 0) & (device >= 0)
     clips, right = (
-        np.bincount(cell[chosen], minlength=len(classes) * len(DEVICES)).reshape(len(classes), len(DEVICES))
+        np.bincount(cell[chosen], minlength=len(classes) * len(devices)).reshape(len(classes), len(devices))
         for chosen in (known, known & correct)
     )
     shares = np.divide(100.0 * right, clips, out=np.full(clips.shape, np.nan), where=clips > 0)
-    frame = pd.DataFrame(shares, index=list(classes), columns=list(DEVICES))
-    return frame[[name for name, there in zip(DEVICES, clips.sum(axis=0), strict=True) if there]]
+    frame = pd.DataFrame(shares, index=list(classes), columns=list(devices))
+    return frame[[name for name, there in zip(devices, clips.sum(axis=0), strict=True) if there]]
 
 
 def mean_over_seeds(seeds: Seeds) -> pd.DataFrame:

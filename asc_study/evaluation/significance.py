@@ -6,17 +6,14 @@ trainings; with several a side the seeds are drawn as well, and it is one on the
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
+from asc_study.base.metric_table import ALL_CLIPS, subsets_among
 from asc_study.base.text_table import text_table
 from asc_study.evaluation.paired import LOG_LOSS, Difference, Panel, Sums, aligned, decisions
-
-_SUBSETS: Final = {subset.metric: subset for subset in (ALL_CLIPS, *SUBSETS)}
 
 
 @dataclass(frozen=True)
@@ -140,11 +137,12 @@ def render(comparison: Comparison, first_name: str, second_name: str) -> str:
     """Lay the comparison out as a text table, per cent with one decimal, and say what it means."""
     header = ["Subset", "Clips", "Locations", first_name, second_name, "Difference [95 %]", "p", "Ahead 1st/2nd"]
     lines = [header]
+    titles = _titles(comparison)
     for subset in comparison.subsets:
         change = _change(100 * subset.difference, _scaled(subset.low), _scaled(subset.high), 1)
         lines.append(
             [
-                _SUBSETS[subset.name].title,
+                titles[subset.name],
                 str(subset.clips),
                 str(subset.locations),
                 f"{100 * subset.accuracy_first:.1f}",
@@ -184,7 +182,8 @@ def sentences(comparison: Comparison, first_name: str, second_name: str) -> list
     """One plain sentence a subset on which system is better and whether that is noise, then what it is said of."""
     first = first_name if comparison.seeds_first > 1 else f"this run of {first_name}"
     second = second_name if comparison.seeds_second > 1 else f"this run of {second_name}"
-    said = [_sentence(subset, first, second) for subset in comparison.subsets]
+    titles = _titles(comparison)
+    said = [_sentence(subset, titles[subset.name], first, second) for subset in comparison.subsets]
     single = [
         name
         for name, seeds in ((first_name, comparison.seeds_first), (second_name, comparison.seeds_second))
@@ -199,8 +198,13 @@ def sentences(comparison: Comparison, first_name: str, second_name: str) -> list
     return said
 
 
-def _sentence(subset: SubsetComparison, first: str, second: str) -> str:
-    where = f"On {_SUBSETS[subset.name].title}"
+def _titles(comparison: Comparison) -> dict[str, str]:
+    """The accuracy of each subset -> what the subset is called."""
+    return {one.metric: one.title for one in (ALL_CLIPS, *subsets_among(one.name for one in comparison.subsets))}
+
+
+def _sentence(subset: SubsetComparison, title: str, first: str, second: str) -> str:
+    where = f"On {title}"
     difference = f"{_change(100 * subset.difference, _scaled(subset.low), _scaled(subset.high), 1)} points"
     if subset.low is None:
         return f"{where}: the clips are of one location, nothing can be said beyond them ({difference})."

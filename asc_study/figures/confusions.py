@@ -1,12 +1,12 @@
 """Which scenes are taken for which: confusion matrices with scenes of a group together, and the difference of two."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS
+from asc_study.base.taxonomy import known_taxonomies
 from asc_study.evaluation.by_clip import Confusion
 from asc_study.evaluation.paired import Difference
 from asc_study.figures.theme import DIFFERENCES, REFERENCE, SHARES, VERMILION, finish, percent
@@ -76,9 +76,10 @@ def confusion_heat(shares: pd.DataFrame, *, difference: bool = False) -> go.Figu
         ygap=1,
     )
     figure = go.Figure(heat)
-    if len(order) > len(SCENE_GROUPS):
+    group_of_scene = _groups_of(order)
+    if len(order) > len(set(group_of_scene.values())) > 0:
         line = {"color": REFERENCE, "width": 2}
-        groups = [GROUP_OF_SCENE.get(scene, scene) for scene in order]
+        groups = [group_of_scene[scene] for scene in order]
         for at in (number + 0.5 for number in range(len(order) - 1) if groups[number] != groups[number + 1]):
             figure.add_vline(x=at, line=line).add_hline(y=at, line=line)
         for group in dict.fromkeys(groups):
@@ -96,8 +97,15 @@ def _written(value: float, difference: bool) -> str:
 
 
 def in_groups(scenes: Sequence[str]) -> list[str]:
-    """Scenes beside those of their group: indoor, outdoor, transportation, by name within."""
-    return sorted(scenes, key=lambda name: (SCENE_GROUPS.index(GROUP_OF_SCENE.get(name, name)), name))
+    """Scenes beside those of their group, where they have one: indoor, outdoor, transportation, by name within."""
+    group_of_scene = _groups_of(scenes)
+    return sorted(scenes, key=lambda name: (group_of_scene.get(name, ""), name))
+
+
+def _groups_of(scenes: Sequence[str]) -> Mapping[str, str]:
+    """Scene -> group in the data set that these scenes are of; empty where they are groups or have none."""
+    known = (one.group_of_scene for one in reversed(known_taxonomies()))
+    return next((groups for groups in known if set(scenes) <= set(groups)), {})
 
 
 def spoken(scene: str) -> str:
@@ -107,7 +115,7 @@ def spoken(scene: str) -> str:
 
 def matrix_height(order: Sequence[str]) -> int:
     """Of the figure of so many classes, in pixels."""
-    return 600 if len(order) > len(SCENE_GROUPS) else 420
+    return max(420, 30 * (len(order) + 10))
 
 
 def _sentence(most: Confusion | None) -> str:

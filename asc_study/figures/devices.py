@@ -6,16 +6,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
-from asc_study.base.taxonomy import DEVICES
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, Subset, subsets_of
+from asc_study.base.taxonomy import CLASSES, known_devices, taxonomy_for
 from asc_study.figures.theme import (
     BLUE,
-    HEARD,
     LAYOUT,
     LEAST_CLIPS,
     REFERENCE,
     TINT,
-    UNSEEN,
     add_level,
     chance,
     finish,
@@ -39,23 +37,23 @@ def device_figure(
         Test metrics of the system that this one should beat.
     """
     test, figure = accuracies["test"], go.Figure()
-    devices = [device for device in DEVICES if device in test.index]
+    devices = [device for device in known_devices() if device in test.index]
+    subsets = subsets_of(taxonomy_for(devices, CLASSES[task]))
     place = {device: number for number, device in enumerate(devices)}
-    for subset in SUBSETS:
+    for subset in subsets:
         heard = [place[device] for device in subset.devices if device in place]
         if not heard:
             continue
         ends = (min(heard) - 0.5, max(heard) + 0.5)
         value = test.accuracy[subset.name]
-        if subset.name == UNSEEN:
+        if subset.unseen:
             figure.add_vrect(x0=ends[0], x1=ends[1], fillcolor=TINT, line_width=0, layer="below")
         elif ends[1] < len(devices) - 0.5:
             figure.add_vline(x=ends[1], line={"color": REFERENCE, "width": 0.5})
         figure.add_shape(
             type="line", x0=ends[0] + 0.1, x1=ends[1] - 0.1, y0=value, y1=value, line={"color": BLUE, "width": 1.5}
         )
-        note = HEARD.get(subset.name, " ")
-        text = f"<b>{subset.heading}</b><br>{note}<br>{percent(value)}"
+        text = f"<b>{subset.heading}</b><br>{subset.heard or ' '}<br>{percent(value)}"
         figure.add_annotation(x=sum(ends) / 2, y=1, yref="paper", yanchor="bottom", text=text, font={"size": 12})
         known = BY_NAME[subset.metric].test_name
         if baseline and known in baseline:
@@ -73,7 +71,7 @@ def device_figure(
     add_level(figure, chance(task), "chance")
     figure.update_xaxes(tickvals=list(place.values()), ticktext=devices, range=[-0.5, len(devices) - 0.5])
     figure.update_xaxes(showgrid=False, fixedrange=True).update_yaxes(title="accuracy (%)", range=[0, 104], dtick=20)
-    finish(figure, "On which devices does it hold?", _device_sentence(test, task, baseline), height=520)
+    finish(figure, "On which devices does it hold?", _device_sentence(test, subsets, task, baseline), height=520)
     legend = {"y": -0.1, "yanchor": "top", "x": 0}
     return figure.update_layout(legend=legend, margin={"t": LAYOUT["margin"]["t"] + 30})
 
@@ -101,17 +99,21 @@ def _dots(table: pd.DataFrame, at: Sequence[float], name: str, colour: str, symb
     )
 
 
-def _device_sentence(test: pd.DataFrame, task: str, baseline: Mapping[str, float] | None) -> str:
+def _device_sentence(
+    test: pd.DataFrame, subsets: Sequence[Subset], task: str, baseline: Mapping[str, float] | None
+) -> str:
     every = test.loc["avg"]
-    what, of = (UNSEEN, "on the devices never heard") if UNSEEN in test.index else ("avg", "on all clips")
+    unseen = next((one for one in subsets if one.unseen and one.name in test.index), None)
+    what, of = (unseen.name, "on the devices never heard") if unseen else (ALL_CLIPS.name, "on all clips")
     value, low, high = (float(test[column][what]) for column in ("accuracy", "low", "high"))
     between = "" if np.isnan(low) else f" (95 % interval {low:.1f} to {high:.1f})"
     sentence = f"{percent(value)} {of}{between}"
-    if what == UNSEEN and "A" in test.index:
-        lower = test.accuracy["A"] - value
-        sentence += f", {abs(lower):.1f} points {'below' if lower >= 0 else 'above'} device A"
+    heard = subsets[0]  # the reference device
+    if unseen and heard is not unseen and heard.name in test.index:
+        lower = test.accuracy[heard.name] - value
+        sentence += f", {abs(lower):.1f} points {'below' if lower >= 0 else 'above'} device {heard.name}"
     sentence += f"; chance is {percent(chance(task))}"
-    known = BY_NAME[ALL_CLIPS.metric if what == "avg" else f"acc_{what}"].test_name
+    known = BY_NAME[(unseen or ALL_CLIPS).metric].test_name
     if baseline and known in baseline:
         sentence += f", the baseline reaches {percent(100 * baseline[known])} there"
     if every["locations"] > 1:

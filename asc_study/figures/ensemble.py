@@ -8,18 +8,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS, Metric
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, Metric, Subset, subsets_among, unseen_among
 from asc_study.evaluation.overlap import Overlap
 from asc_study.figures.theme import (
     BLUE,
     REFERENCE,
     SHARES,
-    SUBSET_COLOURS,
-    SUBSET_NAMES,
-    UNSEEN,
     VERMILION,
     finish,
     percent,
+    subset_colours,
 )
 
 #: With more systems than this the cells of a heat map are too small for figures.
@@ -138,11 +136,13 @@ def _step_traces(path: pd.DataFrame, steps: Sequence[str], metric: Metric) -> li
     }
     line = {"color": BLUE, "width": 3}
     traces = [go.Scatter(x=steps, y=score, error_y=bars, line=line, mode="lines+markers", showlegend=False)]
-    for subset, name in {"avg": "test, all clips", **{k: f"test, {v}" for k, v in SUBSET_NAMES.items()}}.items():
-        if f"test_acc_{subset}" in path:
-            dotted = {"color": SUBSET_COLOURS.get(subset, REFERENCE), "width": 1.5, "dash": "dot"}
-            test = 100 * path[f"test_acc_{subset}"]
-            traces.append(go.Scatter(x=steps, y=test, name=name, line=dotted, mode="lines+markers"))
+    subsets = subsets_among(str(column).removeprefix("test_") for column in path)
+    colours = subset_colours(subsets)
+    for subset in (ALL_CLIPS, *subsets):
+        if f"test_{subset.metric}" in path:
+            dotted = {"color": colours.get(subset.name, REFERENCE), "width": 1.5, "dash": "dot"}
+            test = 100 * path[f"test_{subset.metric}"]
+            traces.append(go.Scatter(x=steps, y=test, name=f"test, {subset.title}", line=dotted, mode="lines+markers"))
     return traces
 
 
@@ -207,7 +207,8 @@ def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:
     parts
         Name -> metrics.
     """
-    logged = {one: BY_NAME[one.metric].test_name for one in (*SUBSETS, ALL_CLIPS)}
+    metrics_of_all = {name for metrics in parts.values() for name in metrics}
+    logged = {one: BY_NAME[one.metric].test_name for one in (*subsets_among(metrics_of_all), ALL_CLIPS)}
     subsets = [one for one, metric in logged.items() if any(metric in metrics for metrics in parts.values())]
     labels = ["all clips" if one is ALL_CLIPS else one.heading for one in subsets]
     values = pd.DataFrame(
@@ -233,14 +234,17 @@ def change_figure(parts: Mapping[str, Mapping[str, float]]) -> go.Figure:
         hovertemplate=f"{result}<br>%{{x}}: %{{y:.1f}} %<extra></extra>",
     )
     figure.update_yaxes(title="test accuracy (%)", range=[0, 104], dtick=20).update_xaxes(showgrid=False)
-    return finish(figure, "What is gained against the parts?", _change_sentence(values), height=460)
+    return finish(
+        figure, "What is gained against the parts?", _change_sentence(values, unseen_among(metrics_of_all)), height=460
+    )
 
 
-def _change_sentence(values: pd.DataFrame) -> str:
+def _change_sentence(values: pd.DataFrame, unseen: Subset | None) -> str:
     """What was gained over the best part, on all clips and on devices never heard."""
     *made_of, result = values
     found = []
-    for label, words in (("all clips", "on all clips"), (UNSEEN, "on the devices never heard")):
+    never_heard = unseen.heading if unseen else ""
+    for label, words in (("all clips", "on all clips"), (never_heard, "on the devices never heard")):
         if made_of and label in values.index and values.loc[label].notna().all():
             gain = float(values[result][label] - max(values[name][label] for name in made_of))
             found.append(f"{words} {percent(float(values[result][label]))} ({gain:+.1f} points)")

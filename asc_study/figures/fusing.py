@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from asc_study.base.metric_table import ALL_CLIPS, SUBSETS, Metric
-from asc_study.figures.theme import BLUE, HEARD, REFERENCE, TINT, UNSEEN, VERMILION, chance, finish, listed, percent
+from asc_study.base.metric_table import ALL_CLIPS, Metric, subsets_among, unseen_among
+from asc_study.figures.theme import BLUE, REFERENCE, TINT, VERMILION, chance, finish, listed, percent
 
 Looks = Mapping[str, tuple[str, str]]
 
@@ -49,7 +49,7 @@ def fused_figure(
         Which task, for the level of chance.
     """
     there = set(measured["metric"])
-    columns = [one for one in (*SUBSETS, ALL_CLIPS) if one.metric in there]
+    columns = [one for one in (*subsets_among(there), ALL_CLIPS) if one.metric in there]
     made = [name for name in dict.fromkeys(measured["system"]) if name != best]
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.07)
     metrics = [one.metric for one in columns]
@@ -73,7 +73,7 @@ def fused_figure(
         if name != best:
             figure.add_trace(_changes(own, at, name, best, look), 2, 1)
     for place, one in enumerate(columns):
-        if one.name == UNSEEN:
+        if one.unseen:
             ends = {"x0": place - 0.5, "x1": place + 0.5}
             figure.add_vrect(**ends, fillcolor=TINT, line_width=0, layer="below", row="all", col=1)
     figure.add_hline(y=chance(task), line={"color": REFERENCE, "width": 1.2, "dash": "dot"}, row=1, col=1)
@@ -83,7 +83,7 @@ def fused_figure(
     figure.update_yaxes(title=f"{split} accuracy (%)", range=[0, 103], dtick=20, row=1, col=1)
     figure.update_yaxes(title="difference to the<br>best member (points)", row=2, col=1)
     figure.update_xaxes(range=[-0.5, len(columns) - 0.5], showgrid=False, tickvals=list(range(len(columns))))
-    ticks = [one.heading + (f"<br>{HEARD[one.name]}" if one.name in HEARD else "") for one in columns]
+    ticks = [one.heading + (f"<br>{one.heard}" if one.heard else "") for one in columns]
     figure.update_xaxes(ticktext=ticks, fixedrange=True)
     sentence = _fused_sentence(measured, best, made, split)
     return finish(figure, f"What do they gain together? ({split})", sentence, height=600, least_width=560)
@@ -130,9 +130,9 @@ def _bars(own: pd.DataFrame, value: str, low: str, high: str, colour: str) -> di
 
 
 def _fused_sentence(measured: pd.DataFrame, best: str, made: Sequence[str], split: str) -> str:
-    unseen = next(one.metric for one in SUBSETS if one.name == UNSEEN)
-    metric = unseen if split == "test" and (measured["metric"] == unseen).any() else ALL_CLIPS.metric
-    where = "on the devices never heard" if metric == unseen else f"on all {split} clips"
+    unseen = unseen_among(measured["metric"]) if split == "test" else None
+    metric = (unseen or ALL_CLIPS).metric
+    where = "on the devices never heard" if unseen else f"on all {split} clips"
     rows = measured[measured["metric"] == metric].set_index("system")
     found = []
     for name in made:

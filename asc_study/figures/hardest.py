@@ -7,13 +7,12 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from asc_study.base.metric_table import SUBSETS
+from asc_study.base.metric_table import subsets_of
+from asc_study.base.taxonomy import taxonomy_for
 from asc_study.figures.confusions import spoken
-from asc_study.figures.theme import BLUE, HEARD, TITLE_HEIGHT, UNSEEN, VERMILION, finish, listed, percent
+from asc_study.figures.theme import BLUE, TITLE_HEIGHT, VERMILION, finish, listed, percent
 
 _Counts = npt.NDArray[np.integer[Any]]
-
-_UNSEEN_DEVICES: Final = next(subset.devices for subset in SUBSETS if subset.name == UNSEEN)
 
 #: Ends of the shares of runs, in quarters.
 _QUARTERS: Final = (0.25, 0.5, 0.75)
@@ -32,9 +31,10 @@ def hardest_figure(clips: pd.DataFrame, systems: int) -> go.Figure:
     runs = int(clips["runs"].iloc[0])
     labels = _labels(runs)
     place = _places(clips["right"].to_numpy(), runs, len(labels))
-    unseen = clips["device"].isin(_UNSEEN_DEVICES).to_numpy()
+    devices, named = _never_heard(clips)
+    unseen = clips["device"].isin(devices).to_numpy()
     figure = go.Figure()
-    for name, mask, colour in (("other devices", ~unseen, BLUE), (f"{UNSEEN}, {HEARD[UNSEEN]}", unseen, VERMILION)):
+    for name, mask, colour in (("other devices", ~unseen, BLUE), (f"{named}, never heard", unseen, VERMILION)):
         if mask.any():
             counts = np.bincount(place[mask], minlength=len(labels))
             figure.add_bar(
@@ -53,6 +53,12 @@ def hardest_figure(clips: pd.DataFrame, systems: int) -> go.Figure:
     figure.update_yaxes(title="clips", rangemode="tozero")
     finish(figure, "Do all systems get the same clips wrong?", _sentence(clips, systems), height=TITLE_HEIGHT + 330)
     return figure.update_layout(margin={"t": TITLE_HEIGHT + 40})
+
+
+def _never_heard(clips: pd.DataFrame) -> tuple[set[str], str]:
+    """The devices that training never hears, and the names of their subsets."""
+    subsets = [one for one in subsets_of(taxonomy_for(clips["device"].unique())) if one.unseen]
+    return {device for one in subsets for device in one.devices}, ", ".join(one.heading for one in subsets)
 
 
 def _labels(runs: int) -> list[str]:
@@ -80,11 +86,12 @@ def _sentence(clips: pd.DataFrame, systems: int) -> str:
         return f"None of {len(clips)} clips is wrong in {who}."
     verb = "is" if len(wrong) == 1 else "are"
     said = f"{len(wrong)} of {len(clips)} clips ({percent(100 * len(wrong) / len(clips))}) {verb} wrong in {who}"
-    unseen = clips["device"].isin(_UNSEEN_DEVICES)
+    devices, named = _never_heard(clips)
+    unseen = clips["device"].isin(devices)
     if unseen.any() and not unseen.all():
         missed = clips["right"].eq(0)
         of_unseen, of_others = (percent(100 * missed[mask].mean()) for mask in (unseen, ~unseen))
-        said += f": {of_unseen} of those of {UNSEEN}, {of_others} of the others"
+        said += f": {of_unseen} of those of {named}, {of_others} of the others"
     scenes = wrong["scene"].value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
     most = [f"{spoken(str(name))} ({count})" for name, count in scenes.head(2).items()]
     return f"{said}. Most of them are of {listed(most)}."

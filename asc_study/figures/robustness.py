@@ -8,13 +8,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS
-from asc_study.base.taxonomy import DEVICES
+from asc_study.base.metric_table import ALL_CLIPS, Subset, subsets_among, unseen_among
+from asc_study.base.taxonomy import known_devices
 from asc_study.figures.theme import (
-    HEARD,
     LAYOUT,
     REFERENCE,
-    UNSEEN,
     chance,
     finish,
     ground,
@@ -25,9 +23,6 @@ from asc_study.figures.theme import (
 )
 
 Looks = Mapping[str, tuple[str, str]]
-
-_UNSEEN_ACCURACY: Final = f"acc_{UNSEEN}"
-_GAP: Final = BY_NAME["gap_A_to_unseen"].name
 
 #: How far apart the systems of one device are drawn at most, where 1 is the distance of devices.
 _STEP: Final = 0.18
@@ -58,7 +53,7 @@ def devices_figure(
     """
     systems = list(dict.fromkeys(measured["system"]))
     prefix = "device_acc_"
-    devices = [one for one in DEVICES if (measured["metric"] == f"{prefix}{one}").any()]
+    devices = [one for one in known_devices() if (measured["metric"] == f"{prefix}{one}").any()]
     compared = len(systems) > 1
     rows = 2 if compared else 1
     heights = [0.6, 0.4] if compared else [1.0]
@@ -72,7 +67,7 @@ def devices_figure(
         figure.add_trace(_dots(own, at, system, (colour, symbol), devices), 1, 1)
         if compared and system != reference:
             figure.add_trace(_changes(own, at, system, (colour, symbol), devices, reference), 2, 1)
-    shapes, notes = _grounds(devices, rows)
+    shapes, notes = _grounds(devices, rows, subsets_among(measured["metric"]))
     shapes.append(level(chance(task), 1, width=1.2, dash="dot"))
     right = {"x": 1, "xref": "paper", "xanchor": "right", "yanchor": "bottom", "font": {"size": 12}}
     notes.append({"text": "chance", "y": chance(task), "yref": "y", **right})
@@ -158,21 +153,23 @@ def _bars(own: pd.DataFrame, value: str, low: str, high: str, colour: str) -> di
     }
 
 
-def _grounds(devices: Sequence[str], rows: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _grounds(
+    devices: Sequence[str], rows: int, subsets: Sequence[Subset]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The subsets: thin lines between, a tint where training never heard a device; and their names above."""
     place = {device: number for number, device in enumerate(devices)}
     shapes, notes = [], []
-    for subset in SUBSETS:
+    for subset in subsets:
         heard = [place[device] for device in subset.devices if device in place]
         if not heard:
             continue
         ends = (min(heard) - 0.5, max(heard) + 0.5)
         for row in range(1, rows + 1):
-            if subset.name == UNSEEN:
+            if subset.unseen:
                 shapes.append(ground(ends, row))
             elif ends[1] < len(devices) - 0.5:
                 shapes.append(upright(ends[1], row, width=0.5))
-        text = f"<b>{subset.heading}</b><br>{HEARD.get(subset.name, ' ')}"
+        text = f"<b>{subset.heading}</b><br>{subset.heard or ' '}"
         notes.append({"x": sum(ends) / 2, "xref": "x", "y": 1, "yref": "paper", "yanchor": "bottom", "text": text})
     return shapes, notes
 
@@ -190,8 +187,8 @@ def _baseline(
 
 
 def _devices_sentence(measured: pd.DataFrame, systems: Sequence[str], reference: str) -> str:
-    metric = _UNSEEN_ACCURACY if (measured["metric"] == _UNSEEN_ACCURACY).any() else ALL_CLIPS.metric
-    where = "on the devices never heard" if metric == _UNSEEN_ACCURACY else "on all clips"
+    unseen = unseen_among(measured["metric"])
+    metric, where = (unseen or ALL_CLIPS).metric, "on the devices never heard" if unseen else "on all clips"
     rows = measured[measured["metric"] == metric].set_index("system")
     own = rows.loc[[reference]].iloc[0]
     legend = f"Lines: 95 % intervals over {own['locations']} locations, and over seeds where there are several"

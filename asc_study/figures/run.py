@@ -6,8 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from asc_study.base.metric_table import BY_NAME, SUBSETS
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.metric_table import BY_NAME, subsets_among
+from asc_study.base.taxonomy import task_of_classes
 from asc_study.evaluation.by_device import accuracy_by_device
 from asc_study.evaluation.predictions import classes_of
 from asc_study.figures import loading
@@ -72,7 +72,8 @@ def lead_of(accuracies: Mapping[str, pd.DataFrame], metrics: Mapping[str, float]
     """The numbers of a run that a reader looks for first, of `accuracy_by_device` by split and of what it logged."""
     test = accuracies["test"]
     log_loss, every = BY_NAME["log_loss"], test.accuracy["avg"]
-    parts = [f"{subset.title} {percent(test.accuracy[subset.name])}" for subset in SUBSETS if subset.name in test.index]
+    subsets = subsets_among(f"acc_{name}" for name in test.index)
+    parts = [f"{subset.title} {percent(test.accuracy[subset.name])}" for subset in subsets if subset.name in test.index]
     lead = f"Test accuracy {percent(every)} on {test.clips['avg']} clips: {', '.join(parts)}."
     if "validation" in accuracies:
         held = accuracies["validation"]
@@ -147,4 +148,4 @@ def _learning_sentence(table: pd.DataFrame, chosen_epochs: Sequence[int]) -> str
 
 def task_of(predictions: pd.DataFrame) -> str:
     """The task whose classes a predictions table has."""
-    return next(task for task, classes in CLASSES.items() if classes == classes_of(predictions))
+    return task_of_classes(classes_of(predictions)) or ""

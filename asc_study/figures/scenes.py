@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from asc_study.base.metric_table import SUBSETS
-from asc_study.figures.theme import DIFFERENCES, LAYOUT, REFERENCE, SHARES, UNSEEN, finish, percent
+from asc_study.base.taxonomy import taxonomy_for
+from asc_study.figures.theme import DIFFERENCES, LAYOUT, REFERENCE, SHARES, finish, percent
 
 
 def scenes_figure(
@@ -45,7 +45,8 @@ def scenes_figure(
         )
     )
     devices = list(values.columns)
-    first = next((number for number, device in enumerate(devices) if device in _unseen_devices()), 0)
+    seen = taxonomy_for(devices).seen_devices
+    first = next((number for number, device in enumerate(devices) if device not in seen), 0)
     if first:
         figure.add_vline(x=first - 0.5, line={"color": REFERENCE, "width": 2})
     figure.update_yaxes(autorange="reversed", showgrid=False).update_xaxes(showgrid=False, title="device")
@@ -55,10 +56,6 @@ def scenes_figure(
     sentence = _scenes_sentence(values, reference if against is not None else "")
     finish(figure, title, sentence, height=156 + 34 * len(scenes))
     return figure.update_layout(margin={"t": LAYOUT["margin"]["t"] - 44})
-
-
-def _unseen_devices() -> tuple[str, ...]:
-    return next(subset.devices for subset in SUBSETS if subset.name == UNSEEN)
 
 
 def _scenes_sentence(values: pd.DataFrame, reference: str) -> str:

@@ -12,21 +12,20 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from asc_study.base.metric_table import ALL_CLIPS, SUBSETS, Subset
+from asc_study.base.metric_table import ALL_CLIPS, Subset, subsets_among, unseen_among
 from asc_study.base.taxonomy import CLASSES
 from asc_study.evaluation.marks import COLLAPSED, MARKS, mark_column
 from asc_study.figures.theme import (
     BLUE,
-    HEARD,
     LAYOUT,
     REFERENCE,
     TINT,
-    UNSEEN,
     VERMILION,
     chance,
     finish,
     listed,
     percent,
+    told_task,
     upright,
 )
 
@@ -37,8 +36,6 @@ _BASELINE: Final = "baseline"
 
 #: What a row is marked as -> colour and symbol.
 _LOOKS: Final = {"": (BLUE, "circle"), _BASELINE: (REFERENCE, "square")}
-
-_TASKS: Final = {"ten_class": "ten scenes", "three_class": "three scene groups"}
 
 _ROW_HEIGHT: Final = 34
 
@@ -74,7 +71,7 @@ def study_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
     Parameters
     ----------
     board
-        One row a system: ``row`` (its name), for `ALL_CLIPS` and each of `SUBSETS` the accuracy in per cent in the
+        One row a system: ``row`` (its name), for `ALL_CLIPS` and each subset the accuracy in per cent in the
         column of its metric and, as far as there are, the ends of its interval (``<metric>_lo``, ``<metric>_hi``) or
         its standard deviation over seeds (``<metric>_sd``), and ``<metric>_rank`` (``even``: cannot be told from the
         best); booleans: ``baseline`` (the system that the others should beat, drawn as a line too), those of
@@ -96,7 +93,7 @@ def study_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
         shapes.append(upright(chance(task), number, dash="dot"))
         shapes += [upright(level, number, dash="dash") for level in floor[subset.metric].dropna()]
     figure.update_xaxes(range=[0, 103], tickvals=[0, 50, 100]).update_layout(shapes=shapes)
-    title = f"Which system holds on which devices? ({_TASKS[task]})"
+    title = f"Which system holds on which devices? ({told_task(task)})"
     return _finish(figure, title, _sentence(board, task), len(board), "accuracy (%)")
 
 
@@ -106,8 +103,8 @@ def change_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
     Parameters
     ----------
     board
-        One row a system, without the reference itself: ``row``, ``reference``, and for `ALL_CLIPS` and each of
-        `SUBSETS` ``<metric>_change`` in points, the ends of its interval ``_change_lo``, ``_change_hi``, and
+        One row a system, without the reference itself: ``row``, ``reference``, and for `ALL_CLIPS` and each
+        subset ``<metric>_change`` in points, the ends of its interval ``_change_lo``, ``_change_hi``, and
         ``_change_significant``; sorted as `study_figure` sorts. Rows that collapsed are left out if there are
         others: beside what they lost, nobody would see what the others gained.
     task
@@ -132,18 +129,22 @@ def change_figure(board: pd.DataFrame, task: str = "ten_class") -> go.Figure:
     step = next(one for one in _STEPS if one <= reach)  # within the panel: marks of two do not meet
     figure.update_xaxes(range=[-1.3 * reach, 1.3 * reach], tickvals=[-step, 0, step]).update_layout(shapes=shapes)
     reference = str(board["reference"].iloc[0])
-    title = f"What does each system change against {reference}? ({_TASKS[task]})"
+    title = f"What does each system change against {reference}? ({told_task(task)})"
     return _finish(figure, title, _change_sentence(board, reference, left_out), len(board), "difference (points)")
 
 
 def _columns(board: pd.DataFrame) -> list[Subset]:
-    return [one for one in (*SUBSETS, ALL_CLIPS) if one.metric in board and board[one.metric].notna().any()]
+    return [
+        one
+        for one in (*subsets_among(map(str, board)), ALL_CLIPS)
+        if one.metric in board and board[one.metric].notna().any()
+    ]
 
 
 def _panels(columns: Sequence[Subset], labels: Sequence[str]) -> tuple[go.Figure, list[dict[str, Any]]]:
     """A panel for each subset, which share their rows; and the ground of that of devices never heard, as shapes."""
     names = ["all clips" if one is ALL_CLIPS else one.heading for one in columns]
-    heads = [f"<b>{name}</b><br>{HEARD.get(one.name, ' ')}" for name, one in zip(names, columns, strict=True)]
+    heads = [f"<b>{name}</b><br>{one.heard or ' '}" for name, one in zip(names, columns, strict=True)]
     spacing = {"shared_yaxes": True, "horizontal_spacing": 0.05}
     figure = make_subplots(rows=1, cols=len(columns), column_titles=heads, **spacing)
     figure.update_annotations(font_size=13)
@@ -152,7 +153,7 @@ def _panels(columns: Sequence[Subset], labels: Sequence[str]) -> tuple[go.Figure
     shapes = [
         {**area, "xref": f"x{number if number > 1 else ''} domain"}
         for number, subset in enumerate(columns, 1)
-        if subset.name == UNSEEN
+        if subset.unseen
     ]
     figure.update_xaxes(tickangle=0)
     figure.update_yaxes(
@@ -241,8 +242,9 @@ def _sentence(board: pd.DataFrame, task: str) -> str:
     best = str(board["row"][0])
     sentence = f"{best} is best on all clips with {percent(board[ALL_CLIPS.metric][0])}"
     sentence += _told_apart(board, ALL_CLIPS.metric)
-    metric = next(one.metric for one in SUBSETS if one.name == UNSEEN)
-    if metric in board and board[metric].notna().any():
+    unseen = unseen_among(map(str, board))
+    metric = unseen.metric if unseen else ""
+    if metric and board[metric].notna().any():
         place = int(board[metric].argmax())
         name = "" if place == 0 else f" {board['row'][place]}"
         sentence += f";{name} on the devices never heard with {percent(board[metric][place])}"
@@ -275,9 +277,10 @@ def _lines(board: pd.DataFrame) -> list[str]:
 
 
 def _change_sentence(board: pd.DataFrame, reference: str, left_out: int) -> str:
-    unseen = next(one.metric for one in SUBSETS if one.name == UNSEEN)
-    metric, where = (unseen, "on the devices never heard") if f"{unseen}_change" in board else ("", "on all clips")
-    change = f"{metric or ALL_CLIPS.metric}_change"
+    unseen = unseen_among(map(str, board))
+    told = unseen if unseen and f"{unseen.metric}_change" in board else ALL_CLIPS
+    where = "on all clips" if told is ALL_CLIPS else "on the devices never heard"
+    change = f"{told.metric}_change"
     legend = f"Filled: more than noise, open: not{f'; left out: {left_out} collapsed' if left_out else ''}."
     if not board[change].notna().any():
         return f"Paired on the same clips as {reference}. {legend}"

@@ -6,14 +6,13 @@ a dashboard sets both as text of its own. Whatever differs between the light and
 Colours are those of Okabe and Ito ("Color Universal Design", 2008).
 """
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from asc_study.base.metric_table import SUBSETS
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.metric_table import Subset
+from asc_study.base.taxonomy import CLASSES, count_in_words, label_column
 
 BLUE: Final = "#0072B2"
 ORANGE: Final = "#E69F00"
@@ -25,24 +24,10 @@ SKY: Final = "#56B4E9"
 #: What others are compared with.
 REFERENCE: Final = "#8A8F98"
 
-#: A device subset has a colour and a symbol, for prints and eyes that lack the colour.
-SUBSET_COLOURS: Final[Mapping[str, str]] = MappingProxyType(
-    {subset.name: colour for subset, colour in zip(SUBSETS, (BLUE, GREEN, ORANGE, VERMILION), strict=True)}
-)
-SUBSET_SYMBOLS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        subset.name: symbol
-        for subset, symbol in zip(SUBSETS, ("circle", "square", "diamond", "triangle-up"), strict=True)
-    }
-)
-SUBSET_NAMES: Final[Mapping[str, str]] = MappingProxyType({subset.name: subset.title for subset in SUBSETS})
+#: Lines of device subsets, in their order.
+_SUBSET_COLOURS: Final = (BLUE, GREEN, ORANGE, VERMILION, PURPLE, SKY)
 
-#: The subset of the devices that training never hears.
-UNSEEN: Final = "s4-s6"
-#: What devices of a subset are to a system that was trained on the official fold.
-HEARD: Final[Mapping[str, str]] = MappingProxyType({"s1-s3": "heard", UNSEEN: "never heard"})
-
-#: Their ground.
+#: The ground of devices that training never hears.
 TINT: Final = "rgba(213, 94, 0, 0.08)"
 
 #: A system has a colour and a symbol, the same in every figure of its board; what others are compared with is grey.
@@ -129,6 +114,16 @@ def looks(names: Sequence[str], reference: str = "") -> dict[str, tuple[str, str
         found[name] = (colour, symbol)
         others += 1
     return found
+
+
+def subset_colours(subsets: Sequence[Subset]) -> dict[str, str]:
+    """The colour of each device subset by its place."""
+    return {one.name: _SUBSET_COLOURS[number % len(_SUBSET_COLOURS)] for number, one in enumerate(subsets)}
+
+
+def told_task(task: str) -> str:
+    """What a task tells apart, in words: ``ten scenes``, ``three scene groups``."""
+    return f"{count_in_words(task)} {'scene groups' if label_column(task) == 'scene_group' else 'scenes'}"
 
 
 def chance(task: str) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from asc_study.base.errors import InputError, shown
-from asc_study.base.metric_table import METRICS, Direction, direction, full_name, today
+from asc_study.base.metric_table import METRICS, Direction, direction, full_name, own_accuracies, today
 from asc_study.base.schema import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 HOLDOUT: Final = "holdout"
 HOLDOUT_METRIC: Final = "holdout/acc"
 
-#: Every metric that can be an objective besides accuracy on held-out devices, as trials log it.
+#: Every metric that can be an objective besides accuracy on held-out devices, as trials log it; `own_accuracies` add to
+#: them where data are not TAU's.
 OBJECTIVES: Final = tuple(metric.validation_name for metric in METRICS if metric.objective)
 
 #: Ends of intervals and the chosen epoch belong to one training.
@@ -53,7 +54,8 @@ def parse_objectives(names: Sequence[str], *, where: str) -> tuple[SearchObjecti
     InputError
         If a name is unknown, given twice, or a metric of the test split.
     """
-    objectives = []
+    objectives, own = [], [metric.validation_name for metric in own_accuracies() if metric.objective]
+    known = [HOLDOUT, *OBJECTIVES, *own]
     for name in names:
         metric = HOLDOUT_METRIC if name in (HOLDOUT, HOLDOUT_METRIC) else today(name)
         if metric.startswith("test/"):
@@ -61,8 +63,8 @@ def parse_objectives(names: Sequence[str], *, where: str) -> tuple[SearchObjecti
                 f"{where}: nothing is chosen on the test split, got the objective {shown(name)}: use {HOLDOUT}, or a "
                 "validation/ or cost/ metric"
             )
-        if metric not in (HOLDOUT_METRIC, *OBJECTIVES):
-            raise InputError(f"{where}: unknown objective {shown(name)}: {did_you_mean(name, [HOLDOUT, *OBJECTIVES])}")
+        if metric not in (HOLDOUT_METRIC, *known):
+            raise InputError(f"{where}: unknown objective {shown(name)}: {did_you_mean(name, known)}")
         objectives.append(SearchObjective(HOLDOUT if metric == HOLDOUT_METRIC else metric, metric, direction(metric)))
     for metric in {one.metric for one in objectives}:
         if sum(one.metric == metric for one in objectives) > 1:

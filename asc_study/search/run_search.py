@@ -10,6 +10,7 @@ import numpy as np
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.progress import Say, tell_nobody
+from asc_study.base.taxonomy import label_column
 from asc_study.data.identified import IdentifiedDataset
 from asc_study.evaluation.metrics import places_of
 from asc_study.search.base import BaseResult, compare_base, enqueue_base, measure_base
@@ -193,8 +194,7 @@ def check_search(search: Search, data: IdentifiedDataset, say: Say = tell_nobody
     ]
     check_fit(Study(search.name, "", tuple(rows), (search.seed,), search.figures, ""), dataset, say)
     validation = _validation(search, data)
-    if base.task == "three_class":
-        validation = validation.assign(scene=validation["scene_group"])
+    validation = validation.assign(scene=validation[label_column(base.task)])
     require_measurable(search.objectives, validation, base.classes)
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from asc_study.base.errors import InputError, shown
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.schema import Strict, did_you_mean, require_row_name, validate
+from asc_study.base.taxonomy import label_column
 
 
 class SelectOptions(Strict):
@@ -167,13 +168,13 @@ def checked(row: EnsembleRow, tasks: Mapping[str, str], ensembles: Sequence[Ense
     """
     known = known_tasks([*row.fine, *row.coarse], tasks, ensembles, here)
     of_fine = {known[part] for part in row.fine} or {next(iter(tasks.values()))}
-    if len(of_fine) > 1 or {known[part] for part in row.coarse} - {"three_class"}:
+    if len(of_fine) > 1 or any(label_column(known[part]) != "scene_group" for part in row.coarse):
         raise InputError(
-            f"{here}: `fine` takes rows of one task and `coarse` three-class rows, got "
+            f"{here}: `fine` takes rows of one task and `coarse` three-class rows (of groups), got "
             f"{ {part: known[part] for part in (*row.fine, *row.coarse)} }: correct the names"
         )
-    if row.coarse and of_fine != {"ten_class"}:
-        raise InputError(f"{here}: the `fine` rows of two-stage fusion are ten-class ones, got {row.fine}")
+    if row.coarse and label_column(*of_fine) != "scene":
+        raise InputError(f"{here}: the `fine` rows of two-stage fusion are ten-class ones (of scenes), got {row.fine}")
     everything = [name for name in tasks if {tasks[name]} == of_fine]
     return row if row.fine else row.model_copy(update={"fine": everything})
 

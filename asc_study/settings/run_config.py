@@ -15,15 +15,13 @@ from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_va
 from asc_study.augmentation import batch_augmentations, waveform_augmentations
 from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.augmentation.waveform import WaveformAugmentation
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.metric_table import ALL_CLIPS, DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.plugins import looking_beside
 from asc_study.base.schema import Strict, did_you_mean, label, validate
-from asc_study.base.taxonomy import CLASSES, DEVICES
+from asc_study.base.taxonomy import CLASSES, known_devices
 from asc_study.models import find_architecture
 from asc_study.settings.features import FeatureConfig
-
-Task = Literal["ten_class", "three_class"]
 
 #: What a row trains that names no architecture.
 DEFAULT_ARCHITECTURE: Final = "fcnn"
@@ -39,6 +37,8 @@ class TrainingConfig(Strict):
     AdamW: what each step takes off every parameter, times the learning rate.
 
     ``data: development`` trains on all development data, the test split included: there is no validation and no test.
+    ``subset`` trains, and cuts validation, of the clips of train that a list of the data set of this name has, such as
+    ``split25``.
     ``clip_fraction`` trains on that share of the train clips, drawn by scene and device: a search tries settings on it.
     ``select_epoch`` keeps the best epoch on validation (on its devices that are not held out), the last one, or the
     mean output of the models at the last ``snapshots`` learning-rate minima (section 5.2, the final submission).
@@ -49,6 +49,7 @@ class TrainingConfig(Strict):
     """
 
     data: Literal["train", "development"] = "train"
+    subset: str | None = None
     clip_fraction: float = Field(1, gt=0, le=1)
     batch_size: int = Field(32, ge=1, le=65536)
     balance_classes: bool = False
@@ -76,6 +77,11 @@ class TrainingConfig(Strict):
                 f"training.lr_min must be below training.lr_max, got {self.lr_min} and {self.lr_max}: the learning "
                 "rate falls from lr_max to lr_min in each cycle"
             )
+        if self.subset is not None and self.data == "development":
+            raise ValueError(
+                f"training.subset names a part of train, got {shown(self.subset)} with training.data development: "
+                "leave one of them out"
+            )
         if self.select_epoch == "snapshots" and self.schedule == "cosine":
             raise ValueError(
                 "training.select_epoch: snapshots needs cycles of the learning rate, got schedule cosine, which has "
@@ -99,7 +105,7 @@ class TrainingConfig(Strict):
         return self.epochs if self.schedule == "cosine" else self.first_cycle_epochs
 
     def identity(self) -> dict[str, Any]:
-        """Without the number of snapshots where none are kept, and the growth of cycles that never come.
+        """Without the number of snapshots where none are kept, the growth of cycles that never come, and no subset.
 
         Optimiser, schedule and warm-up are left out where they are those of the runs before there was a choice, and
         with them what only the others have. The metric that the best epoch is chosen by is left out where none is
@@ -109,6 +115,8 @@ class TrainingConfig(Strict):
         settings = super().identity()
         if self.select_epoch != "best" or self.select_by == ALL_CLIPS.metric:
             del settings["select_by"]
+        if self.subset is None:
+            del settings["subset"]
         if self.select_epoch != "snapshots":
             del settings["snapshots"]
         del settings["momentum" if self.optimizer == "adamw" else "weight_decay"]
@@ -155,11 +163,19 @@ class ValidationConfig(Strict):
 class _Plain(Strict):
     """The settings of a run whose form depends on nothing else."""
 
-    task: Task = "ten_class"
+    task: str = "ten_class"
     architecture: str = DEFAULT_ARCHITECTURE
     features: FeatureConfig = FeatureConfig()
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()
+
+    @field_validator("task")
+    @classmethod
+    def _check_task(cls, task: str) -> str:
+        if task not in CLASSES:
+            known = did_you_mean(task, list(CLASSES))
+            raise ValueError(f"`task` must be one of {', '.join(CLASSES)}, got {shown(task)}: {known}")
+        return task
 
 
 class _Written(_Plain):
@@ -255,8 +271,8 @@ def _resolve(raw: Mapping[str, Any], where: str) -> RunConfig:
         raise InputError(f"{label(where)}{error}") from None
     held_out = written.validation.holdout_devices
     for device in held_out:
-        if device not in DEVICES:
-            known = did_you_mean(device, list(DEVICES))
+        if device not in known_devices():
+            known = did_you_mean(device, list(known_devices()))
             raise InputError(f"{label(where)}unknown validation.holdout_devices {device!r}: {known}")
     uncut = written.validation.share == 0 and not written.validation.folds
     if held_out and (written.training.data == "development" or uncut):

@@ -1,4 +1,4 @@
-"""Writing a data set in the layout of TAU Urban Acoustic Scenes 2020: audio, lists, and the state of the folder.
+"""Writing a data set in the layout of TAU Urban Acoustic Scenes, or of one's own: audio, lists, state of the folder.
 
 What `asc_study.simulation.simulate` and `asc_study.simulation.add_devices` share. Files appear under their names only
 when they are whole, and the lists come last: a folder without ``meta.csv`` was interrupted, and the same call completes
@@ -35,9 +35,9 @@ from asc_study.base.files import (
     writing,
 )
 from asc_study.base.progress import progress_bar
-from asc_study.base.taxonomy import DEVICES, SEEN_DEVICES
+from asc_study.base.taxonomy import DEVICES, TAU, Taxonomy
 from asc_study.data.formats import DataFormat
-from asc_study.data.formats.data_format import fill_in
+from asc_study.data.formats.data_format import Lists, fill_in
 from asc_study.workers.pool import require_jobs, run_parallel
 
 #: Share of a scene's train segments that each seen device other than a records, as in TAU (750 of 10,215).
@@ -51,17 +51,27 @@ _LOCK_FILE: Final = ".lock"
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of time at a place, recorded on some devices at once; ``stem`` is a file name up to the device."""
+    """A stretch of time at a place, recorded on some devices at once.
+
+    ``stem`` is a file name up to the device, or up to the second where a recording is cut into several ``pieces``.
+    """
 
     stem: str
     scene: str
     city: str
     location: str
     split: str
+    pieces: int = 1
 
     def filename(self, device: str) -> str:
-        """Return the path of a device's recording inside the data set."""
+        """Return the path of a device's whole recording inside the data set."""
         return f"audio/{self.stem}-{device}.wav"
+
+    def filenames(self, device: str) -> list[str]:
+        """Return the paths of a device's clips inside the data set, in the order of time."""
+        if self.pieces == 1:
+            return [self.filename(device)]
+        return [f"audio/{self.stem}-{number}-{device}.wav" for number in range(self.pieces)]
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ class DeviceSet:
     seed: int
     sample_rate: int
     impulse_responses: Path | None = None
+    #: Devices of a data set of one's own, the reference first: they are the nine by their place.
+    names: tuple[str, ...] = DEVICES
 
     @cached_property
     def devices(self) -> dict[str, Device]:
@@ -98,8 +110,9 @@ class DeviceSet:
 
     def record(self, signal: NDArray[np.floating], segment: Segment, device: str) -> NDArray[np.float32]:
         """Record a segment; its noise depends on the seed, the segment and the device only."""
-        rng = np.random.default_rng([self.seed, zlib.crc32(segment.stem.encode()), DEVICES.index(device)])
-        return record(signal, self.sample_rate, self.devices[device], rng)
+        place = self.names.index(device)
+        rng = np.random.default_rng([self.seed, zlib.crc32(segment.stem.encode()), place])
+        return record(signal, self.sample_rate, self.devices[DEVICES[place]], rng)
 
 
 @lru_cache(maxsize=4)
@@ -109,13 +122,17 @@ def _make_devices(recipe: DeviceSet) -> dict[str, Device]:
     return make_devices(recipe.seed, recipe.sample_rate, responses)
 
 
-def choose_devices(segments: Sequence[Segment], seed: int) -> dict[Segment, tuple[str, ...]]:
-    """Decide which devices record which segment.
+def choose_devices(segments: Sequence[Segment], seed: int, taxonomy: Taxonomy = TAU) -> dict[Segment, tuple[str, ...]]:
+    """Decide which devices of a data set record which segment.
 
-    Device a records all. In train, each other seen device records `SPARSE_SHARE` of a scene's segments (at least one),
-    drawn for each device on its own as in TAU; in test, all nine devices record every segment.
+    The reference device, a, records all. In train, each other seen device records `SPARSE_SHARE` of a scene's segments
+    (at least one), drawn for each device on its own as in TAU; in test, all devices record every segment.
     """
-    chosen = {segment: ["a"] if segment.split == "train" else list(DEVICES) for segment in segments}
+    chosen = {
+        segment: [taxonomy.reference_device] if segment.split == "train" else list(taxonomy.devices)
+        for segment in segments
+    }
+    seen = [device for device in taxonomy.seen_devices if device != taxonomy.reference_device]
     for scene in sorted({segment.scene for segment in segments}):
         train = sorted(
             (segment for segment in segments if segment.scene == scene and segment.split == "train"),
@@ -123,7 +140,7 @@ def choose_devices(segments: Sequence[Segment], seed: int) -> dict[Segment, tupl
         )
         rng = np.random.default_rng([seed, zlib.crc32(scene.encode())])
         count = max(1, round(SPARSE_SHARE * len(train)))
-        for device in SEEN_DEVICES[1:] if train else ():
+        for device in seen if train else ():
             for index in rng.choice(len(train), count, replace=False):
                 chosen[train[index]].append(device)
     return {segment: tuple(devices) for segment, devices in chosen.items()}
@@ -201,27 +218,52 @@ def write_data_set(
     """
     calls = []
     for segment, devices in recordings.items():
-        if missing := tuple(device for device in devices if not (root / segment.filename(device)).exists()):
+        if missing := tuple(device for device in devices if not _is_written(root, segment, device)):
             calls.append((root, segment, missing, *common))
     written = 0
-    total = sum(len(call[2]) for call in calls)
+    total = sum(len(call[2]) * call[1].pieces for call in calls)
     with progress_bar(total, "writing audio", "clip", shown=total > 0) as bar:
         for files in run_parallel(write_segment, calls, jobs=jobs):
             written += files
             bar.update(files)
     rows = [
-        {**asdict(segment), "filename": segment.filename(device), "device": device}
+        {**asdict(segment), "filename": filename, "device": device}
         for segment, devices in recordings.items()
         for device in devices
+        for filename in segment.filenames(device)
     ]
+    for name, item in data_format.lists.subsets.items():
+        _write_subset(root / item, data_format.lists, recordings, int(name.removeprefix("split")) / 100)
     write_lists(root, data_format, rows)
     counts = {
         split: Counter(
-            device for segment, devices in recordings.items() if segment.split == split for device in devices
+            device
+            for segment, devices in recordings.items()
+            if segment.split == split
+            for device in devices
+            for _ in range(segment.pieces)
         )
         for split in ("train", "test")
     }
-    return Written(root, written, {split: {d: counts[split][d] for d in DEVICES} for split in counts})
+    return Written(root, written, {split: {d: counts[split][d] for d in data_format.devices} for split in counts})
+
+
+def _write_subset(path: Path, lists: Lists, recordings: Mapping[Segment, tuple[str, ...]], share: float) -> None:
+    """Write the list of a part of train: whole recordings, at least one a scene, a smaller part inside a larger one."""
+    rows = []
+    train = [segment for segment in recordings if segment.split == "train"]
+    for scene in sorted({segment.scene for segment in train}):
+        of_scene = sorted(
+            (segment for segment in train if segment.scene == scene),
+            key=lambda segment: zlib.crc32(segment.stem.encode()),
+        )
+        for segment in of_scene[: max(1, round(share * len(of_scene)))]:
+            rows += [(name, scene) for device in recordings[segment] for name in segment.filenames(device)]
+    _write_list(path, lists.separator, (lists.file_column, lists.label_column), sorted(rows))
+
+
+def _is_written(root: Path, segment: Segment, device: str) -> bool:
+    return all((root / name).exists() for name in segment.filenames(device))
 
 
 def write_lists(root: Path, data_format: DataFormat, rows: Iterable[Mapping[str, str]]) -> None:
@@ -239,6 +281,9 @@ def write_lists(root: Path, data_format: DataFormat, rows: Iterable[Mapping[str,
     """
     lists = data_format.lists
     clips = sorted(rows, key=lambda row: row["filename"])
+    if lists.parts:
+        _write_table(root, lists, clips)
+        return
     named = [(row["split"], row["filename"], data_format.label_of(row["scene"])) for row in clips]
     header = (lists.file_column, lists.label_column)
     for split, name in lists.of_split.items():
@@ -250,6 +295,22 @@ def write_lists(root: Path, data_format: DataFormat, rows: Iterable[Mapping[str,
         for row, (_, path, label) in zip(clips, named, strict=True)
     ]
     _write_list(root / lists.meta, lists.separator, (*header, *lists.repeated), meta)
+
+
+def _write_table(root: Path, lists: Lists, clips: Sequence[Mapping[str, str]]) -> None:
+    """Write the metadata file of a data set whose clips are described by columns, after the lists of its splits."""
+    columns = {lists.file_column: "filename", lists.label_column: "scene"}
+    columns |= {column: part for part, column in lists.parts.items()}
+    if lists.split:
+        column, train, test = lists.split
+        columns[column] = "split"
+        called = {"train": train[0], "test": test[0]}
+        clips = [{**clip, "split": called[clip["split"]]} for clip in clips]
+    for split, name in lists.of_split.items():
+        listed = [[clip["filename"]] for clip in clips if clip["split"] == split]
+        _write_list(root / name, lists.separator, [lists.file_column], listed)
+    rows = [[clip[part] for part in columns.values()] for clip in clips]
+    _write_list(root / lists.meta, lists.separator, list(columns), rows)
 
 
 def write_audio(path: Path, signal: NDArray[np.floating], sample_rate: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asc_study.base.contract import Tag
 from asc_study.base.metric_table import today
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import CLASSES, know_told
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -75,7 +75,9 @@ class RunRecord:
 
 
 def record_of(run: "Run") -> RunRecord:
-    """What MLflow tells of a run."""
+    """What MLflow tells of a run; from then on the words of its data set are known."""
+    if told := run.data.tags.get(Tag.TAXONOMY):
+        know_told(told)
     return RunRecord(
         run_id=run.info.run_id,
         experiment_id=str(run.info.experiment_id),

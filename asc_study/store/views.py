@@ -15,7 +15,8 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from asc_study.base.contract import Kind, MlflowTag, Tag
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS, full_name
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, full_name, gap_of, subsets_among, subsets_of
+from asc_study.base.taxonomy import TAU, Taxonomy, taxonomy_of_task
 from asc_study.store.addresses import SQLITE, address_line
 from asc_study.store.queries import Reader
 
@@ -86,59 +87,71 @@ def _tags(*names: str) -> tuple[str, ...]:
     return tuple(f"tags.{name}" for name in names)
 
 
-_SUBSET_METRICS: Final = _test(*(subset.metric for subset in SUBSETS))
 _AVERAGE: Final = full_name(ALL_CLIPS.metric, "test")
-_UNSEEN: Final = full_name(SUBSETS[-1].metric, "test")
 _COSTS: Final = ("cost/parameters", "cost/model_kb", "cost/macs", "cost/latency_ms")
 
-DEVICES: Final = View(
-    "devices",
-    "Devices",
-    (*_SUBSET_METRICS, _AVERAGE, *_test("log_loss", "gap_A_to_unseen"), *_tags(*_ROWS, Tag.SYSTEM)),
-    _AVERAGE,
-)
-SYSTEMS: Final = View(
-    "systems",
-    "Systems",
-    (_AVERAGE, _UNSEEN, *_COSTS, "params.architecture", *_tags(*_ROWS, Tag.SYSTEM, Tag.KIND)),
-    "cost/parameters",
-    ascending=True,
-    runs=_without(Kind.STUDY, Kind.SEARCH, Kind.TRIAL, Kind.ENSEMBLE, Kind.FUSION),
-)
-ENSEMBLES: Final = View(
-    "ensembles",
-    "Ensembles",
-    (*_SUBSET_METRICS, _AVERAGE, *_test("log_loss"), *_tags(*_ROWS, Tag.SYSTEM, Tag.BASIS)),
-    _AVERAGE,
-    runs=f"tags.`{Tag.MEMBERS}` IS NOT NULL",
-)
-CHARTS: Final = View(
-    "charts",
-    "Charts",
-    (_AVERAGE,),
-    _AVERAGE,
-    charts=(
-        *(
-            Chart("Accuracy per device subset", (full_name(one.metric, "test"),), title=f"Accuracy, {one.title}")
-            for one in (*SUBSETS, ALL_CLIPS)
+
+def _of_studies(taxonomy: Taxonomy) -> tuple[View, View, View, View]:
+    """The views of a study on a data set: devices, systems, ensembles and charts."""
+    subsets, gap = subsets_of(taxonomy), gap_of(taxonomy)
+    accuracies = (*_test(*(subset.metric for subset in subsets)), _AVERAGE, *_test("log_loss"))
+    unseen_title = "Accuracy on unseen devices against kB"
+    unseen = _test(*(subset.metric for subset in subsets if subset.unseen))
+    return (
+        View(
+            "devices",
+            "Devices",
+            (*accuracies, *_test(*([gap.name] if gap else [])), *_tags(*_ROWS, Tag.SYSTEM)),
+            _AVERAGE,
         ),
-        Chart("Learning curves", ("epoch/train_loss",), "LINE", "Training loss"),
-        Chart("Learning curves", ("epoch/validation_acc",), "LINE", "Validation accuracy"),
-        Chart("Size and accuracy", ("cost/model_kb", _AVERAGE), "SCATTER", "Accuracy against kB of weights"),
-        Chart("Size and accuracy", ("cost/model_kb", _UNSEEN), "SCATTER", "Accuracy on unseen devices against kB"),
-    ),
-)
-OF_STUDIES: Final = (DEVICES, SYSTEMS, ENSEMBLES, CHARTS)
+        View(
+            "systems",
+            "Systems",
+            (_AVERAGE, *unseen, *_COSTS, "params.architecture", *_tags(*_ROWS, Tag.SYSTEM, Tag.KIND)),
+            "cost/parameters",
+            ascending=True,
+            runs=_without(Kind.STUDY, Kind.SEARCH, Kind.TRIAL, Kind.ENSEMBLE, Kind.FUSION),
+        ),
+        View(
+            "ensembles",
+            "Ensembles",
+            (*accuracies, *_tags(*_ROWS, Tag.SYSTEM, Tag.BASIS)),
+            _AVERAGE,
+            runs=f"tags.`{Tag.MEMBERS}` IS NOT NULL",
+        ),
+        View(
+            "charts",
+            "Charts",
+            (_AVERAGE,),
+            _AVERAGE,
+            charts=(
+                *(
+                    Chart("Accuracy per device subset", _test(one.metric), title=f"Accuracy, {one.title}")
+                    for one in (*subsets, ALL_CLIPS)
+                ),
+                Chart("Learning curves", ("epoch/train_loss",), "LINE", "Training loss"),
+                Chart("Learning curves", ("epoch/validation_acc",), "LINE", "Validation accuracy"),
+                Chart("Size and accuracy", ("cost/model_kb", _AVERAGE), "SCATTER", "Accuracy against kB of weights"),
+                *(Chart("Size and accuracy", ("cost/model_kb", one), "SCATTER", unseen_title) for one in unseen),
+            ),
+        ),
+    )
+
+
+#: The views of a study on TAU's data sets.
+OF_STUDIES: Final = _of_studies(TAU)
+DEVICES, SYSTEMS, ENSEMBLES, CHARTS = OF_STUDIES
 
 
 def study_views(tasks: Iterable[str]) -> tuple[View, ...]:
     """The views of a study; each of several tasks has its own devices and charts: their accuracies do not compare."""
     names = list(dict.fromkeys(tasks))
+    of_data = _of_studies(taxonomy_of_task(names[0])) if names else OF_STUDIES
     if len(names) < 2:
-        return OF_STUDIES
+        return of_data
     views: list[View] = []
-    for view in OF_STUDIES:
-        if view in (SYSTEMS, ENSEMBLES):
+    for view in of_data:
+        if view.key in (SYSTEMS.key, ENSEMBLES.key):
             views.append(view)
             continue
         for number, task in enumerate(names):
@@ -301,7 +314,7 @@ def markdown_table(metrics: Mapping[str, float]) -> str:
 
     One line for each of test and validation that has figures; empty if none has.
     """
-    columns = (*SUBSETS, ALL_CLIPS)
+    columns = (*subsets_among(metrics), ALL_CLIPS)
     lines = []
     for split in ("test", "validation"):
         cells = [_share(metrics, full_name(column.metric, split)) for column in columns]

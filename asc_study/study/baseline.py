@@ -19,7 +19,7 @@ from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.errors import failure_reason
 from asc_study.base.progress import Say
 from asc_study.base.source import source_digest
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import CLASSES, label_column
 from asc_study.data.identified import IdentifiedDataset
 from asc_study.ensemble.logistic import fit_logistic
 from asc_study.evaluation.accuracy_table import accuracies
@@ -100,7 +100,7 @@ def classify(clips: pd.DataFrame, store: FeatureStore, task: str) -> dict[str, p
     """
     classes = CLASSES[task]
     train = clips[clips["split"] == "train"]
-    label = pd.Index(classes).get_indexer(pd.Index(train["scene" if task == "ten_class" else "scene_group"]))
+    label = pd.Index(classes).get_indexer(pd.Index(train[label_column(task)]))
     model = fit_logistic(statistics(store, train.index.to_numpy()), label, train, len(classes))
     return {
         split: predictions_table(part, model.predict(statistics(store, part.index.to_numpy())), task)
@@ -111,7 +111,9 @@ def classify(clips: pd.DataFrame, store: FeatureStore, task: str) -> dict[str, p
 
 def baseline_identity(config: RunConfig, dataset_digest: str) -> Identity:
     """What makes two baselines the same: features, train clips, data and the code that computes it."""
+    subset = {"subset": config.training.subset} if config.training.subset else {}
     settings = {
+        **subset,
         "task": config.task,
         "features": config.features.identity(),
         "clip_fraction": config.training.clip_fraction,

@@ -7,6 +7,7 @@ from pathlib import Path
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
+from asc_study.base.yaml_file import read_yaml
 from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.study_file import Study, load_study
 from asc_study.store.queries import Reader
@@ -31,6 +32,13 @@ def define(study: Study, digest: str) -> Definition:
     return Definition(rows | made | baselines, {str(seed) for seed in study.seeds})
 
 
+def meet_runs(path: Path, tracker: Reader | None) -> None:
+    """Know the words of the data that a study file was run on before it is read: it may name its tasks and devices."""
+    name = read_yaml(path).content.get("study")
+    if tracker and isinstance(name, str):
+        tracker.runs(name, kind=Kind.TRAIN)
+
+
 def define_file(
     path: Path, tracker: Reader | None, *, overrides: Sequence[str] = (), profile: str | None = None
 ) -> DefinedStudy:
@@ -50,6 +58,7 @@ def define_file(
     InputError
         If the file is wrong.
     """
+    meet_runs(path, tracker)
     study = load_study(path, overrides=overrides, profile=profile)
     trained = tracker.runs(study.name, kind=Kind.TRAIN) if tracker else []
     combinations = {combination_of(record) for record in trained}

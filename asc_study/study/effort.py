@@ -22,6 +22,7 @@ _OF_TIME: Final = (
     "features.",
     "waveform_augmentation.",
     "training.data",
+    "training.subset",
     "training.clip_fraction",
     "training.batch_size",
     "training.precision",

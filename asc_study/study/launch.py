@@ -11,6 +11,7 @@ from asc_study.base.errors import TrainingFailure
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import Say
 from asc_study.base.provenance import git_commit
+from asc_study.base.taxonomy import taxonomy_tag
 from asc_study.data.identified import IdentifiedDataset
 from asc_study.settings.run_config import RunConfig
 from asc_study.store.claims import launch_claim, settle_abandoned, whereabouts
@@ -42,6 +43,7 @@ class Launch:
         return {
             Tag.DATASET: self.data.dataset.root.name,
             Tag.DATASET_DIGEST: self.data.digest,
+            **taxonomy_tag(self.data.dataset.format.taxonomy),
             Tag.GIT_COMMIT: self.git_commit,
             **source_tags(self.command, self.git_commit),
             **whereabouts(),
@@ -78,6 +80,7 @@ def launch(
     """Work on a study or search; at the end no run of it stays RUNNING that nobody works on."""
     commit = git_commit()
     about = {Tag.DATASET: data.dataset.root.name, Tag.DATASET_DIGEST: data.digest, Tag.GIT_COMMIT: commit}
+    about |= taxonomy_tag(data.dataset.format.taxonomy)
     with launch_claim(tracker, study):
         run_id = summary_run(tracker, study, kind, about | source_tags(command, commit) | dict(tags))
         tracker.require_artifacts(run_id)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import COLUMNS, METRICS, Metric
+from asc_study.base.metric_table import METRICS, Metric, columns_among, own_accuracies
 from asc_study.base.provenance import MIXED
 from asc_study.base.schema import did_you_mean
 from asc_study.evaluation.marks import marks
@@ -134,9 +134,9 @@ def leaderboard(
         ``row, architecture, augmentation, task, dataset, dataset_digest, combination`` (64 digits), ``hash`` (as people
         are shown it), ``state`` (``current`` or ``orphaned``), the columns of `asc_study.evaluation.marks.marks`,
         ``basis`` (of ensembles: what they were fitted on), ``seeds`` (how many), ``seed_list``, ``run_ids`` (MLflow's,
-        in the order of the seeds), ``fingerprints`` (how many computed them), then for each of `COLUMNS` the mean over
-        seeds, accuracies in per cent, its sample standard deviation ``<column>_sd`` (NaN for a single seed), its 95 %
-        interval ``<column>_lo, _hi`` over locations (and seeds, if there are several) and what `add_deployed` and
+        in the order of the seeds), ``fingerprints`` (how many computed them), then for each column of Table 1 the mean
+        over seeds, accuracies in per cent, its sample standard deviation ``<column>_sd`` (NaN for a single seed), its
+        95 % interval ``<column>_lo, _hi`` over locations (and seeds, if there are several) and what `add_deployed` and
         `add_standings` say; then every other metric that was logged, those of validation with their prefix, and
         ``settings.<key>`` in which trained rows differ. With published figures also ``source`` and
         ``published_<column>``.
@@ -209,8 +209,9 @@ def sorted_board(board: pd.DataFrame, metric: str) -> pd.DataFrame:
         If the table has no such metric.
     """
     name = metric.removeprefix("test/")
-    known = {entry.name: entry for entry in METRICS if entry.name in board}
-    known |= {entry.validation_name: entry for entry in METRICS if entry.validation_name in board}
+    metrics = (*METRICS, *own_accuracies())
+    known = {entry.name: entry for entry in metrics if entry.name in board}
+    known |= {entry.validation_name: entry for entry in metrics if entry.validation_name in board}
     if name not in known:
         raise InputError(f"--sort takes a metric of the table, got {metric!r}: {did_you_mean(name, known)}")
     ascending = known[name].direction != "maximize"
@@ -260,9 +261,10 @@ def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
         "records": [by_seed[seed] for seed in seeds],
     }
     metrics = [record.metrics for record in by_seed.values()]
-    for column in COLUMNS:
+    logged = {name for known in metrics for name in known}
+    for column in columns_among(logged):
         summary |= _figures(metrics, column, column.test_name, always=True)
-    for metric in METRICS:
+    for metric in (*METRICS, *own_accuracies()):
         if not metric.column:
             summary |= _figures(metrics, metric, metric.test_name, metric.name)
         if metric.per_split:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from asc_study.augmentation import WAVEFORM_AUGMENTATIONS
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, Metric
+from asc_study.base.metric_table import ALL_CLIPS, Metric, columns_among
 from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
 from asc_study.evaluation.accuracy_table import cell
@@ -85,8 +85,8 @@ def render(board: pd.DataFrame, study: str, form: Form = "text", *, metric: str 
     if form == "json":
         rows = [{key: _plain(value) for key, value in row.items()} for row in board.to_dict("records")]
         return json.dumps({"study": study, "rows": rows}, indent=2)
-    shown = BY_NAME.get((metric or "").removeprefix("test/"))
-    table = _table(board, shown if shown and shown.column else BY_NAME[ALL_CLIPS.metric])
+    columns = {column.name: column for column in columns_among(map(str, board))}
+    table = _table(board, columns.get((metric or "").removeprefix("test/"), columns[ALL_CLIPS.metric]))
     title = f"Study {study} (test split)"
     if form == "markdown":
         return _markdown(table, title)
@@ -108,7 +108,7 @@ def _table(board: pd.DataFrame, metric: Metric) -> _Table:
     board = board[~board["folded"]]
     several = [column for column in ("task", "dataset_digest") if column in board and board[column].nunique() > 1]
     marked = any(_mark(row) for row in board.to_dict("records"))
-    columns = [column for column in COLUMNS if _has_figures(board, column.name)]
+    columns = [column for column in columns_among(map(str, board)) if _has_figures(board, column.name)]
     compared = f"{metric.name}_change" in board
     told = [name for name in DEPLOYED if f"published_{name}" in board]
     deployed = [name for name in DEPLOYED if name in told or (told and name in board and board[name].notna().any())]
@@ -137,7 +137,7 @@ def _table(board: pd.DataFrame, metric: Metric) -> _Table:
 
 def _notes(board: pd.DataFrame, compared: Metric | None, deployed: Sequence[str], folded: int) -> list[str]:
     notes = ["accuracy in %, log loss in nats; ± is half of the 95 % interval over locations, and seeds where several"]
-    if any(f"{column.name}_rank" in board for column in COLUMNS):
+    if any(f"{column.name}_rank" in board for column in columns_among(map(str, board))):
         notes.append("*: best of its column; ~: not significantly different from the best (paired, not corrected)")
     if compared:
         references = ", ".join(dict.fromkeys(board["reference"].dropna()))

@@ -7,6 +7,7 @@ from asc_study.acoustics.recordings import usual_info
 from asc_study.augmentation import compose
 from asc_study.base.errors import InputError
 from asc_study.base.progress import Say, tell_nobody
+from asc_study.base.taxonomy import label_column
 from asc_study.data.clips import Dataset
 from asc_study.ensemble.fuse import FUSIONS, find_fusion
 from asc_study.evaluation.objective import objective
@@ -79,8 +80,7 @@ def _require_selection(config: RunConfig, validation: pd.DataFrame) -> None:
     """Raise `InputError` if validation cannot tell the best epoch by the metric wanted."""
     heard = validation[~validation["device"].isin(config.validation.holdout_devices)]
     if config.training.select_epoch == "best" and len(heard):
-        if config.task == "three_class":
-            heard = heard.assign(scene=heard["scene_group"])
+        heard = heard.assign(scene=heard[label_column(config.task)])
         try:
             objective(config.training.select_by, heard, config.classes)
         except InputError as error:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from asc_study.base.contract import Kind
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import COLUMNS
+from asc_study.base.metric_table import columns_among
 from asc_study.base.schema import did_you_mean
 from asc_study.evaluation.paired import Panel, Sums, clips_key, decisions, in_order
 from asc_study.evaluation.side_by_side import devices_of
@@ -84,9 +84,9 @@ def add_standings(board: pd.DataFrame, tables: Tables, reference: str | Sequence
     Returns
     -------
     DataFrame
-        With, for each of `COLUMNS`: the interval ``<column>_lo, _hi`` of rows with several seeds; ``<column>_rank``:
-        ``best``, ``even`` (not significantly different from the best), or empty; and against the row in ``reference``
-        ``<column>_change``, ``_change_lo``, ``_change_hi``, ``_change_p``, ``_change_significant``.
+        With, for each column of Table 1: the interval ``<column>_lo, _hi`` of rows with several seeds;
+        ``<column>_rank``: ``best``, ``even`` (not significantly different from the best), or empty; and against the row
+        in ``reference`` ``<column>_change``, ``_change_lo``, ``_change_hi``, ``_change_p``, ``_change_significant``.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _filled(board: pd.DataFrame, cells: Mapping[str, Mapping[int, Any]]) -> pd.D
 def _own_standings(board: pd.DataFrame, group: _Group) -> Iterator[tuple[int, str, Any]]:
     """Place, column and value of each cell that does not depend on a reference: intervals, and who is best."""
     current = [place for place in group.systems if board["state"][place] == "current" and not board["folded"][place]]
-    for column in COLUMNS:
+    for column in columns_among(group.panel.masks):
         name = column.name
         if name not in group.panel.masks:
             continue
@@ -183,7 +183,7 @@ def _compared_standings(
     else:
         wanted = [place for name in names for place in current if board["row"][place] == name]
     for place in wanted[:1]:
-        for column in COLUMNS:
+        for column in columns_among(group.panel.masks):
             if column.name in group.panel.masks:
                 yield from _changes(board, group, place, column.name, column.factor)
 

@@ -23,6 +23,7 @@ from asc_study.store.claims import is_alive, is_launched
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 from asc_study.store.references import combination_of, newest_launch
+from asc_study.study.definition import meet_runs
 
 State = Literal["done", "running", "failed", "interrupted", "to do"]
 
@@ -139,6 +140,7 @@ def study_state(study: str, tracker: Reader) -> StudyState:
         If it was never launched.
     """
     if study.endswith((".yaml", ".yml")):
+        meet_runs(Path(study), tracker)
         study = load_study(Path(study)).name
     records = tracker.runs(study)
     trained = [record for record in records if record.tags.get(Tag.KIND) == Kind.TRAIN]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from asc_study.base.contract import Artifact, Kind, MlflowTag
 from asc_study.base.files import write_file
-from asc_study.base.metric_table import SUBSETS
+from asc_study.base.metric_table import subsets_of, unseen_among
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
 from asc_study.store.addresses import address_line
@@ -85,6 +85,7 @@ def experiment_note(name: str, description: str, size: str, launch: Launch, view
     MLflow shows the first line alone until it is unfolded: it says what the data are.
     """
     data = launch.data.dataset
+    subsets = ", ".join(f"{one.note} {one.heading}".strip() for one in subsets_of(data.format.taxonomy))
     told = f": {' '.join(description.split())}" if description.strip() else ""
     lines = [
         f"**{name}** on `{data.root.name}` ({len(data.clips)} clips){told}",
@@ -95,7 +96,7 @@ def experiment_note(name: str, description: str, size: str, launch: Launch, view
         f"Dashboards: [leaderboard, devices, runs]({dashboard_link(name)}), served by `asc-study dashboard {name}`.",
         "",
         f"{size} on data of digest `{launch.data.digest[:10]}`, "
-        "each run with accuracy per device subset (A, B&C, seen s1-s3, unseen s4-s6), intervals over locations, "
+        f"each run with accuracy per device subset ({subsets}), intervals over locations, "
         "figures and predictions.",
         "",
         f"Made by `{launch.command}`; as a table: `asc-study leaderboard {name}`; is a difference noise: "
@@ -175,9 +176,9 @@ def changes_on_unseen(board: pd.DataFrame) -> str:
     board
         A leaderboard with standings, see `asc_study.study.standing.add_standings`.
     """
-    unseen = SUBSETS[-1]
-    change = f"{unseen.metric}_change"
-    if change not in board:
+    unseen = unseen_among(str(name).removesuffix("_change") for name in board)
+    change = f"{unseen.metric}_change" if unseen else ""
+    if unseen is None or change not in board:
         return ""
     paragraphs = []
     for reference, rows in board[board[change].notna()].sort_values(change, ascending=False).groupby("reference"):

@@ -15,7 +15,9 @@ from asc_study.base.errors import InputError
 from asc_study.base.files import write_file
 from asc_study.base.provenance import environment, fact_tags, fingerprint, git_commit
 from asc_study.base.schema import require_row_name
+from asc_study.base.taxonomy import taxonomy_tag
 from asc_study.evaluation.measure import measure
+from asc_study.evaluation.metrics import taxonomy_of
 from asc_study.evaluation.predictions import check_predictions, write_predictions
 from asc_study.settings.run_config import canonical_json, flatten
 from asc_study.settings.settings_file import require_name
@@ -24,7 +26,7 @@ from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 from asc_study.store.stale import lost_member
 from asc_study.store.tracking import Tracker, source_tags
-from asc_study.store.views import OF_STUDIES, markdown_table, publish, run_link
+from asc_study.store.views import markdown_table, publish, run_link, study_views
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -246,6 +248,8 @@ def _tags(run: Derived) -> dict[str, str]:
         tags[Tag.SEED] = identity.seed
     if "evaluation" in run.tables and identity.evaluated:
         tags[Tag.EVALUATION_DIGEST] = identity.evaluated
+    if run.tables:
+        tags |= taxonomy_tag(taxonomy_of(next(iter(run.tables.values()))))
     for shared in (Tag.DATASET, Tag.DATASET_DIGEST):
         values = {record.tags.get(shared, "") for record in run.members}
         if len(values) == 1:
@@ -269,4 +273,6 @@ def _log_page(tracker: Tracker, run: Derived, run_id: str, metrics: Mapping[str,
     experiment_id = tracker.experiment_id(run.study)
     known = tracker.client.get_experiment(experiment_id).tags
     if MlflowTag.EXPERIMENT_KIND not in known:  # no study of this name has made its page
-        publish(tracker, experiment_id, OF_STUDIES, f"**{run.study}**: systems that were imported or combined.")
+        publish(
+            tracker, experiment_id, study_views([run.task]), f"**{run.study}**: systems that were imported or combined."
+        )

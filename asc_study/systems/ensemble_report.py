@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from asc_study.base.contract import Artifact, Tag
-from asc_study.base.metric_table import BY_NAME, COLUMNS, Metric, require_objective
+from asc_study.base.metric_table import BY_NAME, Metric, columns_among, require_objective
 from asc_study.base.text_table import text_table
 from asc_study.ensemble.candidates import Step
 from asc_study.ensemble.crossfit import describe
@@ -97,7 +97,8 @@ def render(ensemble: Ensemble, study: str) -> str:
     how = "on validation" if ensemble.basis == "validation" else "cross-fitted over test"
     unit = " (%)" if metric.unit == "share" else ""
     lines = [["Step", "Added", f"{metric.name}{unit}", "Change [95 %]", "Log loss", "Overlap (%)", "Both wrong (%)"]]
-    shown = [column for column in COLUMNS if any(column.test_name in metrics for metrics in ensemble.prefixes)]
+    columns = columns_among(name for metrics in ensemble.prefixes for name in metrics)
+    shown = [column for column in columns if any(column.test_name in metrics for metrics in ensemble.prefixes)]
     lines[0] += [f"test: {shown[0].heading}", *(column.heading for column in shown[1:])] if shown else []
     before = None
     for number, (step, metrics) in enumerate(steps_of(ensemble), 1):

@@ -10,7 +10,8 @@ import pandas as pd
 
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, DEFAULT_OBJECTIVE
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, columns_among
+from asc_study.base.taxonomy import label_column
 from asc_study.ensemble.budget import select_within
 from asc_study.ensemble.candidates import Selection, Step
 from asc_study.ensemble.crossfit import Basis, Fitted, Fused, fuse_splits
@@ -148,7 +149,7 @@ def gather_candidates(
     references
         The runs to choose from, instead of all of the study.
     task
-        ``ten_class`` or ``three_class``; by default ten-class if there are such runs.
+        Which, such as ``ten_class`` or ``three_class``; by default that of the scenes if there are such runs.
 
     Returns
     -------
@@ -167,7 +168,7 @@ def gather_candidates(
         runs = current_rows(tracker, study)
         records, orphans = _candidates(runs.current), len(_candidates(runs.orphans))
     tasks = {record.tags[Tag.TASK] for record in records}
-    task = task or ("ten_class" if "ten_class" in tasks or not tasks else "three_class")
+    task = task or min(tasks, key=lambda one: (label_column(one) != "scene", one), default="ten_class")
     of_task = [record for record in records if record.tags[Tag.TASK] == task]
     if references and len(of_task) < len(records):
         others = [record.label for record in records if record.tags[Tag.TASK] != task]
@@ -306,6 +307,8 @@ def path_frame(ensemble: Ensemble) -> pd.DataFrame:
     """The path as a table: the fields of a step and, if they are shown, its test metrics in the columns of Table 1."""
     rows = []
     for step, metrics in steps_of(ensemble):
-        known = {column.name: metrics[column.test_name] for column in COLUMNS if column.test_name in metrics}
+        known = {
+            column.name: metrics[column.test_name] for column in columns_among(metrics) if column.test_name in metrics
+        }
         rows.append(asdict(step) | {f"test_{name}": value for name, value in known.items()})
     return pd.DataFrame(rows).astype({"low": float, "high": float})

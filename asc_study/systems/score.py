@@ -16,6 +16,7 @@ from asc_study.base.paths import cache_dir
 from asc_study.base.progress import Say
 from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
+from asc_study.data.evaluation import device_ids
 from asc_study.data.formats import DATA_FORMATS
 from asc_study.data.identity import audio_digests
 from asc_study.evaluation.predictions import predictions_table, write_predictions
@@ -145,7 +146,10 @@ def _scored_before(tracker: Tracker, record: RunRecord, digest: str) -> bool:
 
 
 def _clips(paths: Sequence[Path], say: Say) -> "pd.DataFrame":
-    """The clip table of recordings without labels, those of a folder in the natural order of their names."""
+    """The clip table of recordings without labels, those of a folder in the natural order of their names.
+
+    The device is known where the list of a folder's evaluation clips tells it (`device_ids`).
+    """
     import pandas as pd
 
     files = [file for path in paths for file in (_of_folder(path) if path.is_dir() else [path])]
@@ -156,9 +160,11 @@ def _clips(paths: Sequence[Path], say: Say) -> "pd.DataFrame":
     lossy = [file for file in files if is_lossy(sound_info(file))]
     if lossy:
         say(f"note: {len(lossy):,} recordings are of a format that loses sound, such as {shown_path(lossy[0])}")
-    unknown = dict.fromkeys(("scene", "scene_group", "device", "city", "location"), "")
+    unknown = dict.fromkeys(("scene", "scene_group", "city", "location"), "")
+    device_of = {clip: device for path in paths if path.is_dir() for clip, device in device_ids(path).items()}
     table = pd.DataFrame({"clip_id": [file.stem for file in files], "path": [str(file) for file in files]})
-    return table.assign(split="evaluation", **unknown)
+    devices = [device_of.get(file.stem, "") for file in files]
+    return table.assign(split="evaluation", device=devices, **unknown)
 
 
 def _of_folder(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from asc_study.base.errors import InputError
-from asc_study.base.taxonomy import CLASSES
+from asc_study.base.taxonomy import TAU
 from asc_study.data.check import check
 from asc_study.data.clips import CLIP_COLUMNS, require_audio
 from asc_study.data.formats import DataFormat
@@ -110,15 +110,23 @@ def _check_classes(data_format: DataFormat) -> None:
             isinstance(values, tuple) and len(values) > 0 and len(set(values)) == len(values),
             f"`{attribute}` must be a tuple of different names, got {values!r}",
         )
-    unknown = [task for task in data_format.tasks if task not in CLASSES]
-    require(not unknown, f"`tasks` must be of {', '.join(CLASSES)}, got {', '.join(unknown)}")
+    classes = data_format.taxonomy.classes
+    unknown = [task for task in data_format.tasks if task not in classes]
+    require(
+        not unknown,
+        f"`tasks` must be of {', '.join(TAU.classes)}, or one of the scenes and, with groups, one of these, got "
+        f"{', '.join(data_format.tasks)}",
+    )
     require(
         data_format.label in ("scene", "scene_group"),
         f"`label` must be scene or scene_group, got {data_format.label!r}",
     )
     without = [scene for scene in data_format.scenes if scene not in data_format.group_of_scene]
-    require(not without, f"`group_of_scene` must have every scene, got none for {', '.join(without)}")
-    foreign = [label for label in data_format.labels if label not in CLASSES[data_format.task]]
+    require(
+        not without or not data_format.group_of_scene,
+        f"`group_of_scene` must have every scene, got none for {', '.join(without)}",
+    )
+    foreign = [label for label in data_format.labels if label not in classes[data_format.task]]
     require(
         not foreign, f"labels must be classes of the first of `tasks`, {data_format.task}, got {', '.join(foreign)}"
     )
@@ -179,7 +187,7 @@ def _check_reading(data_format: DataFormat, root: Path) -> None:
     expected = {
         str(root / clip["filename"]): (
             *(clip[part] for part in ("scene", "city", "location", "device", "split")),
-            data_format.group_of_scene[clip["scene"]],
+            data_format.group_of_scene.get(clip["scene"], ""),
         )
         for clip in written
     }

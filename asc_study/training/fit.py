@@ -15,6 +15,7 @@ import pandas as pd
 from asc_study.augmentation import compose
 from asc_study.base.errors import TrainingFailure
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, full_name
+from asc_study.base.taxonomy import label_column
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
@@ -315,6 +316,6 @@ def _predict(model: keras.Model, clips: pd.DataFrame, store: FeatureStore, confi
 
 
 def _one_hot(clips: pd.DataFrame, config: RunConfig) -> npt.NDArray[np.float32]:
-    label = clips["scene" if config.task == "ten_class" else "scene_group"]
+    label = clips[label_column(config.task)]
     one_hot: npt.NDArray[np.float32] = (label.to_numpy()[:, None] == np.asarray(config.classes)).astype(np.float32)
     return one_hot

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.errors import TrainingFailure
 from asc_study.base.paths import cache_dir
-from asc_study.data.clips import Dataset
-from asc_study.data.cut import cut_validation, keep_share_of_train
+from asc_study.data.clips import Dataset, as_of_reference
+from asc_study.data.cut import cut_validation, keep_share_of_train, keep_subset_of_train
 from asc_study.data.folds import cut_fold
 from asc_study.features.audio import Recording
 from asc_study.features.settings import LogMelSettings
@@ -57,11 +57,13 @@ def split_clips(dataset: Dataset, config: RunConfig, fold: int = 0) -> "pd.DataF
     Raises
     ------
     InputError
-        If the devices to be held out cannot be.
+        If the devices to be held out cannot be, or the data set has no such subset.
     """
     from pandas import Index
 
     clips, validation = dataset.clips, config.validation
+    if config.training.subset is not None:
+        clips = keep_subset_of_train(clips, dataset.subsets, config.training.subset)
     if config.training.data == "development":
         clips = clips.assign(split="train")
     elif config.folds:
@@ -100,7 +102,7 @@ def train_samples(clips: "pd.DataFrame", config: RunConfig) -> int:
     from asc_study.augmentation.waveform import TrainingSound
 
     train = clips[clips["split"] == "train"].reset_index(drop=True)
-    sound = TrainingSound(clips=train, digests=[""] * len(train), sample_rate=0, cache=cache_dir())
+    sound = TrainingSound(clips=as_of_reference(train), digests=[""] * len(train), sample_rate=0, cache=cache_dir())
     parts = config.waveform_augmentation.values()
     return len(train) + sum(part.copies * len(part.rows(sound)) for part in parts)
 
@@ -167,7 +169,7 @@ def _with_copies(
 
     train = originals.clips[originals.clips["split"] == "train"]
     sound = TrainingSound(
-        clips=train.reset_index(drop=True),
+        clips=as_of_reference(train.reset_index(drop=True)),
         digests=[audio_digests[position] for position in train.index],
         sample_rate=dataset.sample_rate,
         cache=cache_dir() / "augmentation",
@@ -206,7 +208,7 @@ def _with_copies(
 def data_key(config: RunConfig) -> str:
     """Equal for runs that are trained on the same data, so that these are made once for all of them."""
     keys: dict[str, Any] = config.model_dump(include={"features", "waveform_augmentation", "validation"})
-    return canonical_json(keys | config.training.model_dump(include={"data", "clip_fraction"}))
+    return canonical_json(keys | config.training.model_dump(include={"data", "subset", "clip_fraction"}))
 
 
 def describe_left_out(left_out: Sequence[str]) -> str:

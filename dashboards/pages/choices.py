@@ -1,19 +1,16 @@
 """The controls that several pages have."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
 from asc_study.base.contract import Kind, Tag
-from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
-from asc_study.figures.theme import REFERENCE, UNSEEN, looks
+from asc_study.base.metric_table import ALL_CLIPS, unseen_among
+from asc_study.figures.theme import REFERENCE, looks
 from dashboards.registry import Control
 from dashboards.source import Board, Source
 from dashboards.state import State
-
-#: The accuracy that rows are chosen by where nothing else is said.
-UNSEEN_ACCURACY: Final = next(subset.metric for subset in SUBSETS if subset.name == UNSEEN)
 
 
 def study_control(source: Source, state: State) -> Control:
@@ -62,9 +59,8 @@ def comparable_rows(board: Board, name: str, *, telling: bool = False) -> list[s
 def first_rows(board: Board, reference: str, count: int = 4) -> list[str]:
     """The reference and the best others on devices never heard, for a page that nobody chose rows for yet."""
     others = board.among([name for name in comparable_rows(board, reference, telling=True) if name != reference])
-    metric = (
-        UNSEEN_ACCURACY if UNSEEN_ACCURACY in others and others[UNSEEN_ACCURACY].notna().any() else ALL_CLIPS.metric
-    )
+    measured = [str(name) for name in others if others[name].notna().any()]
+    metric = (unseen_among(measured) or ALL_CLIPS).metric
     best = others.sort_values(metric, ascending=False, kind="stable")["name"].head(count - 1)
     shown = {reference, *best}
     return [name for name in board.names if name in shown]

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
+from asc_study.base.metric_table import ALL_CLIPS, Subset, subsets_among, subsets_of
 from asc_study.evaluation.by_clip import (
     Confusion,
     Seeds,
@@ -18,10 +18,11 @@ from asc_study.evaluation.by_clip import (
     most_frequent,
     of_devices,
 )
+from asc_study.evaluation.metrics import taxonomy_of
 from asc_study.evaluation.side_by_side import comparable
 from asc_study.figures.confusions import change_text, confusions_figure, in_groups, spoken
 from asc_study.figures.sounds import beliefs, clip_figure
-from asc_study.figures.theme import SUBSET_NAMES, percent
+from asc_study.figures.theme import percent
 from dashboards import recordings
 from dashboards.blocks import Block, Figure, Note, Table
 from dashboards.pages.choices import first_rows, reference_control, reference_of, study_control
@@ -30,7 +31,6 @@ from dashboards.source import Board, Source
 from dashboards.state import State, encode
 
 _PATH: Final = "/confusions"
-_DEVICES: Final = {"all": ALL_CLIPS.devices} | {subset.name: subset.devices for subset in SUBSETS}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Confusions(State):
     """Whose confusions are shown on which clips, and of which cell the clips are listed."""
 
     row: str = ""
-    subset: Literal["all", "A", "BC", "s1-s3", "s4-s6"] = "all"
+    subset: str = "all"
     split: Literal["test", "validation"] = "test"
     against: bool = False
     true: str = ""
@@ -54,6 +54,7 @@ class _Seen:
     reference: str
     own: Seeds
     against: Seeds
+    subset: Subset | None
     shares: pd.DataFrame
     cell: tuple[str, str]
     runs: tuple[Any, ...]
@@ -64,11 +65,12 @@ def controls(source: Source, state: Confusions) -> Sequence[Control]:
     board = source.board(state.study, state.reference)
     row = _chosen(board, state)[1]
     seen = _seen(source, board, state, [])
+    subsets = {one.name: one.title for one in subsets_among(map(str, board.frame))}
     found = [
         study_control(source, state),
         Control("row", "System", row, {name: name for name in board.names}),
         reference_control(board, state),
-        Control("subset", "Devices", state.subset, {"all": "all", **SUBSET_NAMES}),
+        Control("subset", "Devices", state.subset if state.subset in subsets else "all", {"all": "all", **subsets}),
         Control("split", "Split", state.split, {"test": "test", "validation": "validation"}),
     ]
     if seen:
@@ -94,7 +96,7 @@ def blocks(source: Source, state: Confusions) -> Sequence[Block]:
         return shares, measure_confusion(seen.own, *most, shown) if most else None
 
     shares, most = source.kept(("confusions", seen.runs, bool(shown)), matrix)
-    where = "" if state.subset == "all" else f"on {SUBSET_NAMES[state.subset]}"
+    where = f"on {seen.subset.title}" if seen.subset else ""
     figure = confusions_figure(shares, seen.row, most, reference=reference, where=where, marked=seen.cell)
     found.append(Figure(figure, "confusions", shares.reset_index(names="true scene"), clickable=True))
     if state.clip:
@@ -134,15 +136,17 @@ def _seen(source: Source, board: Board, state: Confusions, notes: list[Block]) -
         why = "was measured on other clips" if other else f"has no predictions of the {state.split} split"
         notes.append(Note(f"The reference {reference} {why}: {row} is shown alone."))
         other = []
-    own, other = (of_devices(tables, _DEVICES[state.subset]) for tables in (own, other))
+    subset = next((one for one in subsets_of(taxonomy_of(own[0])) if one.name == state.subset), None)
+    if subset:
+        own, other = (of_devices(tables, subset.devices) for tables in (own, other))
     if own[0].empty:
-        line = f"The {state.split} split has no clip of {SUBSET_NAMES[state.subset]}: choose other devices."
+        line = f"The {state.split} split has no clip of {(subset or ALL_CLIPS).title}: choose other devices."
         notes.append(Note(line, kind="empty"))
         return None
     named = [tuple(record.run_id for record in board.records[name]) for name in (row, reference)]
     runs = (*named, bool(other), state.split, state.subset)
     shares = source.kept(("shares", runs), lambda: confusion_shares(own))
-    return _Seen(row, reference, own, other, shares, _cell(shares, state), runs)
+    return _Seen(row, reference, own, other, subset, shares, _cell(shares, state), runs)
 
 
 def _cell(shares: pd.DataFrame, state: Confusions) -> tuple[str, str]:

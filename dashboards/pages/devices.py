@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME
+from asc_study.base.metric_table import ALL_CLIPS, gap_among
 from asc_study.evaluation.side_by_side import compared, mean_over_seeds
 from asc_study.figures.gap import gap_figure
 from asc_study.figures.robustness import devices_figure
@@ -93,10 +93,10 @@ def blocks(source: Source, state: Devices) -> Sequence[Block]:
         if len(others):
             found.append(Figure(change_figure(others, task), "changes"))
     every = board.among(comparable_rows(board, reference, telling=True))
-    gap = BY_NAME["gap_A_to_unseen"]
-    columns = ["row", *(gap.difference_of or ()), gap.name, ALL_CLIPS.metric]
-    if state.split == "test" and set(columns) <= set(every) and every[gap.name].notna().sum() > 1:
-        found.append(Figure(gap_figure(every, colours), "gap", every[columns]))
+    gap = gap_among(map(str, every))
+    if state.split == "test" and gap and every[gap.name].notna().sum() > 1:
+        columns = ["row", *(gap.difference_of or ()), gap.name, ALL_CLIPS.metric]
+        found.append(Figure(gap_figure(every, colours, gap), "gap", every[columns]))
     return [*found, *_scenes(state, same, reference)]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from asc_study.base.contract import Artifact, Tag
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, SUBSETS, require_objective
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, require_objective, subsets_among
 from asc_study.base.yaml_file import parse_yaml
 from asc_study.ensemble.crossfit import fuse_splits
 from asc_study.ensemble.fuse import FUSIONS
@@ -99,7 +99,10 @@ def blocks(source: Source, state: Ensemble) -> Sequence[Block]:
         line = "There are no validation predictions: what is ticked by these test clips is chosen on test."
         said.append(Note(line, kind="empty"))
     if state.two_stage and not found.coarse:
-        line = "Two stages need a three-class system of the same clips: add a row with `task: three_class`, then"
+        line = (
+            "Two stages need a system of scene groups on the same clips: add a row with the task of the groups "
+            "(`task: three_class`), then"
+        )
         said.append(Note(line, f"asc-study run {study}.yaml --data DIR", "empty"))
     if FUSIONS[_fusion(state)].learns:
         said.append(Note(f"{_fusion(state)} learns from labels: {_learned_on(found, split)}."))
@@ -176,7 +179,7 @@ def _put_together(
 
 def _behind(measured: pd.DataFrame, single: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """The numbers of the figure: what was put together and the best member, then the others alone."""
-    subsets = measured[measured["metric"].isin([one.metric for one in (*SUBSETS, ALL_CLIPS)])]
+    subsets = measured[measured["metric"].isin([one.metric for one in (*subsets_among(measured["metric"]), ALL_CLIPS)])]
     others = [
         {"system": name, "metric": metric, "value": value}
         for name, values in single.items()

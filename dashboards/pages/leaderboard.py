@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, COLUMNS, SUBSETS, Metric
-from asc_study.base.taxonomy import DEVICES
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, Metric, columns_among, subsets_among
+from asc_study.base.taxonomy import known_devices
 from asc_study.evaluation.paired import LOG_LOSS
 from asc_study.figures.study import study_figures
 from asc_study.study.leaderboard import sorted_board
@@ -35,13 +35,13 @@ def controls(source: Source, state: Leaderboard) -> Sequence[Control]:
     """What can be chosen."""
     board = source.board(state.study, state.reference)
     shown = {"subsets": "device subsets", "devices": "single devices"}
-    compared = {metric.name: metric.heading for metric in COLUMNS}
+    compared = {name: metric.heading for name, metric in _columns(board).items()}
     return [
         study_control(source, state),
         reference_control(board, state),
         Control("columns", "Accuracy by", state.columns, shown),
-        Control("difference", "Difference in", _compared(state).name, compared),
-        Control("sort", "Best first by", _sorted_by(state), {"": "the study's order", **compared}),
+        Control("difference", "Difference in", _compared(board, state).name, compared),
+        Control("sort", "Best first by", _sorted_by(board, state), {"": "the study's order", **compared}),
     ]
 
 
@@ -58,18 +58,22 @@ def blocks(source: Source, state: Leaderboard) -> Sequence[Block]:
     return found
 
 
-def _sorted_by(state: Leaderboard) -> str:
-    return state.sort if state.sort in {metric.name for metric in COLUMNS} else ""
+def _columns(board: Board) -> dict[str, Metric]:
+    return {metric.name: metric for metric in columns_among(map(str, board.frame))}
 
 
-def _compared(state: Leaderboard) -> Metric:
-    known = {metric.name: metric for metric in COLUMNS}
+def _sorted_by(board: Board, state: Leaderboard) -> str:
+    return state.sort if state.sort in _columns(board) else ""
+
+
+def _compared(board: Board, state: Leaderboard) -> Metric:
+    known = _columns(board)
     return known.get(state.difference, known[ALL_CLIPS.metric])
 
 
 def shown_frame(board: Board, state: Leaderboard) -> pd.DataFrame:
     """The frame of a board in the order that was chosen."""
-    metric = _sorted_by(state)
+    metric = _sorted_by(board, state)
     return sorted_board(board.frame, metric) if metric else board.frame
 
 
@@ -80,12 +84,12 @@ def _telling(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _grid(board: Board, state: Leaderboard) -> Grid:
     frame = _telling(shown_frame(board, state))
-    reference, compared = reference_of(board, state), _compared(state)
+    reference, compared = reference_of(board, state), _compared(board, state)
     if state.columns == "devices":
-        accuracies = [BY_NAME[f"device_acc_{device}"] for device in DEVICES if f"device_acc_{device}" in frame]
+        accuracies = [BY_NAME[f"device_acc_{device}"] for device in known_devices() if f"device_acc_{device}" in frame]
         accuracies += [BY_NAME[ALL_CLIPS.metric]]
     else:
-        accuracies = [BY_NAME[subset.metric] for subset in (*SUBSETS, ALL_CLIPS)]
+        accuracies = [BY_NAME[subset.metric] for subset in (*subsets_among(map(str, frame)), ALL_CLIPS)]
     metrics = [*accuracies, BY_NAME[LOG_LOSS]]
     narrow = 92 if frame["seeds"].max() < 2 else 110  # without or with a standard deviation
     columns = [Column("name", "System", "name", group="combination", width=230)]

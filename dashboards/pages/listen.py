@@ -8,13 +8,14 @@ import pandas as pd
 from dash import dcc, html
 
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, SUBSETS
+from asc_study.base.metric_table import ALL_CLIPS, subsets_of
+from asc_study.base.taxonomy import taxonomy_for
 from asc_study.evaluation.by_clip import Seeds, hardest_clips
 from asc_study.evaluation.side_by_side import comparable
 from asc_study.figures.confusions import in_groups, spoken
 from asc_study.figures.hardest import hardest_figure
 from asc_study.figures.sounds import Drawn, change_of, mean_beliefs, sounds_figure
-from asc_study.figures.theme import HEARD, listed, percent
+from asc_study.figures.theme import listed, percent
 from dashboards import augmented, recordings
 from dashboards.augmentation_settings import MOST_DRAWS, Asked, augmentations, called, features_of, is_heard
 from dashboards.blocks import Block, Figure, Note, Table
@@ -27,9 +28,6 @@ _PATH: Final = "/listen"
 
 #: Systems that are asked which clips are hard: the best. Clips that are listed, each with a player.
 _MOST_SYSTEMS, _LISTED = 30, 30
-
-#: What training hears of a device, by the device.
-_HEARD: Final = {device: HEARD[subset.name] for subset in SUBSETS if subset.name in HEARD for device in subset.devices}
 
 
 @dataclass(frozen=True)
@@ -130,9 +128,11 @@ def _devices(source: Source, board: Board, chosen: Listen, state: Listen) -> lis
     features = features_of(source, board, chosen.row)
     seeds = _seeds(source, board, chosen.row, chosen.clip)
     decided = mean_beliefs(seeds, names)
+    subsets = subsets_of(taxonomy_for(device_of.values()))
+    heard = {device: one.heard for one in subsets for device in one.devices if one.heard}
     panels, sounds, links = {}, {}, {}
     for name, device in device_of.items():
-        title = f"{device}, {_HEARD[device]}" if device in _HEARD else device
+        title = f"{device}, {heard[device]}" if device in heard else device
         links[title] = _address(replace(state, clip=name, scene=""))
         sounds[title] = recordings.address(name, chosen)
         if name in decided.index:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag
 from asc_study.base.errors import InputError
-from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, SUBSETS, full_name
+from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, full_name, unseen_among
 from asc_study.evaluation.calibration import reliability_curve
 from asc_study.evaluation.metrics import confusion
 from asc_study.figures.decisions import confusion_figure, reliability_figure
@@ -157,9 +157,10 @@ def _parts(source: Source, board: Board, record: RunRecord, state: Run) -> Table
             continue
         own = {"study": state.study, "reference": state.reference, "row": name, "seed": part.seed}
         links.append(link("/run", **own) if name else record_link(source, part))
+        shown = [one for one in (ALL_CLIPS, unseen_among(record.metrics)) if one]
         accuracies = {
             f"{subset.title} (%)": 100 * part.metrics.get(full_name(subset.metric, "test"), float("nan"))
-            for subset in (ALL_CLIPS, SUBSETS[-1])
+            for subset in shown
         }
         rows.append({"part": part.label, "kind": part.tags.get(Tag.KIND, ""), **accuracies})
     return Table("What is it made of?", "parts", pd.DataFrame(rows), links={"part": links})

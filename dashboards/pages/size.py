@@ -8,15 +8,13 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from asc_study.base.contract import Kind, Tag
-from asc_study.base.metric_table import ALL_CLIPS
+from asc_study.base.metric_table import ALL_CLIPS, unseen_among
 from asc_study.evaluation.side_by_side import comparable, side_by_side
 from asc_study.figures.size import COSTS, Cost, size_figure
-from asc_study.figures.theme import UNSEEN
 from asc_study.store.records import RunRecord
 from asc_study.store.stale import members_of
 from dashboards.blocks import Block, Figure, Note
 from dashboards.pages.choices import (
-    UNSEEN_ACCURACY,
     board_looks,
     comparable_rows,
     reference_control,
@@ -26,9 +24,6 @@ from dashboards.pages.choices import (
 from dashboards.registry import Control, Page
 from dashboards.source import Board, Source
 from dashboards.state import State
-
-#: Accuracy -> what it is of, in words.
-ACCURACIES: Final = {ALL_CLIPS.metric: ALL_CLIPS.heading, UNSEEN_ACCURACY: f"{UNSEEN} (never heard)"}
 
 #: Published figures of a deployed system: its accuracy on all clips and its size.
 _PUBLISHED: Final = ("published_acc_quantised", "published_quantised_kb")
@@ -49,14 +44,14 @@ def controls(source: Source, state: Size) -> Sequence[Control]:
         study_control(source, state),
         reference_control(board, state),
         Control("cost", "Cost", state.cost, {name: cost.label for name, cost in COSTS.items()}),
-        Control("accuracy", "Accuracy", _accuracy(state), ACCURACIES),
+        Control("accuracy", "Accuracy", _accuracy(board, state), _accuracies(board)),
     ]
 
 
 def blocks(source: Source, state: Size) -> Sequence[Block]:
     """Accuracy against cost."""
     board = source.board(state.study, state.reference)
-    reference, cost, accuracy = reference_of(board, state), COSTS[state.cost], _accuracy(state)
+    reference, cost, accuracy = reference_of(board, state), COSTS[state.cost], _accuracy(board, state)
     names = comparable_rows(board, reference)
     if not names:
         return [Note("No row has a test accuracy: choose another reference or study.", kind="empty")]
@@ -64,12 +59,14 @@ def blocks(source: Source, state: Size) -> Sequence[Block]:
     study = source.chosen(state.study)[0]
     if systems.empty:
         line = (
-            f"No row of the task of {reference} has its {cost.label} and its accuracy on {ACCURACIES[accuracy]}; "
-            "training measures both:"
+            f"No row of the task of {reference} has its {cost.label} and its accuracy on "
+            f"{_accuracies(board)[accuracy]}; training measures both:"
         )
         return [Note(line, f"asc-study run {study}.yaml --data DIR", "empty")]
     published = _published(board) if (state.cost, accuracy) == ("kb", ALL_CLIPS.metric) else None
-    figure = size_figure(systems, cost, ACCURACIES[accuracy], board_looks(board, reference), published=published)
+    figure = size_figure(
+        systems, cost, _accuracies(board)[accuracy], board_looks(board, reference), published=published
+    )
     found: list[Block] = [Figure(figure, "size", _behind(systems, cost))]
     left = [name for name in names if name not in set(systems["row"])]
     if left:
@@ -85,8 +82,15 @@ def blocks(source: Source, state: Size) -> Sequence[Block]:
     return found
 
 
-def _accuracy(state: Size) -> str:
-    return state.accuracy if state.accuracy in ACCURACIES else ALL_CLIPS.metric
+def _accuracies(board: Board) -> dict[str, str]:
+    """Accuracy -> what it is of, in words."""
+    unseen = unseen_among(map(str, board.frame))
+    never_heard = {unseen.metric: f"{unseen.heading} ({unseen.heard})"} if unseen else {}
+    return {ALL_CLIPS.metric: ALL_CLIPS.heading, **never_heard}
+
+
+def _accuracy(board: Board, state: Size) -> str:
+    return state.accuracy if state.accuracy in _accuracies(board) else ALL_CLIPS.metric
 
 
 def _systems(source: Source, board: Board, names: Sequence[str], cost: Cost, accuracy: str) -> pd.DataFrame:

@@ -137,7 +137,7 @@ def test_a_format_that_is_named_is_taken(write_layout):
 
 def test_formats_of_installed_packages_are_known(monkeypatch):
     announce(monkeypatch, meadows="MEADOWS")
-    assert list(known_formats()) == ["tau2020-mobile", "tau2020-3class", "meadows"]
+    assert list(known_formats()) == ["tau2020-mobile", "tau2022-mobile", "tau2020-3class", "meadows"]
     assert find_format("meadows") is MEADOWS
     assert find_format(f"{__name__}:MEADOWS") is MEADOWS
     with pytest.raises(InputError, match=r"must be made with asc_study\.data\.formats\.data_format\.DataFormat"):

@@ -6,7 +6,7 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import direction
-from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
+from asc_study.base.taxonomy import SCENE_GROUPS, SCENES, Taxonomy, know
 from asc_study.evaluation.metrics import confusion, evaluate, paired_difference
 
 
@@ -125,3 +125,45 @@ def test_a_difference_is_paired_by_clip_and_drawn_by_location():
     assert paired_difference(half, whole.iloc[:3], "acc_avg") is None
     one = [side.assign(location="1") for side in (half, whole)]
     assert paired_difference(*one, "acc_avg") is None
+
+
+def test_a_data_set_of_one_s_own_has_its_subsets_devices_and_gap():
+    classes = ("hall", "yard")
+    know(
+        Taxonomy(
+            tasks=(("rooms", classes),),
+            groups=(),
+            devices=("phone1", "phone2", "mic"),
+            seen_devices=("phone1", "phone2"),
+            reference_device="phone1",
+            subsets=(("phones", ("phone1", "phone2")), ("mic", ("mic",))),
+        )
+    )
+    device = ["phone1", "phone1", "phone2", "mic", "mic", "mic"]
+    right = [True, True, False, True, False, False]
+    table = pd.DataFrame(
+        {
+            "clip_id": [str(number) for number in range(6)],
+            "scene": ["hall", "yard"] * 3,
+            "device": device,
+            "city": "here",
+            "location": [str(number % 3) for number in range(6)],
+            "split": "test",
+        }
+    )
+    sure = [0.9 if (scene == "hall") == one else 0.1 for scene, one in zip(table["scene"], right, strict=True)]
+    table = table.assign(hall=np.float32(sure), yard=1 - np.float32(sure))
+    metrics = evaluate(table, intervals=False)
+    assert {name: round(value, 6) for name, value in metrics.items() if "log_loss" not in name} == {
+        "test/acc_avg": 0.5,
+        "test/acc_phones": round(2 / 3, 6),
+        "test/acc_mic": round(1 / 3, 6),
+        "test/acc_macro": 0.5,
+        "test/acc_device_macro": round((1 + 0 + 1 / 3) / 3, 6),
+        "test/gap_to_unseen": round(1 - 1 / 3, 6),
+        "test/device_acc_phone1": 1.0,
+        "test/device_acc_phone2": 0.0,
+        "test/device_acc_mic": round(1 / 3, 6),
+        "test/scene_acc_hall": round(1 / 3, 6),
+        "test/scene_acc_yard": round(2 / 3, 6),
+    }

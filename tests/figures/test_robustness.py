@@ -2,6 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from asc_study.base.metric_table import gap_of
+from asc_study.base.taxonomy import TAU
 from asc_study.evaluation.side_by_side import mean_over_seeds, scenes_by_device, side_by_side
 from asc_study.figures.gap import gap_figure
 from asc_study.figures.robustness import devices_figure
@@ -60,7 +62,7 @@ def test_the_front_holds_what_nothing_beats():
             "acc_s4-s6": [65.0, 66.0, 55.0],
         }
     )
-    figure = gap_figure(board, looks(list(board["row"])))
+    figure = gap_figure(board, looks(list(board["row"])), gap_of(TAU))
     front = next(trace for trace in figure.data if trace.name == "Pareto front")
     assert list(front.x) == [5.0, 20.0]
     assert "No other system beats good and steady in both" in sentence(figure)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+import asc_study.simulation.simulate as simulation
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import DEVICES, SCENES, SEEN_DEVICES
+from asc_study.data.formats import TAU2022_MOBILE
 from asc_study.data.layout import read_dataset
 from asc_study.simulation import write_tau
 from asc_study.simulation.canvas import Canvas, birds, bursts
@@ -194,3 +196,36 @@ def test_every_scene_has_a_sound_of_its_own_place(scene):
     np.testing.assert_array_equal(one, again)
     assert one.shape == (44_100,)
     assert not np.array_equal(one, render(place, 1.0, np.random.default_rng(3)))
+
+
+def test_clips_of_a_second_are_pieces_of_one_recording(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulation, "PIECES", 2)
+    simulate(tmp_path / "sim", data_format="tau2022-mobile", **SETTINGS)
+    dataset = read_dataset(tmp_path / "sim")
+    assert dataset.format is TAU2022_MOBILE
+    assert dataset.clips.groupby("split").size().to_dict() == {"train": 160, "test": 360}
+    assert list(dataset.subsets) == ["split5", "split10", "split25", "split50", "split100"]
+    assert dataset.subsets["split5"] < dataset.subsets["split50"] < dataset.subsets["split100"]
+    first = next((tmp_path / "sim/audio").glob("bus-*-0-a.wav"))
+    pieces = [soundfile.read(str(first).replace("-0-a.wav", f"-{second}-a.wav"))[0] for second in (0, 1)]
+    assert [len(piece) for piece in pieces] == [44_100, 44_100]
+    jumps = np.abs(np.diff(np.concatenate(pieces)))
+    assert jumps[44_099] <= jumps.max()  # one sound, cut in two
+
+
+def test_a_described_data_set_is_simulated(tmp_path):
+    (tmp_path / "rooms.yaml").write_text(
+        "name: rooms\nclasses: [attic, cellar]\ndevices: [mic, phone]\nreference_device: phone\nseen: [phone]\n"
+        "sample_rate: 16000\nchannels: 2\nclip_seconds: 1\nsplit: {train_list: train.txt, test_list: test.txt}\n"
+        "metadata: {separator: ';', columns: {location: place}}\n"
+    )
+    simulate(tmp_path / "sim", data_format=str(tmp_path / "rooms.yaml"), **SETTINGS)
+    clips = read_dataset(tmp_path / "sim").clips
+    assert clips.groupby(["split", "device"]).size().to_dict() == {
+        ("test", "mic"): 4, ("test", "phone"): 4, ("train", "phone"): 6,
+    }  # fmt: skip
+    assert soundfile.info(clips["path"].iloc[0]).samplerate == 16_000
+    assert "--format rooms.yaml --clips-per-scene 3" in (tmp_path / "sim/README.md").read_text()
+    (tmp_path / "rooms.yaml").write_text((tmp_path / "rooms.yaml").read_text() + "title: other\n")
+    with pytest.raises(InputError, match="description_digest"):
+        simulate(tmp_path / "sim", data_format=str(tmp_path / "rooms.yaml"), **SETTINGS)

@@ -124,7 +124,11 @@ def test_a_first_launch_that_is_killed_is_taken_up_by_the_next(
         killed.communicate()
     else:
         said = interrupt(killed)
-        assert killed.returncode in (130, -signal.SIGINT), said
+        # Python itself ends with 1 where it has not come to any code but its own.
+        is_early = (
+            killed.returncode == 1 and "site-packages" not in said and f"{Path(asc_study.__file__).parent}" not in said
+        )
+        assert is_early or killed.returncode in (130, -signal.SIGINT), said
 
     again = begin(folder, simulated)
     _, said = again.communicate(timeout=200)

@@ -32,7 +32,7 @@ def archives(**changes: object) -> Archives:
         ({"clip_seconds": 0}, "`clip_seconds` must be above 0"),
         ({"scenes": ()}, "`scenes` must be a tuple of different names"),
         ({"devices": ("a", "a")}, "`devices` must be a tuple of different names"),
-        ({"tasks": ("four_class",)}, "`tasks` must be of ten_class, three_class, got four_class"),
+        ({"tasks": ("x", "y", "z")}, "`tasks` must be of ten_class, three_class, or one of the scenes.*, got x, y, z"),
         ({"label": "place"}, "`label` must be scene or scene_group"),
         ({"group_of_scene": {"bus": "transportation"}}, "`group_of_scene` must have every scene, got none for airport"),
         ({"label": "scene_group"}, "labels must be classes of .*ten_class, got indoor, outdoor, transportation"),

@@ -10,8 +10,17 @@ from asc_study.base.plugins import Parts
 from asc_study.data.formats.data_format import DataFormat
 from asc_study.data.formats.tau2020_3class import TAU2020_3CLASS
 from asc_study.data.formats.tau2020_mobile import TAU2020_MOBILE
+from asc_study.data.formats.tau2022_mobile import TAU2022_MOBILE
 
-__all__ = ["DATA_FORMATS", "TAU2020_3CLASS", "TAU2020_MOBILE", "DataFormat", "find_format", "known_formats"]
+__all__ = [
+    "DATA_FORMATS",
+    "TAU2020_3CLASS",
+    "TAU2020_MOBILE",
+    "TAU2022_MOBILE",
+    "DataFormat",
+    "find_format",
+    "known_formats",
+]
 
 #: Name -> data set; where two fit a folder equally well, the first is taken.
 DATA_FORMATS: Final = Parts[DataFormat](
@@ -19,6 +28,7 @@ DATA_FORMATS: Final = Parts[DataFormat](
     DataFormat,
     {
         "tau2020-mobile": "asc_study.data.formats.tau2020_mobile:TAU2020_MOBILE",
+        "tau2022-mobile": "asc_study.data.formats.tau2022_mobile:TAU2022_MOBILE",
         "tau2020-3class": "asc_study.data.formats.tau2020_3class:TAU2020_3CLASS",
     },
 )

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import TAU, Taxonomy, know
 
 #: Parts of a file name that the clip table needs; further ones, such as ``<segment>``, only tell clips apart.
 NEEDED_PARTS: Final = ("scene", "city", "location", "device")
@@ -61,6 +62,19 @@ class Lists:
         missing; where it is there, it must agree.
     separator
         What separates the columns.
+    parts
+        Part of a clip (``device``, ``location``, ``city``) -> the column of ``meta`` that holds it. If there are any,
+        ``meta`` says all that is known of a clip and file names are not taken apart; the label column holds its scene.
+    split
+        Where ``meta`` says of which split a clip is: its column, and the values that it has for train and for test;
+        ``train`` and ``test`` are not read then.
+    test_share
+        Above 0: there is no official fold, and about this share of each scene, in whole locations, becomes the test
+        split; ``train`` and ``test`` are not read then.
+    subsets
+        Name of a part of train -> the list that names its clips; lists that are not there are no problem.
+    instead
+        List -> the list that is read in its place where it is not there.
     """
 
     meta: str = "meta.csv"
@@ -73,17 +87,23 @@ class Lists:
         default_factory=lambda: {"identifier": "<city>-<location>", "source_label": "<device>"}
     )
     separator: str = "\t"
+    parts: Mapping[str, str] = field(default_factory=dict)
+    split: tuple[str, tuple[str, ...], tuple[str, ...]] | None = None
+    test_share: float = 0.0
+    subsets: Mapping[str, str] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "repeated", MappingProxyType(dict(self.repeated)))
+        for name in ("repeated", "parts", "subsets", "instead"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _remake, (type(self), _plain(self))
 
     @property
     def of_split(self) -> dict[str, str]:
-        """Split -> the list of the official fold that names its clips."""
-        return {"train": self.train, "test": self.test}
+        """Split -> the list of the official fold that names its clips; none where ``meta`` says it, or nothing does."""
+        return {} if self.split or self.test_share else {"train": self.train, "test": self.test}
 
 
 @dataclass(frozen=True)
@@ -97,17 +117,21 @@ class DataFormat:
     title
         Its full name.
     tasks
-        The tasks that its labels serve; the first is the one whose classes stand in its lists.
+        The tasks that its labels serve; the first is the one whose classes stand in its lists. Those of TAU's data
+        sets, ``ten_class`` and ``three_class``, have TAU's classes; any others are that of the scenes and, if these
+        have groups, that of the groups.
     label
         What the label column holds: the ``scene``, or its ``scene_group``.
     scenes
         Its scenes in the order of tables.
     group_of_scene
-        Scene -> scene group.
+        Scene -> scene group; empty if there are none.
     devices
         The recording devices that file names may name, in the order of tables.
     reference_device
         The device that trains always hear; it cannot be held out.
+    seen_devices
+        The devices that training hears; all of them if empty.
     device_subsets
         Name of a subset that results are given for -> its devices.
     sample_rate
@@ -119,7 +143,8 @@ class DataFormat:
     file_name
         Form of a clip's path in the lists: text and parts in angle brackets, ``NEEDED_PARTS`` among them. No part may
         hold a character that separates parts. Recordings of one sound by several devices are found as pairs where
-        ``-<device>`` stands at the end, before the extension.
+        ``-<device>`` stands at the end, before the extension. Where ``lists.parts`` says all of a clip, the form
+        under which simulation writes it.
     lists
         Its lists and their columns.
     licence, citation
@@ -150,6 +175,7 @@ class DataFormat:
     citation: str
     lists: Lists = Lists()
     archives: Archives | None = None
+    seen_devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("group_of_scene", "device_subsets"):
@@ -180,6 +206,25 @@ class DataFormat:
         if self.label == "scene":
             return self.scenes
         return tuple(sorted({self.group_of_scene[scene] for scene in self.scenes}))
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """Its words, as everything after the clip table needs them."""
+        of_tau = set(self.tasks) <= set(TAU.classes)
+        groups = tuple(self.group_of_scene.items())
+        classes = (self.scenes, tuple(sorted({group for _, group in groups})))
+        return Taxonomy(
+            tasks=TAU.tasks if of_tau else tuple(zip(self.tasks, classes, strict=False)),
+            groups=TAU.groups if of_tau else groups,
+            devices=self.devices,
+            seen_devices=self.seen_devices or self.devices,
+            reference_device=self.reference_device,
+            subsets=tuple(self.device_subsets.items()),
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides results besides the clips: the classes, where they are not those of TAU's tasks."""
+        return {} if set(self.tasks) <= set(TAU.classes) else {"classes": self.taxonomy.tasks}
 
     def label_of(self, scene: str) -> str:
         """What the label column holds for a clip of a scene."""
@@ -219,4 +264,7 @@ def _plain(instance: Any) -> dict[str, Any]:
 
 
 def _remake(kind: type, values: dict[str, Any]) -> Any:
-    return kind(**values)
+    made = kind(**values)
+    if isinstance(made, DataFormat):
+        know(made.taxonomy)  # a process that it travelled to has not read it
+    return made

@@ -6,7 +6,7 @@ dcase_util.
 
 from typing import Final
 
-from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, GROUP_OF_SCENE, SCENES
+from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, GROUP_OF_SCENE, SCENES, SEEN_DEVICES
 from asc_study.data.formats.data_format import Archive, Archives, DataFormat
 
 _ZIP: Final = "TAU-urban-acoustic-scenes-2020-3class-development"
@@ -22,6 +22,7 @@ TAU2020_3CLASS: Final = DataFormat(
     devices=DEVICES,
     reference_device="a",
     device_subsets=DEVICE_SUBSETS,
+    seen_devices=SEEN_DEVICES,
     sample_rate=48_000,
     channels=2,
     clip_seconds=10.0,

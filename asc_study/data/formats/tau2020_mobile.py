@@ -6,7 +6,7 @@ dcase_util and soundata 1.0.1 (the sums are the same).
 
 from typing import Final
 
-from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, GROUP_OF_SCENE, SCENES
+from asc_study.base.taxonomy import DEVICE_SUBSETS, DEVICES, GROUP_OF_SCENE, SCENES, SEEN_DEVICES
 from asc_study.data.formats.data_format import Archive, Archives, DataFormat
 
 _ZIP: Final = "TAU-urban-acoustic-scenes-2020-mobile-development"
@@ -21,6 +21,7 @@ TAU2020_MOBILE: Final = DataFormat(
     devices=DEVICES,
     reference_device="a",
     device_subsets=DEVICE_SUBSETS,
+    seen_devices=SEEN_DEVICES,
     sample_rate=44_100,
     channels=1,
     clip_seconds=10.0,
