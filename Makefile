@@ -12,7 +12,7 @@ help:
 	@echo "make test       install, lint, type-check and run all tests"
 	@echo "make test-fast  the tests that train nothing long"
 	@echo "make test-lowest  the same with the lowest versions that pyproject.toml allows, in .venv-lowest"
-	@echo "make soak       kill 20 first launches of a study and take each up again; end its server, lock its database; walk through own data"
+	@echo "make soak       kill 40 first launches and 40 runs, searches and bundle builds, and take each up again; end the server, lock the database; walk through own data"
 	@echo "make fuzz       try what comes from outside for minutes (SEED=1 FUZZ=100)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format the code"
@@ -44,7 +44,7 @@ test-lowest:
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 soak: $(READY)
-	ASC_STUDY_KILLS=20 ASC_STUDY_SOAK=1 $(BIN)/python -m pytest tests/study/test_first_launch.py tests/faults \
+	ASC_STUDY_KILLS=40 ASC_STUDY_SOAK=1 $(BIN)/python -m pytest -rA --tb=short tests/study/test_first_launch.py tests/faults \
 		tests/dashboards/test_own_data_walk.py
 
 FUZZ ?= 100

@@ -96,9 +96,14 @@ def import_(
     metavar="PATH",
     help="A recording, or a folder with audio/*.wav or *.wav; repeatable.",
 )
+@click.option(
+    "--split",
+    type=click.Choice(["test"]),
+    help="Score the labelled test clips of the data set --data, as new runs that `fuse` takes.",
+)
 @jobs_option
 @json_option
-def score(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
+def score(runs: tuple[str, ...], paths: tuple[Path, ...], split: str | None, jobs: int, as_json: bool) -> None:
     """Name the scenes of clips, which need no labels, with runs, so that `fuse` and `export` can.
 
     An ensemble or a fusion is scored by the trained runs that it is made of.
@@ -108,8 +113,13 @@ def score(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bo
     \b
     Example:
       asc-study score submissions/a-resnet_d submissions/a-fsfcnn_s --data tau-mobile-evaluation
+      asc-study score task1b/three-class --data tau-mobile-development --split test
     """
     from asc_study.systems.score import score_runs
+
+    if split:
+        _score_labelled(runs, paths, jobs, as_json)
+        return
 
     scored = score_runs(existing_store(), runs, paths, jobs=jobs, say=teller(as_json))
     if as_json:
@@ -117,6 +127,19 @@ def score(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bo
         return
     for one in scored:
         click.echo("\n" + one.render())
+
+
+def _score_labelled(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
+    from asc_study.systems.score_labelled import score_labelled
+
+    if len(paths) > 1:
+        raise InputError(f"--split test scores one data set at a time, got {len(paths)}: give --data once")
+    scored = score_labelled(existing_store(), runs, paths[0], jobs=jobs, say=teller(as_json))
+    if as_json:
+        found = [{"run": record.label, "run_id": logged.run_id, "metrics": logged.metrics} for record, logged in scored]
+        click.echo(json.dumps({"runs": found}, indent=2))
+    for record, logged in scored if not as_json else ():
+        click.echo(f"{record.label}: run {logged.run_id}, {logged.name!r} of study {record.tags['asc.study']}")
 
 
 @click.command(params=score.params, hidden=True)

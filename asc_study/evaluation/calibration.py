@@ -15,8 +15,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from asc_study.base.errors import InputError
 from asc_study.evaluation.metrics import LOG_LOSS_FLOOR, evaluate, labels_of
@@ -126,6 +124,9 @@ def calibrated_log_loss(
     precision
         Of ln T; the loss is flat around its minimum, so that it is far more precise.
     """
+    from scipy.optimize import minimize_scalar  # a third of a second, which most of what measures does without
+    from scipy.special import logsumexp
+
     logits = np.log(np.maximum(probabilities, LOG_LOSS_FLOOR))
     clips = np.arange(len(label))
 
@@ -155,6 +156,8 @@ def with_temperature(predictions: pd.DataFrame, temperature: float) -> pd.DataFr
     InputError
         If the temperature is not a positive number.
     """
+    from scipy.special import logsumexp
+
     if not (np.isfinite(temperature) and temperature > 0):
         raise InputError(f"a temperature must be a number above 0, got {temperature}: 1 changes nothing")
     classes = list(classes_of(predictions))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 
 from asc_study.base.compiled import compiled
 from asc_study.features.front_end import Loops, log_mel_features
@@ -66,7 +65,9 @@ def band_centres(settings: LogMelSettings) -> npt.NDArray[np.float64]:
 @lru_cache
 def _sparse_filters(settings: LogMelSettings) -> Any:
     """Sparse, because each band touches few bins, which makes it several times faster than dense."""
-    return scipy.sparse.csr_array(mel_filters(settings))
+    from scipy.sparse import csr_array
+
+    return csr_array(mel_filters(settings))
 
 
 def _fill_windowed(

@@ -119,7 +119,7 @@ def score_runs(
             stores[key] = extract(
                 recordings, config.features.at(rate), cache_dir() / "features", jobs=jobs, progress=True
             )
-        tables[record.run_id] = _predict(record, config, model, clips, stores[key])
+        tables[record.run_id] = predict_clips(record, config, model, clips, stores[key])
         _keep(tracker, record, tables[record.run_id], about, say)
     scored = []
     for record in records:
@@ -194,13 +194,14 @@ def sample_rate_of(record: RunRecord, channels: int) -> int:
     raise InputError(f"{record.label!r} does not say what sample rate it was trained at: train it again")
 
 
-def _predict(
+def predict_clips(
     record: RunRecord,
     config: RunConfig,
     model: "keras.Model",
     clips: "pd.DataFrame",
     store: FeatureStore,
 ) -> "pd.DataFrame":
+    """The predictions table of clips, whose features are in a store in their order; raises `InputError`."""
     import numpy as np
 
     from asc_study.training.batches import EvaluationBatches

@@ -1,6 +1,6 @@
 """First launches that are killed: whenever it was, also while the store is made, the same command takes it up again.
 
-``ASC_STUDY_KILLS`` says how many launches are killed (`make soak`: 20).
+``ASC_STUDY_KILLS`` says how many launches are killed (`make soak`: 40).
 """
 
 import os

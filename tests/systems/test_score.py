@@ -182,3 +182,53 @@ def test_fusions_are_scored_by_what_they_are_made_of(tracker, trained, unlabelle
     expected = product / product.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(inner.predictions[list(SCENES)], expected, atol=1e-5)
     assert mean.record.run_id == made.run_id
+
+
+def test_labelled_clips_of_another_data_set_become_a_run_that_fuse_takes(tracker, simulated, isolated, log_run, asc):
+    """A three-class network of stereo clips at 48 kHz says what mono ones at 44.1 kHz are."""
+    from asc_study.training.runtime import start_keras
+
+    start_keras(2)
+    import keras
+
+    from asc_study.data.identified import identify
+    from asc_study.models import build_model
+
+    config = resolve(SETTINGS | {"task": "three_class"})
+    keras.utils.set_random_seed(3)
+    run_id = log_run("coarse", {}, task="three_class")
+    tracker.set_tags(run_id, {"asc.sample_rate": "48000", "asc.channels": "2"})
+    model = build_model("fcnn", input_shape=(16, None, 6), num_classes=3, **config.model.model_dump())
+    tracker.log_keras_model(run_id, model)
+    with tracker.artifacts(run_id) as folder:
+        (folder / "config.yaml").write_text(written_config(config, row="coarse", seed=0))
+    tracker.finish(run_id)
+
+    code, out, said = asc("score", "s/coarse", "--data", str(simulated), "--split", "test")
+    assert code == 0, said
+    name = f"coarse-on-{simulated.name}@0"
+    assert name in out
+    (scored,) = tracker.runs("s", kind="imported")
+    data = identify(simulated)
+    table = tracker.predictions(scored.run_id)["test"]
+    test = data.dataset.clips[data.dataset.clips["split"] == "test"]
+    assert table["clip_id"].tolist() == test["clip_id"].tolist()
+    assert set(table["device"]) == {"a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"}
+    assert table["scene"].tolist() == test["scene_group"].tolist()  # labels of the run's own task
+    assert (scored.tags["asc.dataset_digest"], scored.tags["asc.row"]) == (data.digest, name)
+    np.testing.assert_allclose(table[["indoor", "outdoor", "transportation"]].sum(axis=1), 1, atol=1e-5)
+
+    asc("score", "s/coarse", "--data", str(simulated), "--split", "test")
+    assert len(tracker.runs("s", kind="imported")) == 1  # the same clips are scored once
+    fine = log_run("fine", {"test": _uniform(test)})
+    fused = fuse_runs(tracker, [fine], [scored.run_id], fusion="average", join="product", exponent="1")
+    assert len(fused.tables["test"]) == len(test)
+    code, _, said = asc("score", "s/fine", "--data", str(isolated), "--split", "test")
+    assert code == 2
+    assert said.count("\n") == 1
+
+
+def _uniform(clips: pd.DataFrame) -> pd.DataFrame:
+    from asc_study.evaluation.predictions import predictions_table
+
+    return predictions_table(clips, np.full((len(clips), 10), 0.1), "ten_class")
