@@ -46,6 +46,8 @@ class Tag:
     HOST: Final = "asc.host"
     LOCKS: Final = "asc.locks"
     HEARTBEAT: Final = "asc.heartbeat"
+    #: Who may write into a run that is trained.
+    OWNER: Final = "asc.owner"
 
     SYSTEM: Final = "asc.system"
     MEMBERS: Final = "asc.members"

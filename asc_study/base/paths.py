@@ -1,7 +1,8 @@
 """Where derived files live.
 
 The cache holds what can be computed again: features, audio digests, checkpoints of unfinished runs. It is the user's
-cache folder, or ``ASC_STUDY_CACHE``. The state folder holds the locks that tell which processes live, and which may not
+cache folder, or ``ASC_STUDY_CACHE``; the checkpoints may lie in a folder of their own, ``ASC_STUDY_CHECKPOINTS``, which
+several machines share. The state folder holds the locks that tell which processes live, and which may not
 go when somebody tidies the cache up. It is the user's state folder, or ``ASC_STUDY_STATE``.
 """
 
@@ -22,6 +23,17 @@ def cache_dir() -> Path:
         If it cannot be created or written.
     """
     return _folder("cache", "ASC_STUDY_CACHE", platformdirs.user_cache_dir("asc-study"))
+
+
+def checkpoints_dir() -> Path:
+    """The folder of the checkpoints of unfinished runs, created if needed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be created or written.
+    """
+    return _folder("checkpoint", "ASC_STUDY_CHECKPOINTS", str(cache_dir() / "checkpoints"))
 
 
 def locks_dir() -> Path:

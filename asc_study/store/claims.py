@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -77,7 +77,8 @@ def settle_abandoned(tracker: Tracker, study: str) -> None:
         if record.status != "RUNNING":
             continue
         if not shares_locks(record):
-            if not heard_of_lately(record):
+            # Read again: another machine may have taken it over since the list was made.
+            if not heard_of_lately(record) and (now := tracker.run(record.run_id)) and not heard_of_lately(now):
                 tracker.finish(record.run_id, "KILLED")
             continue
         # Read again under the lock: its holder may have ended the run properly since.
@@ -103,10 +104,13 @@ def heard_of_lately(record: RunRecord) -> bool:
 
 
 @contextmanager
-def signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iterator[None]:
+def signs_of_life(
+    tracker: Tracker, run_id: str, launch_process_id: int, is_ours: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
     """Tell the store now and then that the run is alive, and end this worker if the launch that started it dies.
 
     The processes of a cluster are no children of the launch, whose id is given as 0 then: they end what they began.
+    ``is_ours`` tells whether the run is still this process's: one that another has taken over is left to that one.
     """
     over = threading.Event()
     is_worker = launch_process_id not in (0, os.getpid())
@@ -119,6 +123,8 @@ def signs_of_life(tracker: Tracker, run_id: str, launch_process_id: int) -> Iter
             if time.monotonic() - told > _HEARTBEAT_SECONDS:
                 told = time.monotonic()
                 try:
+                    if not is_ours():
+                        return
                     tracker.set_tags(run_id, {Tag.HEARTBEAT: f"{time.time():.0f}"})
                 except Exception:  # MLflow's, the database's or the network's: the next sign may get through
                     continue

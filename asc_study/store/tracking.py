@@ -31,6 +31,7 @@ _DIGEST_DIGITS: Final = 10
 
 #: As many as MLflow takes in one request.
 _METRICS_AT_ONCE: Final = 1000
+_PARAMS_AT_ONCE: Final = 100
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -102,8 +103,8 @@ class Tracker(Reader):
         entries = [Param(key, str(value)) for key, value in params.items()]
         try:
             run = self.client.create_run(experiment_id, run_name=name, tags=dict(tags))
-            if entries:
-                self.client.log_batch(run.info.run_id, params=entries)
+            for start in range(0, len(entries), _PARAMS_AT_ONCE):
+                self.client.log_batch(run.info.run_id, params=entries[start : start + _PARAMS_AT_ONCE])
         except MlflowException as error:
             raise cannot_write(self.uri, error) from None
         return str(run.info.run_id)

@@ -26,7 +26,7 @@ from asc_study.study.launch import Launch, launch, prepare_features
 from asc_study.study.plan import Plan, describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study
-from asc_study.study.train_run import Outcome, RunSpec, execute_run
+from asc_study.study.train_run import Outcome, RunSpec, execute_run, left_untrained
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.workers.backends import HERE, Workers
@@ -168,11 +168,20 @@ def _train(
     began, ended = time.monotonic(), 0
     execute, calls = partial(execute_run, launch=shared), [(spec,) for spec in pending]
     trained = run_parallel(execute, calls, jobs=shared.jobs, lost=_lost, backend=backend)
+    others: list[Outcome] = []
     for number, outcome in enumerate(trained, 1):
         record = tracker.run(outcome.run_id) if outcome.run_id else None
-        ended += outcome.status != "elsewhere"
+        ended += outcome.status not in ("elsewhere", "taken over")
         left = time_left(time.monotonic() - began, ended, len(pending) - number)
         say(_outcome_line(outcome, number, len(pending), _mark(marker, record) if record else None) + left)
+        if outcome.status in ("elsewhere", "taken over"):
+            others.append(outcome)
+        else:
+            yield outcome
+    for outcome in others:
+        if left_untrained(tracker, outcome.spec):
+            outcome = replace(outcome, status="interrupted", reason="the process that had it did not finish it")
+            say(f"{outcome.spec.label}: INTERRUPTED: {outcome.reason}: start the study again")
         yield outcome
 
 
@@ -196,6 +205,8 @@ def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) 
     head = f"[{number}/{total}] {outcome.spec.label}"
     if outcome.status == "elsewhere":
         return f"{head}: taken by another process"
+    if outcome.status == "taken over":
+        return f"{head}: taken over by another process, which goes on with it"
     if outcome.status == "failed":
         return f"{head}: FAILED: {outcome.reason}"
     if outcome.status == "interrupted":

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import filelock
 
@@ -15,14 +15,15 @@ from asc_study.acoustics.recordings import sound_info
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, predictions_path
 from asc_study.base.errors import failure_reason
 from asc_study.base.files import shown_path, write_file
-from asc_study.base.paths import cache_dir
+from asc_study.base.paths import checkpoints_dir
 from asc_study.base.progress import EpochProgress
 from asc_study.base.provenance import MIXED, environment, fact_tags
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten, in_words
 from asc_study.store.addresses import scrubbed
-from asc_study.store.claims import heard_of_lately, run_lock, shares_locks, signs_of_life
+from asc_study.store.claims import heard_of_lately, is_alive, run_lock, shares_locks, signs_of_life
 from asc_study.store.failures import is_outer, patiently
+from asc_study.store.leases import Lease, TakenOver
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.store.views import markdown_table
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     import keras
 
     from asc_study.training.fit import EpochReport, TrainingResult
+
+
+#: How long a run is waited for whose lock is held by a process that does not train it.
+_LOCK_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,11 @@ class Outcome:
 
     ``interrupted``: what failed was not the training (the store, the disk); it goes on from its last epoch.
     ``elsewhere``: another process works on it.
+    ``taken over``: this process was silent for so long that another one goes on with it.
     """
 
     spec: RunSpec
-    status: Literal["done", "failed", "interrupted", "elsewhere"]
+    status: Literal["done", "failed", "interrupted", "elsewhere", "taken over"]
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
     reason: str = ""
@@ -93,11 +99,35 @@ def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
         reason = scrubbed(failure_reason(error), launch.tracking_uri)
         status: Literal["failed", "interrupted"] = "interrupted" if is_outer(error) else "failed"
         return Outcome(spec, status, time.perf_counter() - start, reason=reason)
-    try:
-        with lock:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            if any(record.status == "RUNNING" or _counts_as_done(record, spec) for record in _records(tracker, spec)):
+                return Outcome(spec, "elsewhere")
+            if time.monotonic() > deadline:  # else one that tidies up, or that is about to begin
+                reason = f"another process of {socket.gethostname()} keeps it locked and does not train it"
+                return Outcome(spec, "interrupted", time.perf_counter() - start, reason=reason)
+            continue
+        try:
             return _Execution(spec, launch, tracker).execute()
-    except filelock.Timeout:
-        return Outcome(spec, "elsewhere")
+        finally:
+            lock.release()
+
+
+def left_untrained(tracker: Tracker, spec: RunSpec) -> bool:
+    """Whether a run that another process had in its hands is neither done nor worked on by now."""
+    records = _records(tracker, spec)
+    return not any(
+        _counts_as_done(record, spec) or (record.status == "RUNNING" and is_alive(tracker, record))
+        for record in records
+    )
+
+
+def _records(tracker: Tracker, spec: RunSpec) -> list[RunRecord]:
+    records = patiently(tracker.uri, tracker.runs, spec.study, kind=Kind.TRAIN)
+    return [record for record in records if record.signature == spec.signature]
 
 
 class _Execution:
@@ -106,12 +136,13 @@ class _Execution:
     def __init__(self, spec: RunSpec, launch: Launch, tracker: Tracker) -> None:
         self._spec, self._launch, self._tracker = spec, launch, tracker
         self._start = time.perf_counter()
+        self._lease = Lease(tracker)
         self._run_id = ""
         self._is_trained = False
 
     @property
     def _checkpoint(self) -> Path:
-        return cache_dir() / "checkpoints" / f"{self._run_id}.npz"
+        return checkpoints_dir() / f"{self._run_id}.npz"
 
     def _remove_checkpoint(self) -> None:
         """Also those of the models that a run by folds trains, which are named after it."""
@@ -124,7 +155,7 @@ class _Execution:
         try:
             if not patiently(tracker.uri, self._begin):
                 return Outcome(spec, "elsewhere")
-            with signs_of_life(tracker, self._run_id, launch.process_id):
+            with signs_of_life(tracker, self._run_id, launch.process_id, self._lease.renew):
                 metrics = self._train_and_log()
         except KeyboardInterrupt:
             self._end("KILLED")  # its checkpoint stays: the next launch goes on from it
@@ -134,7 +165,7 @@ class _Execution:
         self._remove_checkpoint()
         return self._outcome("done", metrics=metrics, run_id=self._run_id)
 
-    def _outcome(self, status: Literal["done", "failed", "interrupted"], **about: Any) -> Outcome:
+    def _outcome(self, status: Literal["done", "failed", "interrupted", "taken over"], **about: Any) -> Outcome:
         return Outcome(self._spec, status, time.perf_counter() - self._start, **about)
 
     def _begin(self) -> bool:
@@ -148,12 +179,12 @@ class _Execution:
             return False
         if cut:
             self._run_id = cut.run_id
-            tracker.reopen(cut.run_id)
             tags = {key: tag for key, tag in _tags(spec, launch).items() if key != Tag.GIT_COMMIT}
-            tracker.set_tags(cut.run_id, tags)
+            self._lease.take(cut.run_id, tags)
         else:
-            self._run_id = tracker.create_run(spec.study, spec.label, _tags(spec, launch), _params(spec))
-        return True
+            known = [record.run_id for record in earlier]
+            self._run_id = self._lease.create(spec.study, spec.label, _tags(spec, launch), _params(spec), known=known)
+        return bool(self._run_id)
 
     def _train_and_log(self) -> Mapping[str, float]:
         spec, launch, tracker, config = self._spec, self._launch, self._tracker, self._spec.config
@@ -163,13 +194,14 @@ class _Execution:
         ]
         start_keras(config.training.threads)
 
-        epochs = EpochLog(tracker, self._run_id)
+        epochs, lease = EpochLog(tracker, self._run_id), self._lease
 
         def on_start(history: Sequence[dict[str, float]]) -> None:
-            patiently(tracker.uri, log_environment, tracker, self._run_id, len(history) + 1)
+            lease.write(log_environment, tracker, self._run_id, len(history) + 1)
             epochs.begin(history)
 
         def on_epoch(epoch: int, measured: dict[str, float]) -> None:
+            lease.require()  # the epoch's checkpoint follows too
             epochs.add(epoch, measured)
             progress(epoch, measured)
 
@@ -179,11 +211,13 @@ class _Execution:
         with bar as progress:
             result = _train(config, data, spec.seed, self._checkpoint, on_start, on_epoch)
         self._is_trained = True
-        patiently(tracker.uri, epochs.flush)
-        return _log_result(spec, launch, tracker, self._run_id, result, data)
+        lease.write(epochs.flush)
+        return _log_result(spec, launch, tracker, self._run_id, lease, result, data)
 
     def _fail(self, error: Exception) -> Outcome:
         """What failed the training is kept as its failure; after anything else the next launch goes on."""
+        if isinstance(error, TakenOver) or self._lease.is_lost():
+            return self._outcome("taken over")  # nothing of it is touched any more, nor a checkpoint that others share
         reason = scrubbed(failure_reason(error), self._tracker.uri)
         if self._run_id and self._is_deleted():
             self._remove_checkpoint()
@@ -208,6 +242,7 @@ class _Execution:
     def _end(self, status: Literal["KILLED", "FAILED"], failure: str = "") -> str:
         """End the run in the store; says why that cannot be: then it stays as it is, and the next launch settles it."""
         try:
+            self._lease.require()
             if self._run_id:
                 self._tracker.finish(self._run_id, status, failure=failure)
         except Exception as error:  # the store's
@@ -252,7 +287,13 @@ def metrics_of(result: "TrainingResult") -> dict[str, float]:
 
 
 def _log_result(
-    spec: RunSpec, launch: Launch, tracker: Tracker, run_id: str, result: "TrainingResult", data: Sequence[RunData]
+    spec: RunSpec,
+    launch: Launch,
+    tracker: Tracker,
+    run_id: str,
+    lease: Lease,
+    result: "TrainingResult",
+    data: Sequence[RunData],
 ) -> Mapping[str, float]:
     from asc_study.evaluation.predictions import write_predictions
     from asc_study.figures.run import summary_page
@@ -285,13 +326,14 @@ def _log_result(
             "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
         }
         write_file(folder / Artifact.TRAINING, json.dumps(facts, indent=2))
+        lease.require()
     root = launch.data.dataset.root
     name, digest = root.name, launch.data.digest
-    patiently(tracker.uri, tracker.log_datasets, run_id, name, digest, facts["clips"], source=str(root))
-    patiently(tracker.uri, tracker.set_tags, run_id, {MlflowTag.NOTE: _note(spec, metrics)})
-    model_id = patiently(tracker.uri, tracker.log_keras_model, run_id, result.model)
-    patiently(tracker.uri, tracker.log_metrics, run_id, metrics, model_id=model_id)
-    patiently(tracker.uri, tracker.finish, run_id)
+    lease.write(tracker.log_datasets, run_id, name, digest, facts["clips"], source=str(root))
+    lease.write(tracker.set_tags, run_id, {MlflowTag.NOTE: _note(spec, metrics)})
+    model_id = lease.write(tracker.log_keras_model, run_id, result.model)
+    lease.write(tracker.log_metrics, run_id, metrics, model_id=model_id)
+    lease.write(tracker.finish, run_id)
     return metrics
 
 

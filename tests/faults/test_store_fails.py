@@ -22,10 +22,14 @@ import pytest
 import yaml
 
 from asc_study.cli import main
+from asc_study.data.identified import identify
+from asc_study.settings.study_file import load_study
 from asc_study.store import failures
-from asc_study.store.claims import whereabouts
+from asc_study.store.claims import run_lock, whereabouts
+from asc_study.store.leases import Lease
 from asc_study.store.tracking import Tracker
 from asc_study.study.epoch_log import EpochLog
+from asc_study.study.plan import make_plan
 from asc_study.training import fit
 
 pytestmark = pytest.mark.slow
@@ -229,6 +233,64 @@ def test_the_cache_may_go_after_a_kill(tracker: Tracker, launches: Launches) -> 
     require_done(tracker)
 
 
+@pytest.mark.parametrize("is_fenced", [True, pytest.param(False, marks=soak)])
+def test_a_run_that_another_machine_has_taken_over_is_left_to_it(
+    tracker: Tracker, launches: Launches, monkeypatch: pytest.MonkeyPatch, is_fenced: bool
+) -> None:
+    """Without the fence the loser writes on, and ends a run that the other one is in the middle of."""
+
+    def take_over() -> None:
+        (record,) = tracker.runs("tiny", kind="train")
+        with monkeypatch.context() as other:
+            other.setenv("ASC_STUDY_STATE", "there")
+            other.setattr("socket.gethostname", lambda: "there")
+            Lease(tracker).take(record.run_id, {})
+        if not is_fenced:
+            monkeypatch.setattr(Lease, "renew", lambda self: True)
+
+    launches.break_at = {2: take_over}
+    assert launches.run() == 0
+    (record,) = tracker.runs("tiny", kind="train")
+    history = tracker.client.get_metric_history(record.run_id, "epoch/train_loss")
+    assert record.tags["asc.host"] == "there"
+    if is_fenced:
+        assert "one seed 0: taken over by another process, which goes on with it" in launches.said
+        assert launches.trained == [1, 2, 3]
+        assert (record.status, [one.step for one in history]) == ("RUNNING", [1, 2])
+        assert not tracker.predictions(record.run_id)
+        tracker.set_tags(record.run_id, {"asc.heartbeat": "5"})  # the other one dies
+        assert launches.run() == 0
+        assert launches.trained == [3]
+        require_done(tracker)
+    else:
+        assert (record.status, len(history)) == ("FINISHED", 3)
+
+
+def test_a_row_that_stays_locked_is_not_passed_over(
+    tracker: Tracker, launches: Launches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps the lock does not train; a moment of housekeeping is waited for."""
+    monkeypatch.setattr("asc_study.study.train_run._LOCK_SECONDS", 0.0)
+    signature = make_plan(load_study(Path("tiny.yaml")), identify(launches.data).digest, tracker).runs[0].spec.signature
+    with run_lock(tracker, "tiny", signature):
+        assert launches.run() == 1
+    assert "one seed 0: INTERRUPTED: another process of " in launches.said
+    monkeypatch.setattr("asc_study.study.train_run._LOCK_SECONDS", 30.0)
+    held = threading.Event()
+
+    def tidy_up() -> None:
+        with run_lock(tracker, "tiny", signature):
+            held.set()
+            time.sleep(3)
+
+    thread = threading.Thread(target=tidy_up)
+    thread.start()
+    held.wait()
+    assert launches.run() == 0
+    thread.join()
+    require_done(tracker)
+
+
 @dataclass
 class Server:
     """A tracking server on a folder, which is ended and begun again."""
@@ -313,3 +375,103 @@ def test_two_spellings_of_a_server_have_one_writer_a_run(server: Server, launche
         history = tracker.client.get_metric_history(record.run_id, "epoch/train_loss")
         assert [one.step for one in history] == list(range(1, EPOCHS + 1))
     assert [record.status for record in tracker.runs("tiny", kind="study")] == ["FINISHED"]
+
+
+#: A launch on a machine of another name, whose leases end sooner and whose epochs last longer.
+MACHINE = """
+import socket, sys, time
+name, fenced, *sys.argv = sys.argv[1:]
+socket.gethostname = lambda: name
+from asc_study.cli import main
+from asc_study.store import claims, leases
+from asc_study.study.epoch_log import EpochLog
+claims.HEARTBEAT_LIMIT_SECONDS, claims._HEARTBEAT_SECONDS = 10, 2
+add = EpochLog.add
+def added(self, epoch, measured):
+    add(self, epoch, measured)
+    time.sleep(1)
+EpochLog.add = added
+if fenced == "unfenced":
+    leases.Lease.renew = lambda self: True
+main()
+"""
+
+
+@soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("fence", ["fenced", "unfenced"])
+def test_a_machine_that_is_paused_beyond_its_lease_writes_nothing_more(
+    server: Server, launches: Launches, tmp_path: Path, fence: str
+) -> None:
+    """Two machines that share a server and a folder of checkpoints; without the fence both write into one run."""
+    epochs = 12
+    training = STUDY["base"]["training"] | {"epochs": epochs}
+    Path("tiny.yaml").write_text(yaml.safe_dump(STUDY | {"base": STUDY["base"] | {"training": training}}))
+    hosts = {"here": f"http://127.0.0.1:{server.port}", "there": f"http://localhost:{server.port}/"}
+    tracker = Tracker(hosts["here"])
+
+    def begin(name: str) -> subprocess.Popen[str]:
+        arguments = ["asc-study", "run", "tiny.yaml", "--data", str(launches.data)]
+        own = {"MLFLOW_TRACKING_URI": hosts[name], "ASC_STUDY_CHECKPOINTS": str(tmp_path / "shared")}
+        own |= {f"ASC_STUDY_{what}": str(tmp_path / name / what) for what in ("STATE", "CACHE")}
+        own["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+        command = [sys.executable, "-c", MACHINE, name, fence, *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, env=os.environ | own, **pipes)
+
+    def steps() -> list[int]:
+        found = tracker.runs("tiny", kind="train")
+        history = tracker.client.get_metric_history(found[0].run_id, "epoch/train_loss") if found else []
+        return [one.step for one in history]
+
+    def wait_for(epoch: int) -> None:
+        deadline = time.monotonic() + 120
+        while epoch not in steps():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    here = begin("here")
+    wait_for(2)
+    here.send_signal(signal.SIGSTOP)
+    time.sleep(12)
+    there = begin("there")
+    wait_for(6)
+    here.send_signal(signal.SIGCONT)
+    said = {name: launch.communicate(timeout=300)[0] for name, launch in (("here", here), ("there", there))}
+    (record,) = tracker.runs("tiny", kind="train")
+    if fence == "unfenced":
+        assert sorted(steps()) != list(range(1, epochs + 1))
+        return
+    assert (here.returncode, there.returncode) == (0, 0), said
+    assert "one seed 0: taken over by another process" in said["here"]
+    assert (record.status, record.tags["asc.host"]) == ("FINISHED", "there")
+    assert steps() == list(range(1, epochs + 1))
+    stretches = tracker.json_artifact(record.run_id, "environment.json")["stretches"]
+    assert [stretch["first_epoch"] for stretch in stretches] in ([1, 2], [1, 3])  # from the other one's checkpoint
+    assert not list((tmp_path / "shared").glob("*.npz"))
+
+
+@soak
+@pytest.mark.timeout(600)
+def test_two_machines_that_begin_a_study_at_once_train_each_row_once(
+    server: Server, launches: Launches, tmp_path: Path
+) -> None:
+    study = STUDY | {"rows": [{"name": name, "training.momentum": 0.1 * n} for n, name in enumerate("abcd")]}
+    Path("tiny.yaml").write_text(yaml.safe_dump(study))
+    begun = []
+    for name in ("here", "there"):
+        own = {f"ASC_STUDY_{what}": str(tmp_path / name / what) for what in ("STATE", "CACHE")}
+        own["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{server.port}"
+        own["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+        command = [sys.executable, "-c", MACHINE, name, "fenced", "asc-study", "run", "tiny.yaml"]
+        command += ["--data", str(launches.data)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        begun.append(subprocess.Popen(command, env=os.environ | own, **pipes))
+    said = [launch.communicate(timeout=500)[0] for launch in begun]
+    assert [launch.returncode for launch in begun] == [0, 0], said
+    tracker = Tracker(f"http://127.0.0.1:{server.port}")
+    records = tracker.runs("tiny", kind="train")
+    assert sorted((record.tags["asc.row"], record.status) for record in records) == [(n, "FINISHED") for n in "abcd"]
+    for record in records:
+        history = tracker.client.get_metric_history(record.run_id, "epoch/train_loss")
+        assert [one.step for one in history] == list(range(1, EPOCHS + 1))
