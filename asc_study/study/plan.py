@@ -200,15 +200,13 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
 def _after_teachers(study: Study, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     """The runs, students whose teacher is not trained yet with that as a reason."""
     done = {(run.spec.row, run.spec.seed) for run in runs if run.status == "done"}
-    waiting = {row: f"after its teacher {teacher}" for row, teacher in study.teachers.items() if awaited(study, row)}
-    return [
-        replace(run, reason=waiting[run.spec.row])
-        if run.status in ("new", "interrupted")
-        and run.spec.row in waiting
-        and not done.issuperset((row, run.spec.seed) for row in awaited(study, run.spec.row))
-        else run
-        for run in runs
-    ]
+
+    def reason(run: PlannedRun) -> str:
+        row, seed = run.spec.row, run.spec.seed
+        waits = run.status in ("new", "interrupted") and any((t, seed) not in done for t in awaited(study, row))
+        return f"after its teacher {study.teachers[row]}" if waits else run.reason
+
+    return [replace(run, reason=reason(run)) for run in runs]
 
 
 def _plan_systems(study: Study, trained: Mapping[str, str], tracker: Reader | None) -> tuple[PlannedSystem, ...]:

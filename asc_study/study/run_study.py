@@ -186,13 +186,13 @@ def _train(
 def _with_teachers(
     study: Study, students: Sequence[RunSpec], plan: Plan, tracker: Tracker, say: Say
 ) -> tuple[list[RunSpec], list[StudyOutcome]]:
-    """The students whose teacher is there, with its run; ensembles that teach are made now. And what ended so."""
+    """The students whose teacher is there, with its run, and what else ended: ensembles that teach are made now."""
     finished = {(run.spec.row, run.spec.seed): run.run_id for run in plan.runs if run.status == "done"}
     named = {study.teachers[spec.row] for spec in students}
     teachers = [row for row in study.ensembles if row.name in named]
     made = make_ensembles(tracker, study.name, study.ensembles, teachers, study.seeds, finished, say)
-    ready, told = [], [*made.outcomes]
-    waiting: list[StudyOutcome] = []
+    ready: list[RunSpec] = []
+    ended: list[StudyOutcome] = [*made.outcomes]
     for spec in students:
         teacher = study.teachers[spec.row]
         if run_id := made.finished.get((teacher, spec.seed)):
@@ -200,8 +200,8 @@ def _with_teachers(
             continue
         reason = f"its teacher {teacher} is not finished"
         say(f"{spec.label}: waits: {reason}: run that first, or leave out --only")
-        waiting.append(Outcome(spec, "waits", reason=reason))
-    return ready, [*told, *waiting]
+        ended.append(Outcome(spec, "waits", reason=reason))
+    return ready, ended
 
 
 def _lost(call: Lost) -> Outcome:

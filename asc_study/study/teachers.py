@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.identified import IdentifiedDataset
-from asc_study.evaluation.predictions import predictions_table
 from asc_study.settings.distillation import depths
 from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study
 from asc_study.store.queries import Reader
 from asc_study.systems.rows import row_combinations
-from asc_study.systems.score import config_of
-from asc_study.systems.score_fused import fused_table, networks_of
 from asc_study.training.run_data import RunData, run_data
 
 if TYPE_CHECKING:
@@ -71,6 +68,10 @@ def teacher_table(
     InputError
         If the teacher was trained on other splits than the student, was deleted, or has no model.
     """
+    from asc_study.evaluation.predictions import predictions_table
+    from asc_study.systems.score import config_of
+    from asc_study.systems.score_fused import fused_table, networks_of
+
     record = reader.run(run_id)
     if record is None:
         raise InputError(f"the teacher, run {run_id}, was deleted: start the study again to make it anew")
