@@ -113,7 +113,13 @@ class Search:
 
     def config(self, point: Mapping[str, Any], *, full: bool = False, where: str = "") -> RunConfig:
         """The resolved settings of a point, at the fidelity of trials or at full fidelity; no device is held out."""
-        return resolve(self.settings(point, full=full), where=where, folder=self.folder)
+        config = resolve(self.settings(point, full=full), where=where, folder=self.folder)
+        if config.distillation:
+            raise InputError(
+                f"{label(where)}a search has no rows that could teach, got distillation.teacher "
+                f"{shown(config.distillation.teacher)}: compare its settings in the grid of a study"
+            )
+        return config
 
     def folds(self, config: RunConfig) -> dict[str, RunConfig]:
         """What a trial trains: the name of each training and its settings."""

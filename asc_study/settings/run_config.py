@@ -21,6 +21,7 @@ from asc_study.base.plugins import looking_beside
 from asc_study.base.schema import Strict, did_you_mean, label, validate
 from asc_study.base.taxonomy import CLASSES, known_devices
 from asc_study.models import find_architecture
+from asc_study.settings.distillation import DistillationConfig
 from asc_study.settings.features import FeatureConfig
 
 #: What a row trains that names no architecture.
@@ -168,6 +169,7 @@ class _Plain(Strict):
     features: FeatureConfig = FeatureConfig()
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()
+    distillation: DistillationConfig | None = None
 
     @field_validator("task")
     @classmethod
@@ -239,6 +241,7 @@ class RunConfig(_Plain):
             "batch_augmentation": {name: part.identity() for name, part in self.batch_augmentation.items()},
             "training": training,
             "validation": validation,
+            **({"distillation": self.distillation.identity()} if self.distillation else {}),
         }
 
 
@@ -293,6 +296,7 @@ def _resolve(raw: Mapping[str, Any], where: str) -> RunConfig:
         training=written.training,
         # The order in which devices are held out means nothing.
         validation=written.validation.model_copy(update={"holdout_devices": sorted(set(held_out))}),
+        distillation=written.distillation,
     )
 
 
@@ -302,6 +306,8 @@ def in_words(config: RunConfig) -> str:
     for name, part in (*config.waveform_augmentation.items(), *config.batch_augmentation.items()):
         numbers = [v for v in part.model_dump().values() if isinstance(v, float)]
         parts.append(f"{name} {numbers[0]:g}" if len(numbers) == 1 else name)
+    if config.distillation:
+        parts.append(f"taught by {config.distillation.teacher}")
     return " + ".join(parts)
 
 

@@ -18,6 +18,7 @@ from asc_study.base.errors import InputError, shown
 from asc_study.base.files import read_input_text
 from asc_study.base.plugins import put_first
 from asc_study.base.schema import did_you_mean, require_row_name, validate
+from asc_study.settings.distillation import depths
 from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
 from asc_study.settings.limits import NO_LIMITS, Limits
 from asc_study.settings.profiles import SHIPPED
@@ -75,6 +76,11 @@ class Study:
     ensembles: tuple[EnsembleRow, ...] = ()
     systems: tuple[StudySystem, ...] = ()
     baselines: tuple[Row, ...] = ()
+
+    @property
+    def teachers(self) -> dict[str, str]:
+        """Row -> the row or ensemble that it learns from, of those that do."""
+        return _teachers(self.rows)
 
     @property
     def names(self) -> list[str]:
@@ -148,6 +154,7 @@ def load_study(
     published = _read_published(path.parent, study.published) if study.published else ""
     tasks = {row.name: row.config.task for row in rows}
     ensembles = read_ensembles(study.ensembles, tasks, where=str(path))
+    depths(_teachers(rows), tasks, {row.name: row.parts for row in ensembles}, where=str(path))
     systems, ensembles = read_systems(study.systems, tasks, ensembles, where=str(path))
     for ensemble in ensembles:
         put_first("fusion_rule", ensemble.fusion, path.parent)  # it is imported when the ensemble is made
@@ -163,6 +170,10 @@ def load_study(
         tuple(systems),
         _baselines(rows, [*ensembles, *systems], path) if study.baseline else (),
     )
+
+
+def _teachers(rows: Sequence[Row]) -> dict[str, str]:
+    return {row.name: row.config.distillation.teacher for row in rows if row.config.distillation}
 
 
 def profile_names(path: Path) -> list[str]:

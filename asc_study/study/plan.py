@@ -3,13 +3,13 @@
 import ast
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.provenance import fingerprint, other_facts, short_digest
 from asc_study.base.text_table import text_table
-from asc_study.settings.identity import differences, run_identity, signature
+from asc_study.settings.identity import differences, signature
 from asc_study.settings.study_file import Study
 from asc_study.settings.system_rows import StudySystem
 from asc_study.store.claims import is_alive
@@ -18,6 +18,7 @@ from asc_study.store.records import RunRecord
 from asc_study.store.references import HASH_DIGITS, combination_of
 from asc_study.store.stale import lost_member
 from asc_study.study.baseline import PlannedBaseline, plan_baselines
+from asc_study.study.teachers import awaited, identities
 from asc_study.study.train_run import RunSpec
 from asc_study.systems.rows import row_combinations, stale_ensembles
 
@@ -139,16 +140,16 @@ class Plan:
 
 def specs(study: Study, digest: str) -> list[RunSpec]:
     """Every run of the study: rows x seeds, in the study's order."""
-    identities = {row.name: run_identity(row.config, digest) for row in study.rows}
+    known = identities(study, digest)
     return [
         RunSpec(
             study=study.name,
             row=row.name,
             seed=seed,
             config=row.config,
-            signature=signature(identities[row.name], seed),
-            combination=signature(identities[row.name]),
-            identity=identities[row.name],
+            signature=signature(known[row.name], seed),
+            combination=signature(known[row.name]),
+            identity=known[row.name],
         )
         for row in study.rows
         for seed in study.seeds
@@ -182,6 +183,8 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
         runs.append(
             PlannedRun(spec, status, found.run_id, found.failure, found.tags.get(Tag.ROW, ""), fingerprint=other)
         )
+    if study.teachers:
+        runs = _after_teachers(study, runs)
     orphans = [record for records in by_signature.values() for record in records]
     stale: list[tuple[RunRecord, str]] = []
     if tracker and study.ensembles:
@@ -192,6 +195,18 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
         stale = stale_ensembles(tracker, study.name, study.ensembles, study.seeds, finished)
     systems = _plan_systems(study, {run.spec.row: run.spec.combination for run in runs}, tracker)
     return Plan(tuple(runs), tuple(orphans), tuple(stale), plan_baselines(study, digest, tracker), systems)
+
+
+def _after_teachers(study: Study, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs, students whose teacher is not trained yet with that as a reason."""
+    done = {(run.spec.row, run.spec.seed) for run in runs if run.status == "done"}
+
+    def reason(run: PlannedRun) -> str:
+        row, seed = run.spec.row, run.spec.seed
+        waits = run.status in ("new", "interrupted") and any((t, seed) not in done for t in awaited(study, row))
+        return f"after its teacher {study.teachers[row]}" if waits else run.reason
+
+    return [replace(run, reason=reason(run)) for run in runs]
 
 
 def _plan_systems(study: Study, trained: Mapping[str, str], tracker: Reader | None) -> tuple[PlannedSystem, ...]:

@@ -26,6 +26,7 @@ from asc_study.study.launch import Launch, launch, prepare_features
 from asc_study.study.plan import Plan, describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import compare_rows, describe_study
+from asc_study.study.teachers import waves
 from asc_study.study.train_run import Outcome, RunSpec, execute_run, left_untrained
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
@@ -115,7 +116,13 @@ def run_study(
         prepare_features((spec.config for spec in pending), data, jobs, say)
         outcomes += make_baselines(tracker, chosen, data, jobs, say)
         marker = Marker(tracker, study.name)
-        outcomes += _train(pending, shared, tracker, marker, say, workers.backend)
+        for wave in waves(study):
+            due: Sequence[RunSpec] = [spec for spec in pending if spec.row in wave]
+            if any(spec.row in study.teachers for spec in due):
+                plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
+                due, told = _with_teachers(study, due, plan, tracker, say)
+                outcomes += told
+            outcomes += _train(due, shared, tracker, marker, say, workers.backend)
         if chosen.ensembles or chosen.systems:
             plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
             outcomes += _combine(study, chosen, plan, tracker, data, jobs, say)
@@ -183,6 +190,27 @@ def _train(
             outcome = replace(outcome, status="interrupted", reason="the process that had it did not finish it")
             say(f"{outcome.spec.label}: INTERRUPTED: {outcome.reason}: start the study again")
         yield outcome
+
+
+def _with_teachers(
+    study: Study, students: Sequence[RunSpec], plan: Plan, tracker: Tracker, say: Say
+) -> tuple[list[RunSpec], list[StudyOutcome]]:
+    """The students whose teacher is there, with its run, and what else ended: ensembles that teach are made now."""
+    finished = {(run.spec.row, run.spec.seed): run.run_id for run in plan.runs if run.status == "done"}
+    named = {study.teachers[spec.row] for spec in students}
+    teachers = [row for row in study.ensembles if row.name in named]
+    made = make_ensembles(tracker, study.name, study.ensembles, teachers, study.seeds, finished, say)
+    ready: list[RunSpec] = []
+    ended: list[StudyOutcome] = [*made.outcomes]
+    for spec in students:
+        teacher = study.teachers[spec.row]
+        if run_id := made.finished.get((teacher, spec.seed)):
+            ready.append(replace(spec, teacher=run_id))
+            continue
+        reason = f"its teacher {teacher} is not finished"
+        say(f"{spec.label}: waits: {reason}: run that first, or leave out --only")
+        ended.append(Outcome(spec, "waits", reason=reason))
+    return ready, ended
 
 
 def _lost(call: Lost) -> Outcome:

@@ -5,7 +5,7 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -29,6 +29,7 @@ from asc_study.store.tracking import Tracker
 from asc_study.store.views import markdown_table
 from asc_study.study.epoch_log import EpochLog
 from asc_study.study.launch import Launch
+from asc_study.study.teachers import teacher_table
 from asc_study.systems.marking import find_baseline
 from asc_study.systems.rows import outcome_dict
 from asc_study.training.run_data import RunData, run_data
@@ -57,6 +58,8 @@ class RunSpec:
     identity: Mapping[str, Any] = field(default_factory=dict)
     #: If set, a finished run of another fingerprint does not count as this one.
     fingerprint: str = ""
+    #: Id of the run that it learns from, if any.
+    teacher: str = ""
 
     @property
     def label(self) -> str:
@@ -69,12 +72,12 @@ class Outcome:
     """How a run ended.
 
     ``interrupted``: what failed was not the training (the store, the disk); it goes on from its last epoch.
-    ``elsewhere``: another process works on it.
-    ``taken over``: this process was silent for so long that another one goes on with it.
+    ``elsewhere``: another process works on it. ``taken over``: this process was silent for so long that another one goes
+    on with it. ``waits``: its teacher is not there.
     """
 
     spec: RunSpec
-    status: Literal["done", "failed", "interrupted", "elsewhere", "taken over"]
+    status: Literal["done", "failed", "interrupted", "elsewhere", "taken over", "waits"]
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
     reason: str = ""
@@ -193,6 +196,11 @@ class _Execution:
             for fold in range(config.trainings)
         ]
         start_keras(config.training.threads)
+        if spec.teacher:
+            data = [
+                replace(part, teacher=teacher_table(tracker, spec.teacher, config, launch.data, part, fold))
+                for fold, part in enumerate(data)
+            ]
 
         epochs, lease = EpochLog(tracker, self._run_id), self._lease
 
@@ -264,7 +272,7 @@ def _train(
     told: dict[str, Any] = {"checkpoint": checkpoint, "on_start": on_start, "on_epoch": on_epoch}
     if config.folds:
         return train_folds(config, data, seed, **told)
-    return train(config, data[0].clips, data[0].store, seed, **told)
+    return train(config, data[0].clips, data[0].store, seed, teacher=data[0].teacher, **told)
 
 
 def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:

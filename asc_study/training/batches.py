@@ -67,7 +67,7 @@ class TrainingBatches(_StoreBatches):
     indices
         Which clips of the store to train on.
     one_hot
-        (len(indices), classes) labels.
+        (len(indices), classes) labels; a teacher's soft ones may follow in further columns.
     batch_size
         Samples that come out, after augmentation. A data set smaller than that gives one batch of all its clips.
     augmentation

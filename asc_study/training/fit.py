@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.augmentation import compose
-from asc_study.base.errors import TrainingFailure
+from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, full_name
 from asc_study.base.taxonomy import label_column
 from asc_study.evaluation.metrics import evaluate
@@ -25,6 +25,7 @@ from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
 from asc_study.training.cycles import minima
+from asc_study.training.distillation import DistillationLoss, targets
 from asc_study.training.optimisers import make_optimiser
 from asc_study.training.schedule import WarmRestarts
 
@@ -57,6 +58,7 @@ def train(
     seed: int,
     *,
     checkpoint: Path,
+    teacher: pd.DataFrame | None = None,
     on_start: Callable[[Sequence[dict[str, float]]], None] = lambda history: None,
     on_epoch: EpochReport = lambda epoch, metrics: None,
 ) -> TrainingResult:
@@ -64,7 +66,7 @@ def train(
 
     Parameters
     ----------
-    config, clips, store, seed
+    config, clips, store, seed, teacher
         See `Training`.
     checkpoint
         File of the unfinished training; read if it exists, rewritten after every epoch.
@@ -80,7 +82,7 @@ def train(
     TrainingFailure
         If the loss is not finite.
     """
-    training = Training(config, clips, store, seed)
+    training = Training(config, clips, store, seed, teacher=teacher)
     training.load(checkpoint)
     on_start(training.history)
     for epoch in range(training.finished_epochs, config.training.epochs):
@@ -104,14 +106,23 @@ class Training:
         The run's seed; every random stream (weights, batches) is spawned from it.
     watch
         Metrics of the validation split (``validation/...``) to measure after each epoch besides accuracy and loss.
+    teacher
+        Where ``config`` has distillation: the teacher's probabilities of the train clips, by the index of ``clips``.
     """
 
     def __init__(
-        self, config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: int, *, watch: Collection[str] = ()
+        self,
+        config: RunConfig,
+        clips: pd.DataFrame,
+        store: FeatureStore,
+        seed: int,
+        *,
+        watch: Collection[str] = (),
+        teacher: pd.DataFrame | None = None,
     ) -> None:
         self._config, self._store, self._watch = config, store, watch
         self._split = {name: clips[clips["split"] == name] for name in ("train", "validation", "test")}
-        self._parts = _set_up(config, self._split["train"], store, seed)
+        self._parts = _set_up(config, self._split["train"], store, seed, teacher)
         self._state = TrainingState()
 
     @property
@@ -206,16 +217,19 @@ class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
 
 
-def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: int) -> _Parts:
+def _set_up(
+    config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: int, teacher: pd.DataFrame | None
+) -> _Parts:
     """Make everything that the epochs need from the training clips; the run's random streams begin here."""
     settings = config.training
     weights_seed, batches_seed = (int(part) for part in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.clear_session()
     keras.utils.set_random_seed(weights_seed)
+    labels, loss = _labels_and_loss(config, clips, teacher)
     batches = TrainingBatches(
         store,
         clips.index.to_numpy(),
-        _one_hot(clips, config),
+        labels,
         batch_size=settings.batch_size,
         augmentation=compose(config.batch_augmentation),
         seed=batches_seed,
@@ -231,10 +245,21 @@ def _set_up(config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: i
         model = _build(config, batches.input_shape)
     finally:
         keras.config.set_dtype_policy("float32")
-    model.compile(make_optimiser(settings, schedule), loss="categorical_crossentropy", jit_compile=settings.xla)
+    model.compile(make_optimiser(settings, schedule), loss=loss, jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
     count_macs(model, batches.input_shape)  # what it refuses would else be found after the last epoch
     return _Parts(model, batches, schedule)
+
+
+def _labels_and_loss(
+    config: RunConfig, clips: pd.DataFrame, teacher: pd.DataFrame | None
+) -> tuple[npt.NDArray[np.float32], str | keras.losses.Loss]:
+    labels = _one_hot(clips, config)
+    if config.distillation is None:
+        return labels, "categorical_crossentropy"
+    if teacher is None:
+        raise InputError("distillation needs what its teacher says of the training clips, got none: run it in a study")
+    return targets(labels, teacher, clips, config.distillation.temperature), DistillationLoss(config.distillation)
 
 
 def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:

@@ -47,7 +47,7 @@ def train_folds(
     started = False
     for fold, part in enumerate(data):
         own = config if fold < config.folds else _without_choice(config)
-        training = Training(own, part.clips, part.store, _seed_of(seed, fold))
+        training = Training(own, part.clips, part.store, _seed_of(seed, fold), teacher=part.teacher)
         file = checkpoint.with_name(f"{checkpoint.stem}.fold{fold}{checkpoint.suffix}")
         training.load(file)
         if not started and training.finished_epochs < epochs:

@@ -35,11 +35,14 @@ class RunData:
         Static log-mel features.
     left_out
         One line for each copy that could not be made.
+    teacher
+        What a teacher says of the train clips: probabilities, a column a class, by the index of ``clips``.
     """
 
     clips: "pd.DataFrame"
     store: FeatureStore
     left_out: tuple[str, ...] = ()
+    teacher: "pd.DataFrame | None" = None
 
 
 def split_clips(dataset: Dataset, config: RunConfig, fold: int = 0) -> "pd.DataFrame":
