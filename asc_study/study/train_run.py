@@ -72,8 +72,8 @@ class Outcome:
     """How a run ended.
 
     ``interrupted``: what failed was not the training (the store, the disk); it goes on from its last epoch.
-    ``elsewhere``: another process works on it. ``taken over``: this process was silent for so long that another one goes
-    on with it. ``waits``: its teacher is not there.
+    ``elsewhere``: another process works on it. ``waits``: its teacher is not there.
+    ``taken over``: this process was silent for so long that another one goes on with it.
     """
 
     spec: RunSpec
