@@ -28,7 +28,7 @@ from asc_study.search.trial import Fold
 from asc_study.search.worker import Job, run_workers
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
-from asc_study.study.train_run import RunSpec
+from asc_study.study.spec import RunSpec
 
 TRIALS, WORKERS, EPOCHS = 24, 2, 10
 

@@ -6,7 +6,8 @@ import signal
 from asc_study.store.claims import run_lock
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
-from asc_study.study.train_run import Outcome, RunSpec, _tags
+from asc_study.study.run_log import run_tags
+from asc_study.study.spec import Outcome, RunSpec
 
 
 def execute_or_die(spec: RunSpec, launch: Launch) -> Outcome:
@@ -16,6 +17,6 @@ def execute_or_die(spec: RunSpec, launch: Launch) -> Outcome:
     tracker = Tracker(launch.tracking_uri)
     with run_lock(tracker, spec.study, spec.signature):
         if not any(record.signature == spec.signature for record in tracker.runs(spec.study)):
-            tracker.create_run(spec.study, spec.label, _tags(spec, launch), {})
+            tracker.create_run(spec.study, spec.label, run_tags(spec, launch), {})
         os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("it was killed")

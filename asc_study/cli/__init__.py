@@ -17,10 +17,11 @@ from asc_study.cli.deploy import bundle, classify, quantize
 from asc_study.cli.models import models
 from asc_study.cli.options import given_addresses
 from asc_study.cli.runs import runs
+from asc_study.cli.scores import export, import_, predict, score
 from asc_study.cli.search import search
 from asc_study.cli.status import status
 from asc_study.cli.studies import leaderboard, plan, run
-from asc_study.cli.systems import compare, ensemble, export, fuse, import_, predict, score
+from asc_study.cli.systems import compare, ensemble, fuse
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asc_study.base.progress import Say
     from asc_study.data.identified import IdentifiedDataset
     from asc_study.store.tracking import Tracker
+    from asc_study.systems.derived import Logged
     from asc_study.workers.backends import Workers
 
 LoadedT = TypeVar("LoadedT")
@@ -203,3 +204,13 @@ def load_with_data(
 def teller(as_json: bool) -> "Say":
     """Print lines for people: beside the result, on standard error, if that is JSON."""
     return lambda line: click.echo(line, err=as_json)
+
+
+task_option = click.option("--task", metavar="TASK")
+
+
+def print_run(logged: "Logged") -> None:
+    """Say which run holds a result, and whether it held it before."""
+    click.echo(
+        f"run {logged.run_id}" + (f" (was there already, as {logged.name!r}: use that name)" if logged.existed else "")
+    )

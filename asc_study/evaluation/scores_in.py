@@ -5,9 +5,6 @@ the form ``dcase2020`` of `export_scores` among them. Files without names hold t
 Hu et al. publish theirs; their rows are sums over the members of an ensemble, so scores need not sum to 1.
 """
 
-import csv
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,30 +14,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
-from asc_study.base.files import is_recording, read_input
+from asc_study.base.files import is_recording
 from asc_study.base.schema import did_you_mean
 from asc_study.base.taxonomy import CLASSES, label_column
 from asc_study.data.description import meet_list
 from asc_study.data.layout import read_labelled_list
 from asc_study.data.problems import shown
 from asc_study.evaluation.decision_column import DECISION_COLUMN, check_decisions
-from asc_study.evaluation.parquet_file import read_parquet
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, SUM_TOLERANCE, as_float32, predictions_table
+from asc_study.evaluation.score_files import NAME_COLUMNS, ScoreFile, as_number, read_score_file
 
 #: Splits that imported scores can be of.
 SCORED_SPLITS: Final = ("test", "validation")
 
-#: Columns that may name the clip of a row.
-NAME_COLUMNS: Final = ("filename", "file", "clip_id", "file_name")
 
 #: Columns that may be there and are not read: the context follows from the labels.
 IGNORED_COLUMNS: Final = tuple(column for column in CONTEXT_COLUMNS if column not in NAME_COLUMNS)
 
-_PARQUET_SUFFIXES: Final = (".parquet", ".pq")
-_ACCEPTED: Final = "give text separated by tabs, semicolons, commas or spaces, or a .parquet file"
-
-#: A number as half of the world writes it.
-_DECIMAL_COMMA: Final = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 
 Values = npt.NDArray[np.float64]
 
@@ -62,15 +52,6 @@ class Imported:
     predictions: pd.DataFrame
     task: str
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """A file of scores: its cells under named columns, the place of each row as index, and how it was written."""
-
-    cells: pd.DataFrame
-    has_header: bool
-    decimal_commas: bool = False
 
 
 def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: str = "test") -> Imported:
@@ -107,7 +88,7 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
     meet_list(labels)
     if task is not None and task not in CLASSES:
         raise InputError(f"the task must be one of {', '.join(CLASSES)}, got {task!r}")
-    file = _read_parquet(scores) if scores.suffix.lower() in _PARQUET_SUFFIXES else _read_text(scores)
+    file = read_score_file(scores)
     found = _recognise_columns(scores, list(file.cells.columns))
     if task and found != task:
         raise InputError(
@@ -143,97 +124,14 @@ def read_scores(scores: Path, labels: Path, *, task: str | None = None, split: s
     return Imported(table.sort_values("clip_id", ignore_index=True), found, tuple(notes))
 
 
-def _read_text(path: Path) -> _Scores:
-    """Read separated text; a file without header gets the columns that its numbers stand for."""
-    lines = _lines(path)
-    separator = _separator(lines[0])
-    rows, decimal_commas = [], False
-    for number, line in enumerate(lines, start=1):
-        try:
-            # The csv module takes off quotes, but cannot split at runs of spaces.
-            cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True)) if separator else line.split()
-        except csv.Error as error:
-            raise InputError(f"{path} line {number} cannot be taken apart ({error}): {_ACCEPTED}") from None
-        row = [cell.strip() for cell in cells]
-        written = [place for place, cell in enumerate(row) if separator != "," and _DECIMAL_COMMA.fullmatch(cell)]
-        for place in written:
-            row[place] = row[place].replace(",", ".")
-        decimal_commas = decimal_commas or bool(written)
-        rows.append(row)
-        if len(cells) != len(rows[0]):
-            raise InputError(
-                f"every line of {path} must have as many cells as the first: line {number} has {len(cells)}, expected "
-                f"{len(rows[0])}: mend the line"
-            )
-    numeric = [not np.isnan(_number(cell)) or cell.lower().lstrip("+-") == "nan" for cell in rows[0]]
-    named = sum(cell in classes for cell in rows[0] for classes in CLASSES.values())
-    # A line of data holds numbers and at most one class name, the decision.
-    has_header = named > 1 or not any(numeric)
-    header = rows[0] if has_header else _columns_of_numbers(path, numeric)
-    places = [f"line {number}" for number in range(1, len(rows) + 1)]
-    start = int(has_header)
-    return _Scores(
-        pd.DataFrame(rows[start:], columns=header, index=places[start:], dtype=object), has_header, decimal_commas
-    )
-
-
-def _separator(line: str) -> str | None:
-    """What separates the cells of a line; None for runs of spaces."""
-    found = next((mark for mark in ("\t", ";", ",") if mark in line), None)
-    with_commas = [cell for cell in line.split() if "," in cell]
-    decimal = len(with_commas) > 1 and all(map(_DECIMAL_COMMA.fullmatch, with_commas))
-    return None if found == "," and decimal else found
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a text file without the empty ones at its end; there is at least one."""
-    try:
-        # Some programs put a byte order mark in front, which "utf-8-sig" takes off.
-        text = read_input(path, "scores").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start:,}): {_ACCEPTED}") from None
-    if "\0" in text:
-        raise InputError(f"{path} is not text (a zero byte at character {text.index(chr(0)):,}): {_ACCEPTED}")
-    lines = text.replace("\r\n", "\n").split("\n")
-    while lines and not lines[-1].strip():
-        lines.pop()
-    if not lines:
-        raise InputError(f"{path} is empty: {_ACCEPTED}")
-    return lines
-
-
-def _columns_of_numbers(path: Path, numeric: Sequence[bool]) -> list[str]:
-    """Name the columns of a file without header by the number of its scores."""
-    others = numeric.index(True)
-    task = {len(classes): task for task, classes in CLASSES.items()}.get(len(numeric) - others)
-    if task is None or others > 2:
-        expected = " or ".join(f"{len(classes)} scores ({task})" for task, classes in CLASSES.items())
-        raise InputError(
-            f"a file without header must have {expected} a line, after the file name and the decision if they are "
-            f"there; line 1 of {path} has {len(numeric) - others} after {others} other cells: name the columns in a "
-            "header"
-        )
-    return [*("filename", DECISION_COLUMN)[:others], *CLASSES[task]]
-
-
-def _read_parquet(path: Path) -> _Scores:
-    """Read a parquet file; an index that has a name counts as a column."""
-    cells = read_parquet(path, "scores", _ACCEPTED)
-    named = [name for name in cells.index.names if name is not None]
-    if named:
-        cells = cells.reset_index(drop=all(name in cells.columns for name in named))
-    cells.columns = pd.Index([str(column) for column in cells.columns])
-    return _Scores(cells.set_axis([f"row {number}" for number in range(1, len(cells) + 1)]), has_header=True)
-
-
 def _recognise_columns(path: Path, columns: list[str]) -> str:
     """Tell the task by the class columns, which must be those of exactly one."""
     known = [name for classes in CLASSES.values() for name in classes]
-    for number, column in enumerate(columns):
+    for place, column in enumerate(columns):
         if column not in (*known, *NAME_COLUMNS, DECISION_COLUMN, *IGNORED_COLUMNS):
             hint = did_you_mean(column, [*known, *NAME_COLUMNS])
             raise InputError(f"{path} has the unknown column {shown(column)}: {hint}")
-        if column in columns[:number]:
+        if column in columns[:place]:
             raise InputError(f"{path} has the column {column!r} twice: keep one")
     naming = [column for column in columns if column in NAME_COLUMNS]
     if len(naming) > 1:
@@ -303,7 +201,7 @@ def _clip_ids(cells: pd.DataFrame) -> list[str] | None:
 def _read_values(path: Path, cells: pd.DataFrame) -> Values:
     """The scores as numbers, (rows, classes), each finite, none negative, no row zero."""
     received = cells.to_numpy(object)
-    values = np.array([[_number(cell) for cell in row] for row in received], np.float64)
+    values = np.array([[as_number(cell) for cell in row] for row in received], np.float64)
 
     def place(row: int) -> str:
         return f"{cells.index[row]} of {path}"
@@ -332,15 +230,7 @@ def _read_values(path: Path, cells: pd.DataFrame) -> Values:
     return values
 
 
-def _number(cell: object) -> float:
-    """A cell as a number, NaN if it is none."""
-    try:
-        return float(cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return float("nan")
-
-
-def _notes_on_form(file: _Scores, classes: list[str], labels: Path) -> list[str]:
+def _notes_on_form(file: ScoreFile, classes: list[str], labels: Path) -> list[str]:
     """What was taken for granted about the order of columns and rows."""
     notes = ["numbers with a comma, such as 0,5, are read as 0.5"] if file.decimal_commas else []
     if not file.has_header:

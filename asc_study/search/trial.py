@@ -27,7 +27,8 @@ from asc_study.store.failures import is_outer, patiently
 from asc_study.store.tracking import Tracker
 from asc_study.study.epoch_log import EpochLog
 from asc_study.study.launch import Launch
-from asc_study.study.train_run import RunSpec, log_environment, metrics_of
+from asc_study.study.run_log import log_environment, metrics_of
+from asc_study.study.spec import RunSpec
 from asc_study.training.run_data import run_data
 from asc_study.training.runtime import start_keras
 

@@ -18,8 +18,8 @@ from asc_study.store.records import RunRecord
 from asc_study.store.references import HASH_DIGITS, combination_of
 from asc_study.store.stale import lost_member
 from asc_study.study.baseline import PlannedBaseline, plan_baselines
+from asc_study.study.spec import RunSpec
 from asc_study.study.teachers import awaited, identities
-from asc_study.study.train_run import RunSpec
 from asc_study.systems.rows import row_combinations, stale_ensembles
 
 Status = Literal["new", "done", "failed", "running", "interrupted", "orphaned", "stale"]

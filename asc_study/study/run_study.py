@@ -25,9 +25,10 @@ from asc_study.study.effort import efforts
 from asc_study.study.launch import Launch, launch, prepare_features
 from asc_study.study.plan import Plan, describe_plan, make_plan
 from asc_study.study.preflight import check_fit
+from asc_study.study.spec import Outcome, RunSpec
 from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.teachers import waves
-from asc_study.study.train_run import Outcome, RunSpec, execute_run, left_untrained
+from asc_study.study.train_run import execute_run, left_untrained
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
 from asc_study.workers.backends import HERE, Workers

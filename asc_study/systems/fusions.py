@@ -6,24 +6,22 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
-from asc_study.base.contract import Artifact, Kind, Tag
+from asc_study.base.contract import Kind
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, full_name
-from asc_study.ensemble.crossfit import Basis, Fused, describe, fuse_splits
+from asc_study.ensemble.crossfit import Basis, Fused, fuse_splits
 from asc_study.ensemble.fuse import find_fusion, fusion_settings
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.stack import Stack, pair
 from asc_study.ensemble.two_stage import FittedTwoStage, TwoStage
-from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.paired import paired_differences
-from asc_study.figures.ensemble import change_figure
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs
 from asc_study.store.tracking import Tracker
-from asc_study.systems.derived import Derived, Identity, Logged, log_derived
-from asc_study.systems.members import Member, basis_of, fusion_json, load_members, require_untouched, stacks
+from asc_study.systems.derived import Identity
+from asc_study.systems.members import Member, basis_of, load_members, require_untouched, stacks
 
 #: From what has seen most to what has seen least.
 _BASES: Final[tuple[Basis, ...]] = ("cross-fitted", "validation", "fixed")
@@ -263,33 +261,6 @@ def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     return evaluate(tables["test"], intervals=False) if "test" in tables else {}
 
 
-def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logged:
-    """Log a fusion as a run of kind ``fusion``, with the change per device subset against its parts."""
-    fine, coarse = ([member.record for member in group] for group in (fusion.fine, fusion.coarse))
-    shown = _with_result(fusion, name)
-    changes = {
-        f"test/change_{key.removeprefix('test/')}": v for key, v in fusion.change.items() if key.startswith("test/")
-    }
-    derived = Derived(
-        identity=fusion_identity(fusion.options, fine, coarse),
-        study=study,
-        name=name,
-        task=fusion.fine[0].task,
-        system=fusion.system,
-        members=[*fine, *coarse],
-        tables=fusion.tables,
-        tags={Tag.BASIS: fusion.basis, Tag.CHANGE_AGAINST: fusion.against},
-        metrics=changes,
-        files={
-            Artifact.PARTS: pd.DataFrame(shown).T.rename_axis("system").to_csv(),
-            Artifact.PARTS_TEXT: render(fusion, name),
-            Artifact.FUSION: fusion_json(fusion.fitted, fusion.basis, [*fusion.fine, *fusion.coarse]),
-        },
-        figures=[change_figure(shown)] if "test" in fusion.tables else [],
-    )
-    return log_derived(tracker, derived)
-
-
 def fusion_identity(options: FusionOptions, fine: Sequence[RunRecord], coarse: Sequence[RunRecord]) -> Identity:
     """What makes a fusion the same: the options that count and its parts."""
     settings: dict[str, Any] = {**fusion_settings(options.fusion), "fine": len(fine)}
@@ -298,52 +269,3 @@ def fusion_identity(options: FusionOptions, fine: Sequence[RunRecord], coarse: S
         if options.join == "product":
             settings["exponent"] = "fit" if options.exponent is None else options.exponent
     return Identity(Kind.FUSION, settings, [*fine, *coarse])
-
-
-def _with_result(fusion: Fusion, name: str) -> dict[str, Mapping[str, float]]:
-    """The parts and, last, what was made of them, under a name that no part has."""
-    return {**fusion.parts, f"{name} (result)" if name in fusion.parts else name: fusion.metrics}
-
-
-def default_name(fusion: Fusion) -> str:
-    """A name that says what was fused and how, without what is the default."""
-    options, default = fusion.options, FusionOptions()
-    if not fusion.coarse:
-        return f"{options.fusion}-of-{len(fusion.fine)}"
-    parts = [f"two-stage-{len(fusion.fine)}+{len(fusion.coarse)}"]
-    parts += [options.fusion] if options.fusion != default.fusion else []
-    parts += [options.join] if options.join != default.join else []
-    if options.exponent != default.exponent:
-        parts.append("exponent-fit" if options.exponent is None else f"exponent-{options.exponent:g}")
-    return "-".join(parts)
-
-
-def to_dict(fusion: Fusion) -> dict[str, Any]:
-    """The fusion in the types of JSON."""
-    return {
-        "system": fusion.system,
-        "basis": fusion.basis,
-        "learned": dict(fusion.fitted.learned),
-        "parts": {name: dict(metrics) for name, metrics in fusion.parts.items()},
-        "metrics": dict(fusion.metrics),
-        "change": dict(fusion.change),
-        "change_against": fusion.against,
-        "notes": list(fusion.notes),
-    }
-
-
-def render(fusion: Fusion, name: str) -> str:
-    """The subset table before and after, the change, and what the fusion depends on."""
-    text = [f"{name}: {fusion.system}"]
-    if "test" in fusion.tables:
-        text.append(accuracy_table(_with_result(fusion, name), fusion.change))
-        text.append(f"change: against {fusion.against}, with its 95 % interval (paired, over locations)")
-        text.append("accuracy in %, log loss in nats; test split")
-    else:
-        text.append(
-            f"no test split: {', '.join(f'{len(t)} {split} clips' for split, t in fusion.tables.items())} fused"
-        )
-    if fusion.learns and (learned := describe(fusion.fitted.learned)):
-        where = "validation" if fusion.basis == "validation" else "other locations of test (cross-fitted)"
-        text.append(f"learned on {where}: {learned}")
-    return "\n".join([*text, *(f"note: {note}" for note in fusion.notes)])

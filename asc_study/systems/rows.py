@@ -19,7 +19,8 @@ from asc_study.systems.deployed import quantised_identity, system_identity
 from asc_study.systems.derived import Identity, Logged, existing, find_derived
 from asc_study.systems.ensemble_report import log_ensemble
 from asc_study.systems.ensembles import BudgetOptions, EnsembleOptions, choose, ensemble_identity
-from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, log_fusion, parse_exponent
+from asc_study.systems.fusion_log import log_fusion
+from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, parse_exponent
 from asc_study.systems.members import load_members
 
 

@@ -19,13 +19,13 @@ from asc_study.base.taxonomy import label_column
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
-from asc_study.models import find_architecture
 from asc_study.models.cost import count_macs
 from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
 from asc_study.training.cycles import minima
 from asc_study.training.distillation import DistillationLoss, targets
+from asc_study.training.networks import build_network, final_model
 from asc_study.training.optimisers import make_optimiser
 from asc_study.training.schedule import WarmRestarts
 
@@ -242,7 +242,7 @@ def _set_up(
     )
     keras.config.set_dtype_policy(settings.precision)
     try:
-        model = _build(config, batches.input_shape)
+        model = build_network(config, batches.input_shape)
     finally:
         keras.config.set_dtype_policy("float32")
     model.compile(make_optimiser(settings, schedule), loss=loss, jit_compile=settings.xla)
@@ -260,12 +260,6 @@ def _labels_and_loss(
     if teacher is None:
         raise InputError("distillation needs what its teacher says of the training clips, got none: run it in a study")
     return targets(labels, teacher, clips, config.distillation.temperature), DistillationLoss(config.distillation)
-
-
-def _build(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
-    frequencies, _, channels = clip_shape
-    shape = (frequencies, None, channels)  # trained on crops, evaluated on whole clips
-    return find_architecture(config.architecture).build(shape, len(config.classes), config.model)
 
 
 def _train_epoch(training: _Parts, epoch: int) -> dict[str, float]:
@@ -303,36 +297,6 @@ def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig) ->
         if rivals and sign * state.history[newest][_SELECTION] < max(rivals):
             return
     state.kept = {newest: model.get_weights()}
-
-
-def final_model(
-    config: RunConfig, clip_shape: tuple[int, int, int], kept: Sequence[Arrays], *, called: str = "snapshot"
-) -> keras.Model:
-    """The model that predicts: without an optimiser, in float32; the mean of several if several were kept.
-
-    Parameters
-    ----------
-    config
-        The settings that the kept models were made by.
-    clip_shape
-        That of a whole clip: (frequency, time, channel).
-    kept
-        The weights of each.
-    called
-        What each of several is.
-    """
-    models = []
-    for weights in kept:
-        models.append(_build(config, clip_shape))
-        models[-1].set_weights(weights)
-    if len(models) == 1:
-        return models[0]
-    name = f"{models[0].name}_{called}s"  # a dotted path's colon is not allowed in names
-    for number, model in enumerate(models, 1):
-        model.name = f"{called}_{number}"
-    inputs = keras.Input(models[0].input_shape[1:], name="features")
-    mean = keras.layers.Average(name="probabilities")([model(inputs) for model in models])
-    return keras.Model(inputs, mean, name=name)
 
 
 def _predict(model: keras.Model, clips: pd.DataFrame, store: FeatureStore, config: RunConfig) -> pd.DataFrame:

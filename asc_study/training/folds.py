@@ -8,7 +8,8 @@ import pandas as pd
 
 from asc_study.settings.run_config import RunConfig
 from asc_study.training.checkpoint import Arrays
-from asc_study.training.fit import EpochReport, Training, TrainingResult, final_model
+from asc_study.training.fit import EpochReport, Training, TrainingResult
+from asc_study.training.networks import final_model
 from asc_study.training.run_data import RunData
 
 

@@ -21,7 +21,8 @@ from asc_study.deploy.sources import find_source, source_of
 from asc_study.store.references import find_runs
 from asc_study.systems.ensemble_report import log_ensemble
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
-from asc_study.systems.fusions import fuse_runs, log_fusion
+from asc_study.systems.fusion_log import log_fusion
+from asc_study.systems.fusions import fuse_runs
 
 pytestmark = pytest.mark.slow
 

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from asc_study.base.errors import InputError
+from asc_study.features import packs as packs_module
 from asc_study.features import store as store_module
 from asc_study.features.audio import Recording, read_audio
 from asc_study.features.logmel import LogMelSettings, log_mel
@@ -46,7 +47,7 @@ def packs(cache: Path) -> dict[str, int]:
 
 @pytest.fixture
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_CLIPS_PER_PACK", 2)
+    monkeypatch.setattr(packs_module, "_CLIPS_PER_PACK", 2)
 
 
 @pytest.mark.usefixtures("small_packs")
@@ -278,11 +279,12 @@ def test_what_a_killed_extraction_left_behind_is_tidied_up(tmp_path: Path) -> No
 EXTRACT = """
 import sys
 from pathlib import Path
+import asc_study.features.packs as packs
 import asc_study.features.store as store
 from asc_study.features.audio import Recording
 from asc_study.features.logmel import LogMelSettings
 
-store._CLIPS_PER_PACK = 2
+packs._CLIPS_PER_PACK = 2
 audio, cache = map(Path, sys.argv[1:3])
 paths = sorted(audio.glob("*.wav"))
 settings = LogMelSettings(8000, n_fft=256, hop_length=128, n_mels=16)
@@ -433,7 +435,7 @@ def test_no_clips_are_refused(tmp_path: Path) -> None:
 
 def test_a_big_data_set_needs_no_more_than_256_files(tmp_path: Path) -> None:
     sound = Recording(tmp_path / "clip.wav", "")
-    plan = store_module._plan({entry_key(str(index), SETTINGS): sound for index in range(40_000)}, tmp_path)
+    plan = packs_module.plan_packs({entry_key(str(index), SETTINGS): sound for index in range(40_000)}, tmp_path)
     assert len(plan) == 256
     assert sum(len(pack.keys) for pack in plan) == 40_000
     assert max(len(pack.keys) for pack in plan) < 2 * 40_000 / 256

@@ -32,7 +32,7 @@ from asc_study.store import failures
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
-from asc_study.study.train_run import RunSpec
+from asc_study.study.spec import RunSpec
 from asc_study.training.run_data import split_clips
 
 pytestmark = pytest.mark.usefixtures("tracker")  # an empty store, which MLflow takes a second to create

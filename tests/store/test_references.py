@@ -5,7 +5,8 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.store.references import current_rows, find_runs
-from asc_study.systems.fusions import fuse_runs, log_fusion
+from asc_study.systems.fusion_log import log_fusion
+from asc_study.systems.fusions import fuse_runs
 
 
 @pytest.fixture

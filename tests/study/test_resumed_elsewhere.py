@@ -14,8 +14,8 @@ from asc_study.settings.study_file import load_study
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.plan import make_plan, render_plan
+from asc_study.study.run_log import log_environment
 from asc_study.study.run_study import run_study
-from asc_study.study.train_run import log_environment
 
 HERE = {"backend": "tensorflow", "device": "cpu", "machine": "x86_64", "keras": "3.10.0", "tensorflow": "2.19.0"}
 THERE = {"backend": "jax", "device": "cpu", "machine": "x86_64", "keras": "3.10.0", "jax": "0.5.0"}

@@ -33,8 +33,8 @@ from asc_study.store.tracking import Tracker
 from asc_study.study.plan import Plan, explain, make_plan, render_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.run_study import run_study
+from asc_study.study.spec import Outcome
 from asc_study.study.status import study_state
-from asc_study.study.train_run import Outcome
 
 BASE = {
     "architecture": "tiny_network:TINY",

@@ -13,7 +13,8 @@ from asc_study.evaluation.predictions import read_predictions
 from asc_study.evaluation.significance import compare
 from asc_study.systems.ensemble_report import log_ensemble
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
-from asc_study.systems.fusions import fuse_runs, log_fusion, render
+from asc_study.systems.fusion_log import log_fusion, render
+from asc_study.systems.fusions import fuse_runs
 
 PAPER = {"fusion": "average", "join": "product", "exponent": "1"}
 

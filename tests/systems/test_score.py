@@ -13,7 +13,8 @@ from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import resolve
 from asc_study.store.references import find_runs
 from asc_study.systems.exchange import export_predictions
-from asc_study.systems.fusions import fuse_runs, log_fusion, render
+from asc_study.systems.fusion_log import log_fusion, render
+from asc_study.systems.fusions import fuse_runs
 from asc_study.systems.score import score_runs
 
 pytestmark = pytest.mark.slow

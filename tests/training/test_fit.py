@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_counted_is_refused_before_the_first_epoch(clips,
         x = keras.layers.GlobalAveragePooling2D()(keras.layers.SeparableConv2D(10, 3)(inputs))
         return keras.Model(inputs, keras.layers.Softmax()(x))
 
-    monkeypatch.setattr("asc_study.training.fit._build", build)
+    monkeypatch.setattr("asc_study.training.fit.build_network", build)
     with pytest.raises(InputError, match=r"the cost of layer .* \(SeparableConv2D\) is not known"):
         train(config(), clips, store, 0, checkpoint=Path("c.npz"), on_epoch=lambda *_: pytest.fail("it was trained"))
 

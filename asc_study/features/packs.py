@@ -1,0 +1,177 @@
+"""Packs: the files of the feature store.
+
+Features that are computed together share a ``.npy`` file of about a hundred clips and a ``.json`` file that lists their
+keys, so that a big data set needs a few hundred open files at most and an interrupted extraction goes on where it
+stopped. Files are written under a temporary name and renamed: what has its final name is complete. A checksum over both
+files is looked at when a pack is opened: what a disk changed is computed again, never trained on.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import sys
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from asc_study.base.errors import InputError
+from asc_study.base.files import write_file, writing
+from asc_study.features.audio import Sound
+from asc_study.features.logmel import log_mel
+from asc_study.features.settings import LogMelSettings
+
+#: About how many clips share a file, as long as that takes at most 2 ** _MAX_PACK_BITS files.
+_CLIPS_PER_PACK: Final = 128
+
+
+_MAX_PACK_BITS: Final = 8
+
+
+#: Bytes of a pack that are read at once to look at its checksum.
+_CHUNK: Final = 2**22
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Features to be computed together: entry ``keys[i]``, made from ``sounds[i]``, becomes row i of ``file``."""
+
+    file: Path
+    keys: tuple[str, ...]
+    sounds: tuple[Sound, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the cache holds of the wanted features, and the listings of packs that hold other than was written."""
+
+    arrays: dict[Path, npt.NDArray[Any]] = field(default_factory=dict)
+    places: dict[str, tuple[Path, int]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    damaged: list[Path] = field(default_factory=list)
+
+
+def find(cache: Path, wanted: Iterable[str]) -> Found:
+    """Find wanted entries, by their keys, in the packs of a cache."""
+    wanted = set(wanted)
+    found = Found()
+    for listing in sorted(cache.glob("*.json")):
+        try:
+            content = json.loads(listing.read_text(encoding="utf-8"))
+            keys, broken = content["keys"], content["broken"]
+            rows = {key: row for row, key in enumerate(keys) if key in wanted}
+            if not rows.keys() - found.places.keys():
+                continue
+            file = listing.with_suffix(".npy")
+            if content["checksum"] != _checksum(keys, broken, _file_checksum(file, *_version(file))):
+                raise ValueError("the checksum is another one")
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+            # A plain view: slicing np.memmap itself costs several times more, and batches slice it for every clip.
+            found.arrays[file] = np.asarray(array)
+        except Exception:  # of the disk, or of whichever parser a changed byte meets: computed again
+            found.damaged.append(listing)
+            continue
+        found.places.update({key: (file, row) for key, row in rows.items()})
+        found.broken.update({key: reason for key, reason in broken.items() if key in rows})
+    return found
+
+
+def _checksum(keys: Sequence[str], broken: Mapping[str, str], of_file: int) -> str:
+    """The checksum of a pack: over its listing and the bytes of its features."""
+    return f"{zlib.crc32(json.dumps([list(keys), dict(broken)]).encode(), of_file):08x}"
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    """Tells one content of a file from another, as long as nobody changes the bytes of the disk itself."""
+    status = file.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@lru_cache(maxsize=4096)
+def _file_checksum(file: Path, *version: int) -> int:
+    """The checksum of a file's bytes, which a process reads once a version."""
+    checksum = 0
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
+
+
+def remove_damaged(found: Found) -> None:
+    """Make room for packs that are made anew, whatever stands in their places; the caller holds the cache's lock."""
+    if found.damaged:
+        packs = "1 file" if len(found.damaged) == 1 else f"{len(found.damaged)} files"
+        said = (
+            f"note: {packs} of features, such as {found.damaged[0].with_suffix('.npy')}, are damaged or of an earlier"
+        )
+        print(f"{said} version: computed again", file=sys.stderr)
+    for listing in found.damaged:
+        for path in (listing.with_suffix(".npy"), listing):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def plan_packs(sound_of_key: Mapping[str, Sound], cache: Path) -> list[Pack]:
+    """Group entries into packs by the leading bits of their keys, which spreads them evenly."""
+    if not sound_of_key:
+        return []
+    bits = min(_MAX_PACK_BITS, max(0, round(math.log2(len(sound_of_key) / _CLIPS_PER_PACK))))
+    groups: dict[int, list[str]] = defaultdict(list)
+    for key in sorted(sound_of_key):
+        groups[int(key[:8], 16) >> (32 - bits)].append(key)
+    return [
+        Pack(
+            cache / f"{hashlib.sha256(' '.join(keys).encode()).hexdigest()}.npy",
+            tuple(keys),
+            tuple(sound_of_key[key] for key in keys),
+        )
+        for keys in groups.values()
+    ]
+
+
+def build_pack(
+    pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], leave_out_broken: bool
+) -> tuple[int, dict[str, str]]:
+    """Compute one pack and move it to its place; returns how many clips it was to hold, and why some are not in it."""
+    features = np.zeros((len(pack.keys), *shape), settings.dtype)
+    keys: list[str] = []
+    broken, failed = {}, {}
+    for key, sound in zip(pack.keys, pack.sounds, strict=True):
+        try:
+            clip = log_mel(sound.load(settings.sample_rate, shape[2]), settings)
+            if clip.shape != shape:
+                raise uneven(sound.path, clip.shape, shape)
+            features[len(keys)] = clip
+        except Exception as error:  # InputError, librosa's, or that of a user's augmentation: one clip is left out
+            if not leave_out_broken:
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if not isinstance(error, InputError):  # it may not happen again
+                failed[key] = reason
+                continue
+            broken[key] = reason
+        keys.append(key)
+    if keys:
+        with writing(pack.file) as file:
+            np.save(file, features[: len(keys)])
+        checksum = _checksum(keys, broken, _file_checksum(pack.file, *_version(pack.file)))
+        listing = {"keys": keys, "broken": broken, "checksum": checksum}
+        write_file(pack.file.with_suffix(".json"), json.dumps(listing))
+    return len(pack.keys), failed
+
+
+def uneven(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> InputError:
+    """Say that a clip has another (bands, frames, channels) than most."""
+    return InputError(
+        f"all clips must be equally long with equally many channels, got {path} with {shape[1]} frames x {shape[2]} "
+        f"channels where most have {expected[1]} x {expected[2]}: run asc-study data check"
+    )
