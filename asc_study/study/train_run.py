@@ -70,11 +70,12 @@ def execute_run(spec: RunSpec, launch: Launch) -> Outcome:
 
 def left_untrained(tracker: Tracker, spec: RunSpec) -> bool:
     """Whether a run that another process had in its hands is neither done nor worked on by now."""
-    records = _records(tracker, spec)
-    return not any(
-        _counts_as_done(record, spec) or (record.status == "RUNNING" and is_alive(tracker, record))
-        for record in records
-    )
+
+    def is_cared_for(record: RunRecord) -> bool:
+        return _counts_as_done(record, spec) or (record.status == "RUNNING" and is_alive(tracker, record))
+
+    # Read twice: the process that let go of it after the first time may have ended it well.
+    return not any(is_cared_for(record) for _ in range(2) for record in _records(tracker, spec))
 
 
 def _records(tracker: Tracker, spec: RunSpec) -> list[RunRecord]:
