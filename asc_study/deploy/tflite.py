@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from asc_study.base.errors import InputError
+from asc_study.base.quiet import quiet
 from asc_study.base.schema import did_you_mean
 from asc_study.deploy.runtime.network import why_not_run
 from asc_study.settings.system_rows import Scheme
-from asc_study.training.runtime import quiet
 
 if TYPE_CHECKING:
     import keras

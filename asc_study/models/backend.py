@@ -1,10 +1,12 @@
 """Keras as this program needs it, whatever a user's ``keras.json`` says."""
 
 import importlib.util
+import os
 from typing import Any
 
 from asc_study.base.errors import InputError
 from asc_study.base.provenance import backend_name
+from asc_study.base.quiet import quiet
 
 _REMEDY = "set KERAS_BACKEND or the `backend` of keras.json to tensorflow, or to jax if it is installed"
 
@@ -17,7 +19,7 @@ def require_backend() -> None:
 
 
 def import_keras() -> Any:
-    """Keras with channels last, float32 and its own epsilon, which are part of what a model computes.
+    """Keras, quietly, with channels last, float32 and its own epsilon, which are part of what a model computes.
 
     Raises
     ------
@@ -25,8 +27,10 @@ def import_keras() -> Any:
         If its back end cannot be imported.
     """
     require_backend()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        import keras
+        with quiet():
+            import keras
     except (ImportError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(

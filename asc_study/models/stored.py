@@ -14,6 +14,7 @@ import h5py  # type: ignore[import-untyped]
 
 from asc_study.base.errors import InputError
 from asc_study.base.files import INPUT_KINDS, open_input, shown_path, size_text
+from asc_study.base.quiet import quiet
 from asc_study.models.backend import import_keras
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def load_model(path: Path | str) -> "keras.Model":
             raise _unusable(path, error) from None
     started = import_keras()
     try:
-        loaded: keras.Model = started.saving.load_model(path, compile=False, safe_mode=True)
+        with quiet():  # the first model of a process starts the devices
+            loaded: keras.Model = started.saving.load_model(path, compile=False, safe_mode=True)
         if not isinstance(loaded, started.Model):
             raise _Refused(f"it holds a {type(loaded).__name__}")
     except Exception as error:  # every layer has errors of its own for a description that does not fit it

@@ -117,11 +117,12 @@ def description(tracker: Tracker, record: RunRecord) -> dict[str, str]:
     """A system in the words of the meta file, as far as its runs tell."""
     networks = _networks(tracker, record)
     source = _source(tracker, networks[0])
-    rate = source.tags.get(Tag.SAMPLE_RATE, "")
+    rates = (source.params.get("features.resample_to", ""), source.tags.get(Tag.SAMPLE_RATE, ""))
+    rate = next((text for text in rates if text.isdecimal()), "")
     augmentations = sorted({key.split(".")[1] for key in source.params if "_augmentation." in key})
     quantised = any(network.tags.get(Tag.KIND) == Kind.QUANTISED for network in networks)
     return {
-        "input_sampling_rate": f"{int(rate) / 1000:g}kHz" if rate.isdecimal() else FILL_IN,
+        "input_sampling_rate": f"{int(rate) / 1000:g}kHz" if rate else FILL_IN,
         "acoustic_features": "log-mel energies",
         "data_augmentation": ", ".join(augmentations) or "none",
         "machine_learning_method": record.tags.get(Tag.SYSTEM) or source.params.get("architecture", FILL_IN),
@@ -140,6 +141,9 @@ def complexity(tracker: Tracker, record: RunRecord) -> Complexity:
     InputError
         If a network is gone, or its multiply-accumulates were not counted.
     """
+    from asc_study.models.backend import import_keras
+
+    import_keras()
     from asc_study.models.cost import model_size
 
     size = parameters = macs = 0

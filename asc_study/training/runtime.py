@@ -1,13 +1,10 @@
 """Starting Keras and its backend in a process: quietly, and with the run's number of threads."""
 
 import logging
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from asc_study.base.errors import TrainingFailure
+from asc_study.base.quiet import quiet
 from asc_study.models.backend import import_keras
 
 
@@ -21,7 +18,6 @@ def start_keras(threads: int) -> None:
     TrainingFailure
         If TensorFlow already computes with another number.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet():
         keras = import_keras()
         if keras.backend.backend() != "tensorflow":
@@ -44,21 +40,3 @@ def start_keras(threads: int) -> None:
                     tf.config.experimental.set_memory_growth(gpu, True)
             tf.config.experimental.enable_op_determinism()
         tf.config.list_logical_devices()  # starts the devices while their notices are caught
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what the block writes to file descriptor 2 (start-up notices of C++ libraries), and show it on an error."""
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        except Exception:  # of the import or the drivers, raised again: what the block wrote says why
-            caught.seek(0)
-            os.write(original, caught.read())
-            raise
-        finally:
-            os.dup2(original, 2)
-            os.close(original)

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from functools import lru_cache
@@ -43,6 +44,8 @@ class Process:
         from joblib.externals.loky import ProcessPoolExecutor
 
         if self._executor is None:
+            # A process that has grown by 300 MB is replaced, which is as it should be and nothing to be warned of.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             limits = {name: os.environ.get(name, str(self.threads)) for name in _THREADS}
             self._executor = ProcessPoolExecutor(max_workers=1, timeout=_IDLE_SECONDS, env=limits)
         future: Future[Any] = self._executor.submit(function, *args)

@@ -35,6 +35,7 @@ def runs(tracker: Tracker, log_run, make_table, monkeypatch: pytest.MonkeyPatch)
         run_id = log_run(f"row-{name}", tables, sample_rate="44100")
         tracker.client.log_param(run_id, "training.subset", name)
         tracker.client.log_param(run_id, "batch_augmentation.mixup.alpha", 0.4)
+        tracker.client.log_param(run_id, "features.resample_to", 32000 if name == "split25" else None)
     return tracker
 
 
@@ -52,7 +53,7 @@ def test_a_package_of_2025_has_output_and_meta(runs: Tracker, tmp_path: Path):
     assert content["system"]["complexity"] == {
         "total_model_size": 126_000, "total_parameters": 31_500, "macs": 29_419_156,
     }  # fmt: skip
-    assert content["system"]["description"]["input_sampling_rate"] == "44.1kHz"
+    assert content["system"]["description"]["input_sampling_rate"] == "32kHz"
     assert content["system"]["description"]["data_augmentation"] == "mixup"
     (split,) = content["results"]["development_dataset"]
     assert split == "split_25"
