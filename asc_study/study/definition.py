@@ -8,11 +8,12 @@ from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.base.yaml_file import read_yaml
-from asc_study.settings.identity import run_identity, signature
+from asc_study.settings.identity import signature
 from asc_study.settings.study_file import Study, load_study
 from asc_study.store.queries import Reader
 from asc_study.store.references import Definition, combination_of
 from asc_study.study.baseline import baseline_identity
+from asc_study.study.teachers import identities
 from asc_study.systems.rows import row_combinations
 
 
@@ -26,7 +27,7 @@ class DefinedStudy:
 
 def define(study: Study, digest: str) -> Definition:
     """The combinations of all rows of a study, made ones too, on the data set of a digest, and its seeds."""
-    rows = {row.name: signature(run_identity(row.config, digest)) for row in study.rows}
+    rows = {name: signature(identity) for name, identity in identities(study, digest).items()}
     made = row_combinations(study.ensembles, study.systems, rows)
     baselines = {row.name: baseline_identity(row.config, digest).signature(with_seeds=False) for row in study.baselines}
     return Definition(rows | made | baselines, {str(seed) for seed in study.seeds})

@@ -131,8 +131,9 @@ def leaderboard(
     Returns
     -------
     DataFrame
-        ``row, architecture, augmentation, task, dataset, dataset_digest, combination`` (64 digits), ``hash`` (as people
-        are shown it), ``state`` (``current`` or ``orphaned``), the columns of `asc_study.evaluation.marks.marks`,
+        ``row, architecture, augmentation, teacher, task, dataset, dataset_digest, combination`` (64 digits), ``hash``
+        (as people are shown it), ``state`` (``current`` or ``orphaned``), the columns of
+        `asc_study.evaluation.marks.marks`,
         ``basis`` (of ensembles: what they were fitted on), ``seeds`` (how many), ``seed_list``, ``run_ids`` (MLflow's,
         in the order of the seeds), ``fingerprints`` (how many computed them), then for each column of Table 1 the mean
         over seeds, accuracies in per cent, its sample standard deviation ``<column>_sd`` (NaN for a single seed), its
@@ -245,6 +246,7 @@ def _summary(records: Sequence[RunRecord], state: str) -> dict[str, Any]:
         "row": newest.tags.get(Tag.ROW, newest.run_id),
         "architecture": newest.tags.get(Tag.SYSTEM, newest.params.get("architecture", "")),
         "augmentation": " + ".join(augmentation) or ("none" if newest.tags.get(Tag.KIND) == Kind.TRAIN else ""),
+        "teacher": newest.params.get("distillation.teacher", ""),
         "task": newest.tags.get(Tag.TASK, ""),
         "dataset": newest.tags.get(Tag.DATASET, ""),
         "dataset_digest": newest.tags.get(Tag.DATASET_DIGEST, ""),

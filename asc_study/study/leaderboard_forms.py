@@ -189,9 +189,11 @@ def _half(row: Mapping[Any, Any], name: str, metric: Metric) -> str:
 
 
 def _system(row: Mapping[Any, Any]) -> str:
-    """The architecture and the augmentations, or what a row is made of."""
+    """The architecture, the augmentations and the teacher, or what a row is made of."""
     architecture, augmentation = _text_of(row.get("architecture")), _text_of(row.get("augmentation"))
-    return architecture if augmentation in ("-", "none") else f"{architecture}: {augmentation}"
+    text = architecture if augmentation in ("-", "none") else f"{architecture}: {augmentation}"
+    teacher = _text_of(row.get("teacher"))
+    return text if teacher == "-" else f"{text}, taught by {teacher}"
 
 
 def _classes(row: Mapping[Any, Any]) -> str:

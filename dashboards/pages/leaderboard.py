@@ -140,9 +140,11 @@ _COSTS: Final = (BY_NAME["cost/parameters"], BY_NAME["cost/model_kb"])
 
 
 def _about(row: Any) -> str:
-    """The architecture and the augmentations, or what a row is made of."""
+    """The architecture, the augmentations and the teacher, or what a row is made of."""
     parts = [part for part in (row.get("architecture"), row.get("augmentation")) if isinstance(part, str) and part]
-    return " + ".join(part for part in parts if part != "none")
+    text = " + ".join(part for part in parts if part != "none")
+    teacher = row.get("teacher")
+    return f"{text}, taught by {teacher}" if isinstance(teacher, str) and teacher else text
 
 
 def _cell(row: Any, metric: Metric, to: str) -> Cell:

@@ -12,7 +12,11 @@ from asc_study.base.errors import InputError
 from asc_study.data.identified import IdentifiedDataset, identify
 from asc_study.search.file import load_search
 from asc_study.settings.study_file import Study, load_study
+from asc_study.store.references import current_rows, find_runs
 from asc_study.store.tracking import Tracker
+from asc_study.study.definition import define
+from asc_study.study.leaderboard import leaderboard
+from asc_study.study.leaderboard_forms import render
 from asc_study.study.plan import make_plan, render_plan, specs
 from asc_study.study.run_study import run_study
 from asc_study.study.teachers import teacher_table, waves
@@ -63,6 +67,18 @@ def test_a_student_is_trained_after_the_ensemble_that_teaches_it(taught):
     assert [outcome.status for outcome in outcomes] == ["done"] * 4, outcomes
     assert ended == ["plain", "coarse-ears", "both", "student"]
     assert make_plan(study, data.digest, Tracker()).counts["done"] == 3
+
+
+def test_a_student_stands_in_the_leaderboard_as_the_study_defines_it(taught):
+    _, study, data, _, _ = taught
+    tracker = Tracker()
+    current = current_rows(tracker, "taught", define(study, data.digest))
+    assert {record.tags["asc.row"] for record in current.current} == {"plain", "coarse-ears", "both", "student"}
+    assert current.orphans == ()
+    assert find_runs(tracker, "taught/student")[0].tags["asc.row"] == "student"
+    board = leaderboard(tracker, "taught")
+    assert list(board.set_index("row")["teacher"].loc[["student", "plain"]]) == ["both", ""]
+    assert "| student | tiny_network:TINY: mixup, taught by both |" in render(board, "taught", "markdown")
 
 
 def test_a_teacher_of_other_features_tells_of_the_clips_of_its_student(taught):
