@@ -112,7 +112,7 @@ def _score_labelled(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, a
         found = [{"run": record.label, "run_id": logged.run_id, "metrics": logged.metrics} for record, logged in scored]
         click.echo(json.dumps({"runs": found}, indent=2))
     for record, logged in scored if not as_json else ():
-        click.echo(f"{record.label}: run {logged.run_id}, {logged.name!r} of study {record.tags['asc.study']}")
+        click.echo(f"{record.label}: run {logged.run_id}, {logged.name!r} of study {record.tags[Tag.STUDY]}")
 
 
 @click.command(params=score.params, hidden=True)

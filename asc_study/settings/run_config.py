@@ -45,6 +45,8 @@ class TrainingConfig(Strict):
     mean output of the models at the last ``snapshots`` learning-rate minima (section 5.2, the final submission).
     ``select_by`` is the metric by which the best epoch is told: three quarters of the validation clips are of device A,
     so by default each device counts alike.
+    ``batches: device`` keeps the features in the memory of the accelerator, where batches are made from the same drawn
+    values as on the host.
     ``threads`` is the number of TensorFlow threads of the run: its results depend on it, so it is a setting and never
     follows from ``--jobs``.
     """
@@ -69,6 +71,7 @@ class TrainingConfig(Strict):
     snapshots: int = Field(3, ge=1, le=100)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     xla: bool | Literal["auto"] = "auto"
+    batches: Literal["host", "device"] = "host"
     threads: int = Field(2, ge=1, le=1024)
 
     @model_validator(mode="after")
@@ -108,8 +111,8 @@ class TrainingConfig(Strict):
     def identity(self) -> dict[str, Any]:
         """Without the number of snapshots where none are kept, the growth of cycles that never come, and no subset.
 
-        Optimiser, schedule and warm-up are left out where they are those of the runs before there was a choice, and
-        with them what only the others have. The metric that the best epoch is chosen by is left out where none is
+        Optimiser, schedule, warm-up and batches are left out where they are as before there was a choice, and with them
+        what only the others have. The metric that the best epoch is chosen by is left out where none is
         chosen, and where it is ``acc_avg``: runs that were made before there was a choice went by it, and stay what
         they are.
         """
@@ -125,7 +128,12 @@ class TrainingConfig(Strict):
             del settings["cycle_multiplier"]
         if self.schedule == "cosine":
             del settings["first_cycle_epochs"]
-        for name, before in (("optimizer", "sgd"), ("schedule", "restarts"), ("warmup_steps", 0)):
+        for name, before in (
+            ("optimizer", "sgd"),
+            ("schedule", "restarts"),
+            ("warmup_steps", 0),
+            ("batches", "host"),
+        ):
             if settings[name] == before:
                 del settings[name]
         return settings

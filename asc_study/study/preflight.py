@@ -18,6 +18,7 @@ from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study
 from asc_study.study.limits import require_limits
 from asc_study.training.cycles import require_warmup
+from asc_study.training.fused import require_fusable
 from asc_study.training.run_data import log_mel_settings, split_clips, steps_of_epoch, train_samples
 
 
@@ -106,6 +107,8 @@ def _try_shapes(config: RunConfig, dataset: Dataset, samples: int) -> None:
     """Augment one batch of zeros in the shape that a clip gives; raises `InputError` if that cannot be."""
     shape = log_mel_settings(config, dataset).input_shape(samples, dataset.channels)
     pipeline = compose(config.batch_augmentation)
+    if config.training.batches == "device":
+        require_fusable(pipeline, deltas=config.features.deltas)
     clips = pipeline.clips_per_sample
     one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * clips]
     batch = np.zeros((clips, *shape), np.float32)

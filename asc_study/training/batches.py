@@ -15,7 +15,7 @@ import numpy.typing as npt
 from asc_study.augmentation import Pipeline
 from asc_study.base.errors import InputError
 from asc_study.features.store import FeatureStore
-from asc_study.training.fused import fused
+from asc_study.training.fused import Drawn, FusedAugmentation, fused
 from asc_study.training.run_data import steps_of_epoch
 
 FloatArray = npt.NDArray[np.float32]
@@ -129,12 +129,41 @@ class TrainingBatches(_StoreBatches):
         self._epoch = epoch
 
     def __getitem__(self, step: int) -> tuple[FloatArray, FloatArray]:
-        epoch = self._epoch
-        positions = self._order(epoch)[:, step * self._batch_size : (step + 1) * self._batch_size]
-        rng = self._generator(_AUGMENTATION, epoch, step)
+        positions, rng = self._of_step(step)
         if self._fused:
             return self._fused(self._indices[positions], self._one_hot[positions], rng, self._at_a_time)
         return self._step_by_step(positions, rng)
+
+    def _of_step(self, step: int) -> tuple[npt.NDArray[np.int64], np.random.Generator]:
+        """Positions in the list of clips, (passes, samples), and the generator of a step."""
+        epoch = self._epoch
+        chosen = self._order(epoch)[:, step * self._batch_size : (step + 1) * self._batch_size]
+        return chosen, self._generator(_AUGMENTATION, epoch, step)
+
+    @property
+    def fused(self) -> FusedAugmentation | None:
+        """The one pass that makes the samples, if the pipeline has one."""
+        return self._fused
+
+    def drawn(self, step: int) -> tuple[npt.NDArray[np.int64], Drawn, FloatArray]:
+        """What is drawn for a step that `fused` makes: positions in the list of clips, random values, and labels."""
+        assert self._fused is not None
+        positions, rng = self._of_step(step)
+        drawn = self._fused.draw(positions.shape, rng, self._at_a_time)
+        return positions, drawn, self._fused.labels(self._one_hot[positions], drawn)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Memory that the stored features of the clips take."""
+        return len(self._indices) * math.prod(self._store.shape) * self._store.dtype.itemsize
+
+    def stored_features(self) -> npt.NDArray[Any]:
+        """The stored features of the clips in their order, (clips, frames, bands, channels)."""
+        bands, frames, channels = self._store.shape
+        features = np.empty((len(self._indices), frames, bands, channels), self._store.dtype)
+        for place, index in enumerate(self._indices):
+            features[place] = self._store[index].swapaxes(0, 1)
+        return features
 
     def _step_by_step(
         self, positions: npt.NDArray[np.int64], rng: np.random.Generator

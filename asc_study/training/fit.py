@@ -24,6 +24,7 @@ from asc_study.settings.run_config import RunConfig, TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
 from asc_study.training.cycles import minima
+from asc_study.training.device_batches import on_device
 from asc_study.training.distillation import DistillationLoss, targets
 from asc_study.training.networks import build_network, final_model
 from asc_study.training.optimisers import make_optimiser
@@ -202,11 +203,16 @@ class Training:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What every epoch works with: the compiled model, its batches and its learning rate."""
+    """What every epoch works with: the compiled model, its batches and its learning rate.
+
+    ``fitted`` is what Keras fits, on ``fed``: the model on its batches, or what makes the batches on the device too.
+    """
 
     model: keras.Model
     batches: TrainingBatches
     schedule: WarmRestarts
+    fitted: keras.Model
+    fed: keras.utils.PyDataset
 
 
 class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
@@ -248,7 +254,12 @@ def _set_up(
     model.compile(make_optimiser(settings, schedule), loss=loss, jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
     count_macs(model, batches.input_shape)  # what it refuses would else be found after the last epoch
-    return _Parts(model, batches, schedule)
+    fitted, fed = (on_device(batches, model) if settings.batches == "device" else None) or (model, batches)
+    if fitted is not model:
+        fitted.compile(model.optimizer, loss=loss, jit_compile=settings.xla)
+    # Where the loss is not built yet, Keras takes a batch to build it, and on JAX goes on with the batches after it.
+    fitted.compute_loss(y=labels[:1], y_pred=np.full((1, len(config.classes)), 1 / len(config.classes), np.float32))
+    return _Parts(model, batches, schedule, fitted, fed)
 
 
 def _labels_and_loss(
@@ -265,8 +276,8 @@ def _labels_and_loss(
 def _train_epoch(training: _Parts, epoch: int) -> dict[str, float]:
     start = time.perf_counter()
     training.batches.set_epoch(epoch)
-    fitted = training.model.fit(
-        training.batches,
+    fitted = training.fitted.fit(
+        training.fed,
         epochs=epoch + 1,
         initial_epoch=epoch,
         shuffle=False,  # the batches shuffle themselves, from the run's seed

@@ -21,6 +21,7 @@ from asc_study.augmentation.batch.mixup import Mixup
 from asc_study.augmentation.batch.random_crop import RandomCrop
 from asc_study.augmentation.batch.spec_augment import SpecAugment
 from asc_study.base.compiled import compiled
+from asc_study.base.errors import InputError
 from asc_study.features.deltas import bits_of_floats
 from asc_study.features.store import FeatureStore
 
@@ -31,7 +32,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 @dataclass
-class _Drawn:
+class Drawn:
     """The random values of a batch; clips are numbered (pass, sample).
 
     Attributes
@@ -67,6 +68,21 @@ class FusedAugmentation:
         self._clip_shape = store.input_shape
 
     @property
+    def masks_value(self) -> float | None:
+        """What stands in masks; None without masks."""
+        return float(np.float32(self._masks.mask_value)) if self._masks else None
+
+    @property
+    def swaps(self) -> bool:
+        """Whether channels can change places."""
+        return self._swap is not None
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a sample is made from two clips."""
+        return self._mixup is not None
+
+    @property
     def sample_shape(self) -> tuple[int, int, int]:
         """Bands, frames and channels of a sample."""
         bands, frames, channels = self._clip_shape
@@ -88,7 +104,7 @@ class FusedAugmentation:
         at_a_time
             For how many samples values are drawn at once, as `Pipeline.samples_at_a_time` says.
         """
-        drawn = self._draw(clips.shape, rng, at_a_time)
+        drawn = self.draw(clips.shape, rng, at_a_time)
         out = np.empty((clips.shape[1], *self.sample_shape), np.float32)
         fill = compiled(_fused_loop(self._store.shape[2]))
         value = np.float32(self._masks.mask_value if self._masks else 0)
@@ -99,15 +115,22 @@ class FusedAugmentation:
                 bits, others, *widening, sample, drawn.masks, value, drawn.swapped, drawn.starts, drawn.shares,
                 out[sample],
             )  # fmt: skip
-        if self._mixup:
-            return out, self._mixup.mixed_labels(one_hot[0], one_hot[1], drawn.shares)
-        return out, one_hot[0]
+        return out, self.labels(one_hot, drawn)
 
-    def _draw(self, clips: tuple[int, ...], rng: np.random.Generator, at_a_time: int) -> _Drawn:
+    def labels(self, one_hot: FloatArray, drawn: Drawn) -> FloatArray:
+        """The labels of samples, (samples, classes), from those of their clips, (passes, samples, classes)."""
+        first: FloatArray = one_hot[0]
+        if self._mixup is None:
+            return first
+        mixed: FloatArray = self._mixup.mixed_labels(first, one_hot[1], drawn.shares)
+        return mixed
+
+    def draw(self, clips: tuple[int, ...], rng: np.random.Generator, at_a_time: int) -> Drawn:
+        """Draw all random values of a batch of (passes, samples) clips; ``rng`` and ``at_a_time`` as for a call."""
         passes, samples = clips
         bands, frames, channels = self._clip_shape
         columns = 0 if self._masks is None else channels if self._masks.per_channel else 1
-        drawn = _Drawn(
+        drawn = Drawn(
             np.empty((4, passes, samples, columns), np.int64),
             np.zeros(clips, np.int64),
             np.zeros(clips, np.int64),
@@ -130,11 +153,25 @@ class FusedAugmentation:
 
 
 def fused(pipeline: Pipeline, store: FeatureStore) -> FusedAugmentation | None:
-    """The one pass for batches of a store with deltas; None if the pipeline has other steps, or in another order."""
+    """The one pass for batches of a store; None if it is not `fusable`."""
+    return FusedAugmentation(pipeline, store) if fusable(pipeline, deltas=store.deltas) else None
+
+
+def fusable(pipeline: Pipeline, *, deltas: bool) -> bool:
+    """Whether a pipeline has none but steps of the one pass, in its order, and networks are given deltas."""
     known = [_ORDER.index(type(step)) for step in pipeline.steps if type(step) in _ORDER]
-    if not store.deltas or len(known) < len(pipeline.steps) or known != sorted(set(known)):
-        return None
-    return FusedAugmentation(pipeline, store)
+    return deltas and len(known) == len(pipeline.steps) and known == sorted(set(known))
+
+
+def require_fusable(pipeline: Pipeline, *, deltas: bool) -> None:
+    """Raise `InputError` if a device cannot make the batches of a pipeline."""
+    if not fusable(pipeline, deltas=deltas):
+        got = ", ".join(type(step).__name__ for step in pipeline.steps) if deltas else "features without deltas"
+        names = ", ".join(part.__name__ for part in _ORDER)
+        raise InputError(
+            f"training.batches: device makes batches of features with deltas and of {names}, got {got}: set "
+            "training.batches to host"
+        )
 
 
 @lru_cache
