@@ -97,6 +97,21 @@ def test_missing_artifact(tracker: Tracker):
         tracker.artifact(run_id, "predictions/test.parquet")
 
 
+def test_a_table_that_lies_in_the_place_of_another_or_is_empty_is_refused(tracker: Tracker, log_run, make_table):
+    """Validation's accuracy would else pass for that on test without a word."""
+    run_id = log_run("plain", {split: make_table(0, split=split) for split in ("validation", "test")})
+    (record,) = tracker.runs("s")
+    test = tracker.artifact(run_id, predictions_path("test"))
+    test.write_bytes(tracker.artifact(run_id, predictions_path("validation")).read_bytes())
+    line = r"predictions/test\.parquet must hold clips of test alone, got some of \['validation'\]: put the run's own"
+    for read in (lambda: tracker.predictions(run_id), lambda: tracker.predictions_of(record, "test")):
+        with pytest.raises(InputError, match=line):
+            read()
+    make_table(0).iloc[:0].to_parquet(test, index=False)
+    with pytest.raises(InputError, match="must hold clips of test alone, got none"):
+        tracker.predictions_of(record, "test")
+
+
 def test_predictions_of_a_server_are_asked_for_by_address_and_leave_no_copy(tracker, log_run, make_table, monkeypatch):
     log_run("plain", {"test": make_table(0)})
     record = tracker.runs("s")[0]
