@@ -117,13 +117,27 @@ def export_predictions(
 
 def _require_current(tracker: Tracker, record: RunRecord) -> None:
     """Refuse what was made of runs that have predicted other unlabelled clips since."""
-    members = [tracker.run(run_id) for run_id in members_of(record)]
-    digests = {member.tags.get(Tag.EVALUATION_DIGEST, "") for member in members if member}
+    digests = {system.tags.get(Tag.EVALUATION_DIGEST, "") for system in _innermost(tracker, record)}
     if len(digests) == 1 and digests != {record.tags.get(Tag.EVALUATION_DIGEST, "")}:
         raise InputError(
             f"the members of {record.label!r} have predicted other clips since it was made: make it again (run its "
             "study, or fuse), or name --split"
         )
+
+
+def _innermost(tracker: Tracker, record: RunRecord) -> list[RunRecord]:
+    """What a run is made of in the end: members that are made of nothing themselves; those that are gone are left out.
+
+    An ensemble of ensembles says of its own members what they predicted when they were made.
+    """
+    found, seen, left = [], {record.run_id}, members_of(record)
+    while left:
+        run_id = left.pop()
+        if run_id not in seen and (member := tracker.run(run_id)):
+            left += members_of(member)
+            found += [] if members_of(member) else [member]
+        seen.add(run_id)
+    return found
 
 
 def _digest(tables: Mapping[str, pd.DataFrame]) -> str:
