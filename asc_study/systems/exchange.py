@@ -15,7 +15,7 @@ from asc_study.evaluation.scores_out import write_scores
 from asc_study.settings.settings_file import require_name
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs, finished_systems
-from asc_study.store.stale import members_of
+from asc_study.store.stale import all_below, members_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 
@@ -116,28 +116,17 @@ def export_predictions(
 
 
 def _require_current(tracker: Tracker, record: RunRecord) -> None:
-    """Refuse what was made of runs that have predicted other unlabelled clips since."""
-    digests = {system.tags.get(Tag.EVALUATION_DIGEST, "") for system in _innermost(tracker, record)}
+    """Refuse what was made of runs that have predicted other unlabelled clips since.
+
+    An ensemble between says what its members had predicted when it was made: those that are made of nothing count.
+    """
+    below = (member for _, member in all_below(tracker, record) if member and not members_of(member))
+    digests = {member.tags.get(Tag.EVALUATION_DIGEST, "") for member in below}
     if len(digests) == 1 and digests != {record.tags.get(Tag.EVALUATION_DIGEST, "")}:
         raise InputError(
             f"the members of {record.label!r} have predicted other clips since it was made: make it again (run its "
             "study, or fuse), or name --split"
         )
-
-
-def _innermost(tracker: Tracker, record: RunRecord) -> list[RunRecord]:
-    """What a run is made of in the end: members that are made of nothing themselves; those that are gone are left out.
-
-    An ensemble of ensembles says of its own members what they predicted when they were made.
-    """
-    found, seen, left = [], {record.run_id}, members_of(record)
-    while left:
-        run_id = left.pop()
-        if run_id not in seen and (member := tracker.run(run_id)):
-            left += members_of(member)
-            found += [] if members_of(member) else [member]
-        seen.add(run_id)
-    return found
 
 
 def _digest(tables: Mapping[str, pd.DataFrame]) -> str:
