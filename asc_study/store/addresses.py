@@ -142,6 +142,22 @@ def scrubbed(text: str, *uris: str) -> str:
     return text
 
 
+def require_plain_path(uri: str) -> None:
+    """Refuse a SQLite file that SQLAlchemy would look for elsewhere; MLflow would try again for minutes.
+
+    It reads ``%20`` in a path as a space, so that the store of the folder ``a%20b`` would be that of ``a b``.
+
+    Raises
+    ------
+    StoreError
+        If the path holds ``?``, or ``%`` before two hexadecimal digits.
+    """
+    path = uri.removeprefix(SQLITE)
+    if path != uri and ("?" in path or unquote(path) != path):
+        line = "a SQLite file must have a path without '?' and without codes such as %20, got {address}: rename its folder"
+        raise StoreError(address_line(uri, line))
+
+
 def require_sqlite(database: Path, own_tables: frozenset[str] = _MLFLOW_TABLES, *, writes: bool = False) -> bool:
     """Create or look into the file, so that a path that cannot work is found at once; MLflow retries for long.
 

@@ -10,7 +10,9 @@ import pytest
 
 from asc_study.base.contract import predictions_path
 from asc_study.base.errors import InputError
+from asc_study.search.storage import open_storage, storage_url
 from asc_study.store.addresses import tracking_uri
+from asc_study.store.queries import Reader
 from asc_study.store.tracking import Tracker
 
 
@@ -77,6 +79,24 @@ def test_deleted_experiment_is_named(tracker: Tracker):
 def test_store_that_cannot_be_opened(uri):
     with pytest.raises(InputError, match="the tracking store .* cannot be opened: .*: check MLFLOW_TRACKING_URI"):
         Tracker(uri)
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b"])
+def test_a_folder_that_sqlalchemy_takes_for_another_one_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, name: str):
+    """The store of ``a%20b`` would be that of ``a b``, where that is there."""
+    for folder in (name, "a b"):
+        Path(folder).mkdir()
+    monkeypatch.chdir(name)
+    for open_one in (Tracker, Reader, lambda: open_storage(storage_url())):
+        with pytest.raises(InputError, match="SQLite .* without .*, got '?sqlite:///"):
+            open_one()
+    assert [path.name for path in Path("..").rglob("*") if path.is_file()] == []
+
+
+def test_credentials_that_are_missing_are_one_line(capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(InputError, match="the tracking store databricks cannot be opened: .*authentication"):
+        Tracker("databricks")
+    assert capfd.readouterr().err == ""
 
 
 def test_file_that_is_no_store_is_left_alone():
