@@ -154,7 +154,7 @@ def require_plain_path(uri: str) -> None:
     """
     path = uri.removeprefix(SQLITE)
     if path != uri and ("?" in path or unquote(path) != path):
-        line = "a SQLite file must have a path without '?' and without codes such as %20, got {address}: rename its folder"
+        line = "a SQLite file must have a path without '?' and codes such as %20, got {address}: rename its folder"
         raise StoreError(address_line(uri, line))
 
 
