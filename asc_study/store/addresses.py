@@ -24,7 +24,7 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(:/{0,3}|/{2,3})")
 _NO_PORT: Final = re.compile(r"([^/:\[]*):([^/]*[^/\d][^/]*)")
 _PLAIN: Final = re.compile(r"[\w.+-]*")
 _PLACE: Final = re.compile(r"\{address\}|\{reason\}")
-_PIECES: Final = re.compile(r"[@/:?#&=\s]+")
+_PIECES: Final = re.compile(r"[@/:?#&=\s'\"\\]+")
 
 #: Keys of a query whose values may be shown; all others may hold a secret.
 _HARMLESS_KEYS: Final = frozenset(
