@@ -88,7 +88,7 @@ def read_sound(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
             with soundfile.SoundFile(file) as sound:
                 _require_samples(path, sound)
                 announced = sound.frames
-                waveform = sound.read(dtype="float32", always_2d=True)
+                waveform = sound.read(announced, dtype="float32", always_2d=True)  # not all formats can be sought in
                 rate = sound.samplerate
         except (OSError, RuntimeError) as error:
             raise UnreadableRecording(path, _reason(error)) from None

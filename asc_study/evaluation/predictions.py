@@ -91,16 +91,26 @@ def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
         predictions.to_parquet(file, index=False)
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_predictions(path: Path, split: str | None = None) -> pd.DataFrame:
     """Read a predictions table from parquet and check it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    split
+        What its clips must all be of, if that is known: the name of a file says so, which is soon changed.
 
     Raises
     ------
     InputError
-        If the file is not parquet or breaks the contract.
+        If the file is not parquet, breaks the contract, or holds no clips, or others than those of the split.
     """
     predictions = read_parquet(path, "predictions", "give a run's predictions/*.parquet")
     check_predictions(predictions)
+    if split is not None and (found := set(predictions["split"])) != {split}:
+        others = f"some of {shown(sorted(found - {split}))}" if found else "none"
+        raise InputError(f"{path} must hold clips of {split} alone, got {others}: put the run's own table back")
     return predictions
 
 

@@ -171,10 +171,10 @@ def _table(search: Search, objective: SearchObjective, tracker: Reader, run_id: 
         return None
     with suppress(InputError):
         if objective.name != HOLDOUT:
-            return read_predictions(tracker.artifact(run_id, predictions_path("validation")))
+            return read_predictions(tracker.artifact(run_id, predictions_path("validation")), "validation")
         parts = []
         for name in search.folds(search.config({})):
-            fold = read_predictions(tracker.artifact(run_id, holdout_path(name)))
+            fold = read_predictions(tracker.artifact(run_id, holdout_path(name)), "validation")
             parts.append(fold[fold["device"].isin(name.split("+"))])
         return pd.concat(parts)
     return None

@@ -13,7 +13,7 @@ from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.base.locks import file_lock
 from asc_study.search.claims import try_once_more
-from asc_study.store.addresses import SQLITE, address_line, require_sqlite, tracking_uri
+from asc_study.store.addresses import SQLITE, address_line, require_plain_path, require_sqlite, tracking_uri
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -84,6 +84,7 @@ def open_storage(url: str) -> "RDBStorage":
     InputError
         If it cannot be reached or written, or its driver is not installed.
     """
+    require_plain_path(url)
     if url.startswith(SQLITE):
         try:
             require_sqlite(Path(url.removeprefix(SQLITE)), _OPTUNA_TABLES, writes=True)

@@ -24,7 +24,7 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(:/{0,3}|/{2,3})")
 _NO_PORT: Final = re.compile(r"([^/:\[]*):([^/]*[^/\d][^/]*)")
 _PLAIN: Final = re.compile(r"[\w.+-]*")
 _PLACE: Final = re.compile(r"\{address\}|\{reason\}")
-_PIECES: Final = re.compile(r"[@/:?#&=\s]+")
+_PIECES: Final = re.compile(r"[@/:?#&=\s'\"\\]+")
 
 #: Keys of a query whose values may be shown; all others may hold a secret.
 _HARMLESS_KEYS: Final = frozenset(
@@ -140,6 +140,22 @@ def scrubbed(text: str, *uris: str) -> str:
             pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
         text = re.sub(pattern, _HIDDEN, text, flags=re.IGNORECASE)
     return text
+
+
+def require_plain_path(uri: str) -> None:
+    """Refuse a SQLite file that SQLAlchemy would look for elsewhere; MLflow would try again for minutes.
+
+    It reads ``%20`` in a path as a space, so that the store of the folder ``a%20b`` would be that of ``a b``.
+
+    Raises
+    ------
+    StoreError
+        If the path holds ``?``, or ``%`` before two hexadecimal digits.
+    """
+    path = uri.removeprefix(SQLITE)
+    if path != uri and ("?" in path or unquote(path) != path):
+        line = "a SQLite file must have a path without '?' and codes such as %20, got {address}: rename its folder"
+        raise StoreError(address_line(uri, line))
 
 
 def require_sqlite(database: Path, own_tables: frozenset[str] = _MLFLOW_TABLES, *, writes: bool = False) -> bool:

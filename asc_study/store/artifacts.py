@@ -68,7 +68,7 @@ class ArtifactReader:
         tables = {}
         for split, path in chosen.items():
             try:
-                tables[split] = read_predictions(path)
+                tables[split] = read_predictions(path, split)
             except InputError as error:
                 name = f"{Artifact.PREDICTIONS}/{path.name}"
                 raise InputError(f"{name} of run {run_id} cannot be used: {error}") from None
@@ -90,14 +90,14 @@ class ArtifactReader:
 
         folder, path = record.artifact_uri, predictions_path(split)
         if (files := _local(folder)) and (files / path).is_file():
-            return read_predictions(files / path)
+            return read_predictions(files / path, split)
         address = append_to_uri_path(folder, path)  # known: a server need not be asked for it once a run
         with tempfile.TemporaryDirectory(prefix="asc-study-") as copies:
             try:
                 copy = download_artifacts(artifact_uri=address, dst_path=copies, tracking_uri=self.uri)
             except (MlflowException, OSError) as error:
                 raise _no_artifact(self.uri, record.run_id, path, error) from None
-            return read_predictions(Path(copy))
+            return read_predictions(Path(copy), split)
 
     def load_keras_model(self, run_id: str) -> "keras.Model":
         """The Keras model that a run logged.

@@ -16,6 +16,7 @@ from asc_study.store.addresses import (
     address_line,
     cannot_open,
     require_database,
+    require_plain_path,
     require_server,
     require_sqlite,
 )
@@ -39,6 +40,7 @@ def open_client(uri: str) -> "MlflowClient":
     # MLflow would ask a server that is gone for minutes without a word: who waits here says so.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    require_plain_path(uri)
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
     if uri.startswith(("http://", "https://")):
         require_server(uri)
@@ -48,7 +50,8 @@ def open_client(uri: str) -> "MlflowClient":
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").disabled = True  # it prints the stack of what is told here in one line
+    for told_here in ("mlflow.store.db.utils", "mlflow.utils.databricks_utils"):  # in one line; they print more
+        logging.getLogger(told_here).disabled = True
     try:
         with file_lock(f"tracking-store {uri}"):  # one process creates a store or changes its form
             client = _open_file(database) if database else _answering(uri)

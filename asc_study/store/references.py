@@ -102,6 +102,7 @@ class _Membership:
 
     def __call__(self, record: RunRecord) -> bool:
         if record.run_id not in self._known:
+            self._known[record.run_id] = False  # what its tag says is made of itself was edited
             self._known[record.run_id] = self._judge(record)
         return self._known[record.run_id]
 

@@ -1,7 +1,7 @@
 """Ensembles and fusions that no longer stand for their members: one was deleted, or its row is another one by now."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from asc_study.base.contract import Tag
 from asc_study.store.queries import Reader
@@ -19,12 +19,20 @@ def members_of(record: RunRecord) -> list[str]:
 
 def lost_member(reader: Reader, record: RunRecord) -> str:
     """The id of a deleted run that ``record`` is made of, or a member of it; empty if all are there."""
-    for member in members_of(record):
-        found = reader.run(member)
-        lost = member if found is None else lost_member(reader, found)
-        if lost:
-            return lost
-    return ""
+    return next((run_id for run_id, member in all_below(reader, record) if member is None), "")
+
+
+def all_below(reader: Reader, record: RunRecord) -> Iterator[tuple[str, RunRecord | None]]:
+    """Ids and records of the members of a run and of theirs, each once; None stands for one that was deleted."""
+    seen, left = {record.run_id}, members_of(record)
+    while left:
+        run_id = left.pop(0)
+        if run_id in seen:  # also where an edited tag says that a run is made of itself
+            continue
+        seen.add(run_id)
+        member = reader.run(run_id)
+        yield run_id, member
+        left += members_of(member) if member else []
 
 
 def stale_reasons(
@@ -54,6 +62,7 @@ def stale_reasons(
 
     def reason(record: RunRecord) -> str:
         if record.run_id not in reasons:
+            reasons[record.run_id] = "its tag says that it is made of itself"
             found = (of_member(member) for member in members_of(record))
             reasons[record.run_id] = next(filter(None, found), "")
         return reasons[record.run_id]

@@ -15,7 +15,7 @@ from asc_study.evaluation.scores_out import write_scores
 from asc_study.settings.settings_file import require_name
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs, finished_systems
-from asc_study.store.stale import members_of
+from asc_study.store.stale import all_below, members_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, log_derived
 
@@ -116,9 +116,12 @@ def export_predictions(
 
 
 def _require_current(tracker: Tracker, record: RunRecord) -> None:
-    """Refuse what was made of runs that have predicted other unlabelled clips since."""
-    members = [tracker.run(run_id) for run_id in members_of(record)]
-    digests = {member.tags.get(Tag.EVALUATION_DIGEST, "") for member in members if member}
+    """Refuse what was made of runs that have predicted other unlabelled clips since.
+
+    An ensemble between says what its members had predicted when it was made: those that are made of nothing count.
+    """
+    below = (member for _, member in all_below(tracker, record) if member and not members_of(member))
+    digests = {member.tags.get(Tag.EVALUATION_DIGEST, "") for member in below}
     if len(digests) == 1 and digests != {record.tags.get(Tag.EVALUATION_DIGEST, "")}:
         raise InputError(
             f"the members of {record.label!r} have predicted other clips since it was made: make it again (run its "

@@ -59,5 +59,5 @@ class Marker:
 
     def _read(self, run_id: str) -> pd.DataFrame | None:
         with suppress(InputError):  # trained on all development data, or deleted
-            return read_predictions(self._tracker.artifact(run_id, predictions_path("test")))
+            return read_predictions(self._tracker.artifact(run_id, predictions_path("test")), "test")
         return None

@@ -212,4 +212,10 @@ def predict_clips(
             f"{record.label!r} takes {model.input_shape[-1] // config.features.maps} audio channels, the clips have "
             f"{batches.input_shape[-1] // config.features.maps}: score clips like those that it was trained on"
         )
+    takes = model.input_shape[1:]
+    if len(takes) != 3 or any(size not in (None, own) for size, own in zip(takes, batches.input_shape, strict=True)):
+        raise InputError(
+            f"{record.label!r} takes features of {takes}, its settings make {batches.input_shape} of these clips: its "
+            f"{Artifact.CONFIG} is that of another model, or the clips are of another length"
+        )
     return predictions_table(clips, model.predict(batches, verbose=0), config.task)

@@ -35,6 +35,16 @@ def test_a_recording_is_read_whole_and_tells_whether_it_lost_something(options):
     assert is_lossy(sound_info("a.wav")) == ("MP3" in options.values())
 
 
+@pytest.mark.parametrize("subtype", ["G721_32", "NMS_ADPCM_16"])
+def test_a_recording_in_which_one_cannot_go_back_is_read(subtype):
+    write("a.wav")
+    whole = read_sound("a.wav")[0]
+    write("a.wav", subtype=subtype)
+    waveform = read_sound("a.wav")[0]
+    assert len(waveform) == sound_info("a.wav").frames
+    assert np.corrcoef(waveform[:4000, 0], whole[:, 0])[0, 1] > 0.9
+
+
 def test_a_sparse_file_that_announces_gigabytes_is_not_read():
     content = bytearray(Path(write("a.wav", subtype="PCM_16")).read_bytes())
     size = 2**30 - 1024

@@ -13,6 +13,7 @@ from asc_study.settings.study_file import load_study
 from asc_study.store import references
 from asc_study.store.claims import HEARTBEAT_LIMIT_SECONDS, heard_of_lately
 from asc_study.store.references import find_runs
+from asc_study.store.stale import lost_member, stale_reasons
 from asc_study.store.tracking import Tracker
 from asc_study.study.leaderboard import leaderboard
 from asc_study.study.plan import make_plan, render_plan
@@ -95,3 +96,20 @@ def test_a_sign_of_life_that_is_none(tracker: Tracker) -> None:
         (record,) = tracker.runs("s")
         assert heard_of_lately(record) == is_alive, text
         assert study_state("s", tracker).runs[0].state in ("running", "interrupted")
+
+
+def test_what_an_edited_tag_says_is_made_of_itself_costs_at_most_its_run(
+    tracker: Tracker, log_run: Callable[..., str], tables: dict[str, pd.DataFrame]
+) -> None:
+    log_run("kept", tables)
+    alone, one, other = (log_run(name, tables, kind="fusion") for name in ("alone", "one", "other"))
+    for run_id, member in ((alone, alone), (one, other), (other, one)):
+        tracker.set_tags(run_id, {Tag.MEMBERS: f'["{member}"]'})
+    records = tracker.runs("s")
+    assert list(leaderboard(tracker, "s")["row"]) == ["kept"]
+    assert stale_reasons(tracker, records)[alone].endswith("its tag says that it is made of itself")
+    assert [lost_member(tracker, record) for record in records] == [""] * 4
+    Path("s.yaml").write_text("study: s\nrows: [{name: kept}]")
+    assert make_plan(load_study(Path("s.yaml")), "d" * 64, tracker).runs
+    with pytest.raises(InputError, match="alone"):
+        find_runs(tracker, "s/alone")

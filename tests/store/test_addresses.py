@@ -96,6 +96,12 @@ def test_a_piece_of_a_password_that_was_taken_for_a_host_is_hidden():
     )
 
 
+def test_a_secret_with_quotes_is_hidden_however_they_are_escaped():
+    secret = f"\"?{SECRET}'="
+    line = scrubbed(f"no way to {{'password': '{secret!r}'}}", f"http://u:{secret}@host:1/x")
+    assert "hunter2" not in line
+
+
 def test_a_short_secret_is_hidden_as_a_word_only():
     line = scrubbed("port 1 of p failed: password 'p' refused, p=p_", "postgresql://u:p@h/d")
     assert line == "port 1 of *** failed: password '***' refused, ***=***_"

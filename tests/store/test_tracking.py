@@ -10,7 +10,9 @@ import pytest
 
 from asc_study.base.contract import predictions_path
 from asc_study.base.errors import InputError
+from asc_study.search.storage import open_storage, storage_url
 from asc_study.store.addresses import tracking_uri
+from asc_study.store.queries import Reader
 from asc_study.store.tracking import Tracker
 
 
@@ -79,6 +81,24 @@ def test_store_that_cannot_be_opened(uri):
         Tracker(uri)
 
 
+@pytest.mark.parametrize("name", ["a%20b", "a?b"])
+def test_a_folder_that_sqlalchemy_takes_for_another_one_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, name: str):
+    """The store of ``a%20b`` would be that of ``a b``, where that is there."""
+    for folder in (name, "a b"):
+        Path(folder).mkdir()
+    monkeypatch.chdir(name)
+    for open_one in (Tracker, Reader, lambda: open_storage(storage_url())):
+        with pytest.raises(InputError, match="SQLite .* without .*, got '?sqlite:///"):
+            open_one()
+    assert [path.name for path in Path("..").rglob("*") if path.is_file()] == []
+
+
+def test_credentials_that_are_missing_are_one_line(capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(InputError, match="the tracking store databricks cannot be opened: .*authentication"):
+        Tracker("databricks")
+    assert capfd.readouterr().err == ""
+
+
 def test_file_that_is_no_store_is_left_alone():
     Path("noise.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(InputError, match="file is not a database"):
@@ -95,6 +115,21 @@ def test_missing_artifact(tracker: Tracker):
     run_id = tracker.create_run("s", "r", {}, {})
     with pytest.raises(InputError, match="has no artifact predictions/test.parquet"):
         tracker.artifact(run_id, "predictions/test.parquet")
+
+
+def test_a_table_that_lies_in_the_place_of_another_or_is_empty_is_refused(tracker: Tracker, log_run, make_table):
+    """Validation's accuracy would else pass for that on test without a word."""
+    run_id = log_run("plain", {split: make_table(0, split=split) for split in ("validation", "test")})
+    (record,) = tracker.runs("s")
+    test = tracker.artifact(run_id, predictions_path("test"))
+    test.write_bytes(tracker.artifact(run_id, predictions_path("validation")).read_bytes())
+    line = r"predictions/test\.parquet must hold clips of test alone, got some of \['validation'\]: put the run's own"
+    for read in (lambda: tracker.predictions(run_id), lambda: tracker.predictions_of(record, "test")):
+        with pytest.raises(InputError, match=line):
+            read()
+    make_table(0).iloc[:0].to_parquet(test, index=False)
+    with pytest.raises(InputError, match="must hold clips of test alone, got none"):
+        tracker.predictions_of(record, "test")
 
 
 def test_predictions_of_a_server_are_asked_for_by_address_and_leave_no_copy(tracker, log_run, make_table, monkeypatch):

@@ -6,6 +6,10 @@ from asc_study.study.leaderboard import leaderboard
 from asc_study.systems.compare import compare_runs
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
 from asc_study.systems.exchange import export_predictions, import_system
+from asc_study.systems.fusion_log import log_fusion
+from asc_study.systems.fusions import fuse_runs
+
+MEAN = {"fusion": "average", "join": "product", "exponent": "1"}
 
 LABELS = """filename\tscene_label
 audio/airport-lisbon-1001-40001-a.wav\tairport
@@ -87,3 +91,23 @@ def test_comparison_averages_seeds(tracker, log_run, make_table):
     log_run("third", {"test": make_table(7, clips=50)})
     with pytest.raises(InputError, match="must hold the same clips"):
         compare_runs(tracker, "s/first", "s/third")
+
+
+def test_what_is_made_of_systems_that_have_predicted_other_clips_since_is_not_exported(
+    tracker, log_run, make_table, isolated
+):
+    """However deep they lie: an ensemble between says what its members predicted when it was made."""
+    clips = {name: make_table(i, clips=20, split="evaluation") for i, name in enumerate("ab")}
+    runs = [
+        log_run(name, {"test": make_table(i), "evaluation": clips[name]}, evaluation_digest="e" * 64)
+        for i, name in enumerate("ab")
+    ]
+    inner = log_fusion(tracker, "s", "inner", fuse_runs(tracker, runs, [], **MEAN))
+    outer = log_fusion(tracker, "s", "outer", fuse_runs(tracker, [inner.run_id, runs[0]], [], **MEAN))
+    assert export_predictions(tracker, outer.run_id, isolated / "first.csv", "csv") == ("evaluation", 20)
+    for run_id in runs:
+        tracker.set_tags(run_id, {"asc.evaluation_digest": "f" * 64})
+    for run_id in (inner.run_id, outer.run_id):
+        with pytest.raises(InputError, match="the members of .* have predicted other clips since it was made"):
+            export_predictions(tracker, run_id, isolated / "second.csv", "csv")
+    assert export_predictions(tracker, outer.run_id, isolated / "test.csv", "csv", split="test") == ("test", 200)

@@ -139,6 +139,10 @@ def test_a_model_or_settings_that_are_damaged_in_the_store_are_one_line(tracker,
         with pytest.raises(InputError, match=message):
             score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
     assert not Path("evil").exists()
+    settings.write_bytes(good.replace(b"n_mels: 16", b"n_mels: 32"))  # those of another run
+    line = r"'x seed 0' takes features of \(16, None, 3\), its settings make \(32, .*: its config\.yaml is that of ano"
+    with pytest.raises(InputError, match=line):
+        score_runs(tracker, ["s/x"], [unlabelled], jobs=1, say=print)
     settings.write_bytes(good)
     models = list(isolated.rglob("model.keras"))
     for content, message in ((b"PK\3\4", "File is not a zip file"), (None, "does not exist")):
