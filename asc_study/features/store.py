@@ -22,6 +22,8 @@ from asc_study.base.locks import file_lock
 from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, require_sound
 from asc_study.features.deltas import network_input
+from asc_study.features.listing import About
+from asc_study.features.pack_index import remake_index
 from asc_study.features.packs import Found, build_pack, find, plan_packs, remove_damaged, uneven
 from asc_study.features.settings import LogMelSettings, stacked_shape
 from asc_study.workers.pool import run_parallel
@@ -127,6 +129,8 @@ def extract(
     progress: bool = True,
     leave_out_broken: bool = False,
     label: str = "features",
+    data: str = "",
+    study: str = "",
 ) -> FeatureStore:
     """Compute the features that the cache does not hold yet and open all of them.
 
@@ -150,7 +154,9 @@ def extract(
         Note a sound that cannot be loaded in the store's ``broken`` instead of raising. An `InputError` is true of the
         sound and remembered; whatever else went wrong (no memory, no disk) is tried again by the next extraction.
     label
-        What the progress bar calls the work.
+        What the progress bar, and `asc-study cache show`, call the work.
+    data, study
+        What the sounds are of, and who uses them, for `asc-study cache show` to name.
 
     Raises
     ------
@@ -165,23 +171,27 @@ def extract(
     for sound in sounds:
         keys.append(entry_key(sound.digest, settings, sound.treatment))
         sound_of_key.setdefault(keys[-1], sound)
-    found = find(cache, sound_of_key)
+    found = find(cache, sound_of_key, study)
     failed: dict[str, str] = {}
     if len(found.places) < len(sound_of_key):
         cache.mkdir(parents=True, exist_ok=True)
         with file_lock(f"features {cache.name}", folder=cache.parent / "locks"):
             remove_left_over(cache)
-            found = find(cache, sound_of_key)  # another process may have computed them while this one waited
-            remove_damaged(found)
+            found = find(cache, sound_of_key, study)  # another process may have computed them while this one waited
+            remove_damaged(found, cache)
             missing = {key: sound for key, sound in sound_of_key.items() if key not in found.places}
             looked_at = sounds[:1] if leave_out_broken else sounds
             shape = _feature_shape([sound.path for sound in looked_at], settings, channels)
-            calls = [(pack, settings, shape, leave_out_broken) for pack in plan_packs(missing, cache)]
+            about = About(settings.canonical_json(), data, label)
+            calls = [(pack, settings, shape, leave_out_broken, about) for pack in plan_packs(missing, cache)]
             with progress_bar(len(missing), label, "clip", shown=progress) as bar:
                 for clips, failures in run_parallel(build_pack, calls, jobs=jobs):
                     bar.update(clips)
                     failed |= failures
-        found = find(cache, sound_of_key)
+        found = find(cache, sound_of_key, study)
+        if len(found.places) + len(failed) < len(sound_of_key):
+            remake_index(cache)
+            found = find(cache, sound_of_key, study)
         if failed:
             _leave_out(found, failed, np.zeros((1, *shape), settings.dtype))
     store = _open_store(keys, sound_of_key, found, cache, deltas=settings.deltas)

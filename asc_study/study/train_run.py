@@ -144,7 +144,7 @@ class _Execution:
     def _train_and_log(self) -> Mapping[str, float]:
         spec, launch, tracker, config = self._spec, self._launch, self._tracker, self._spec.config
         data = [
-            run_data(config, launch.data.dataset, launch.data.audio_digests, fold=fold)
+            run_data(config, launch.data.dataset, launch.data.audio_digests, fold=fold, study=spec.study)
             for fold in range(config.trainings)
         ]
         start_keras(config.training.threads)
