@@ -65,6 +65,11 @@ def listing_of(pack: Path) -> Path:
     return pack.with_suffix(".json")
 
 
+def locks_of(cache: Path) -> Path:
+    """The folder of the locks that processes which share a cache share too."""
+    return cache.parent / "locks"
+
+
 def mark_used(listing: Path) -> None:
     """Let the time of a listing say that its pack was used today; whoever may only read a cache does not."""
     with suppress(OSError):

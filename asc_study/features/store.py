@@ -18,11 +18,11 @@ import numpy.typing as npt
 from asc_study.acoustics.recordings import usual_info
 from asc_study.base.errors import InputError
 from asc_study.base.files import remove_left_over
-from asc_study.base.locks import file_lock
+from asc_study.base.locks import file_lock, hold_use
 from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, require_sound
 from asc_study.features.deltas import network_input
-from asc_study.features.listing import About
+from asc_study.features.listing import About, locks_of
 from asc_study.features.pack_index import remake_index
 from asc_study.features.packs import Found, build_pack, find, plan_packs, remove_damaged, uneven
 from asc_study.features.settings import LogMelSettings, stacked_shape
@@ -55,6 +55,10 @@ class FeatureStore:
         self._arrays = list(arrays)
         self._places = list(places)
         self.broken = dict(broken or {})
+        self._held: tuple[object, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_held": ()}  # locks stay with their process, the arrays of a copy are its own
 
     def __len__(self) -> int:
         return len(self._places)
@@ -80,7 +84,13 @@ class FeatureStore:
         packs, clips = len(self._arrays), len(self)
         places = self._places + [(packs + pack, row) for pack, row in other._places]
         broken = self.broken | {clips + index: reason for index, reason in other.broken.items()}
-        return FeatureStore(self._arrays + other._arrays, places, broken, deltas=self.deltas)
+        joined = FeatureStore(self._arrays + other._arrays, places, broken, deltas=self.deltas)
+        return joined.holding(*self._held, *other._held)
+
+    def holding(self, *uses: object) -> "FeatureStore":
+        """Keep locks as long as the store exists, which say that its features are in use; returns the store."""
+        self._held += uses
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -171,11 +181,12 @@ def extract(
     for sound in sounds:
         keys.append(entry_key(sound.digest, settings, sound.treatment))
         sound_of_key.setdefault(keys[-1], sound)
+    in_use = hold_use(locks_of(cache), settings.canonical_json())  # from before they are found
     found = find(cache, sound_of_key, study)
     failed: dict[str, str] = {}
     if len(found.places) < len(sound_of_key):
         cache.mkdir(parents=True, exist_ok=True)
-        with file_lock(f"features {cache.name}", folder=cache.parent / "locks"):
+        with file_lock(f"features {cache.name}", folder=locks_of(cache)):
             remove_left_over(cache)
             found = find(cache, sound_of_key, study)  # another process may have computed them while this one waited
             remove_damaged(found, cache)
@@ -197,7 +208,7 @@ def extract(
     store = _open_store(keys, sound_of_key, found, cache, deltas=settings.deltas)
     # What the store held already was not read now, so its sound is checked by what was made of it.
     require_sound(sounds[0].path, (settings.sample_rate, store.shape[2]), (settings.sample_rate, channels))
-    return store
+    return store.holding(in_use)
 
 
 def _leave_out(found: Found, failed: Mapping[str, str], zeros: npt.NDArray[Any]) -> None:
