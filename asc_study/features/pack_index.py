@@ -175,7 +175,7 @@ def remake_index(cache: Path) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     with suppress(OSError):  # SQLite would make it unwritable for the group, whatever the umask
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        path.touch(exist_ok=False)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     try:
         if _version_of(connection) != _VERSION:

@@ -32,7 +32,8 @@ def render_contents(contents: Contents) -> str:
         parts.append(text_table([_FEATURE_HEADINGS, *map(_feature_line, contents.features)], left=(0, 1, 2, 7)))
     if contents.checkpoints:
         parts.append(text_table([_CHECKPOINT_HEADINGS, *map(_checkpoint_line, contents.checkpoints)], left=(0, 1, 4)))
-    parts.append(f"{len(contents.locks)} lock files, {contents.locks_held} of them held; {_left(contents.left_over)}")
+    locks = f"lock files: {len(contents.locks)}, of which {contents.locks_held} are held"
+    parts.append(f"{locks}; {_left(contents.left_over)}")
     return "\n\n".join(parts)
 
 
