@@ -23,10 +23,59 @@ def file_lock(name: str, *, timeout_seconds: float = -1, folder: Path | None = N
     Entering it raises `filelock.Timeout` if another process holds it for longer than ``timeout_seconds`` (-1: waits).
     It is in the state folder, unless it guards a ``folder`` that others may share and must be found with it.
     """
-    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    return filelock.FileLock((folder or locks_dir()) / f"{digest}.lock", timeout=timeout_seconds)
+    return filelock.FileLock((folder or locks_dir()) / f"{_digest(name)}.lock", timeout=timeout_seconds)
+
+
+def hold_use(folder: Path, of: str) -> filelock.BaseFileLock | None:
+    """Say that this process uses something, as long as what is returned exists; see `is_used`.
+
+    Several may hold the same: each has a file of its own. None if the folder cannot be written.
+    """
+    place = folder / "uses" / _digest(of)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        is_used(folder, of)  # takes the files of those that died away
+        lock = filelock.FileLock(place / f"{uuid.uuid4().hex}.lock")
+        lock.acquire()
+    except OSError:
+        return None
+    return lock
+
+
+def is_used(folder: Path, of: str | None) -> bool:
+    """Whether a process that shares the folder says that it uses something, or anything at all if that is None."""
+    holders = folder.glob(f"uses/{'*' if of is None else _digest(of)}/*.lock")
+    held = [is_held(file, remove_free=True) for file in holders]  # all, to tidy up after those that died
+    return any(held)
+
+
+def remove_free_locks(folder: Path) -> list[Path]:
+    """Remove the files of locks that nobody holds; one that begins to wait for such a file makes it anew."""
+    return [file for file in lock_files(folder) if not is_held(file, remove_free=True)]
+
+
+def lock_files(folder: Path) -> list[Path]:
+    """The files of all locks of a folder."""
+    return sorted(folder.rglob("*.lock"))
+
+
+def is_held(file: Path, *, remove_free: bool = False) -> bool:
+    """Whether a process holds the lock of a file, which can go if none does."""
+    try:
+        with filelock.FileLock(file, timeout=0):
+            if remove_free:
+                file.unlink(missing_ok=True)
+    except filelock.Timeout:
+        return True
+    except OSError:  # that of another user, who alone can tell
+        return True
+    return False
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def lock_domain() -> str:

@@ -10,6 +10,7 @@ import click
 from asc_study import __version__
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.plugins import OWN_PARTS
+from asc_study.cli.cache import cache
 from asc_study.cli.dashboard import dashboard, report
 from asc_study.cli.data import data
 from asc_study.cli.demo import demo
@@ -88,6 +89,7 @@ _COMMANDS = (
     plan,
     run,
     runs,
+    cache,
     search,
     status,
     leaderboard,

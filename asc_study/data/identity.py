@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -109,6 +109,8 @@ def _open_cache(folder: Path) -> Iterator[sqlite3.Connection]:
     path = Path(folder) / "audio-digests.sqlite"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # SQLite would make it unwritable for the group, whatever the umask
+            path.touch(exist_ok=False)
         with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS)) as connection:
             with connection:
                 # Its predecessor rested on size and modification time alone: those digests are computed again.

@@ -2,20 +2,18 @@
 
 Features that are computed together share a ``.npy`` file of about a hundred clips and a ``.json`` file that lists their
 keys, so that a big data set needs a few hundred open files at most and an interrupted extraction goes on where it
-stopped. Files are written under a temporary name and renamed: what has its final name is complete. A checksum over both
-files is looked at when a pack is opened: what a disk changed is computed again, never trained on.
+stopped. An index says in which packs to look (`asc_study.features.pack_index`). Files are written under a temporary
+name and renamed: what has its final name is complete. A checksum over both files is looked at when a pack is opened:
+what a disk changed is computed again, never trained on.
 """
 
 import hashlib
-import json
 import math
 import shutil
 import sys
-import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,20 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from asc_study.base.errors import InputError
-from asc_study.base.files import write_file, writing
+from asc_study.base.files import writing
 from asc_study.features.audio import Sound
+from asc_study.features.listing import About, Listing, listing_of, mark_used, write_listing
 from asc_study.features.logmel import log_mel
+from asc_study.features.pack_index import PackIndex, with_index
 from asc_study.features.settings import LogMelSettings
 
 #: About how many clips share a file, as long as that takes at most 2 ** _MAX_PACK_BITS files.
 _CLIPS_PER_PACK: Final = 128
 
-
 _MAX_PACK_BITS: Final = 8
-
-
-#: Bytes of a pack that are read at once to look at its checksum.
-_CHUNK: Final = 2**22
 
 
 @dataclass(frozen=True)
@@ -58,55 +53,62 @@ class Found:
     damaged: list[Path] = field(default_factory=list)
 
 
-def find(cache: Path, wanted: Iterable[str]) -> Found:
-    """Find wanted entries, by their keys, in the packs of a cache."""
-    wanted = set(wanted)
-    found = Found()
-    for listing in sorted(cache.glob("*.json")):
-        try:
-            content = json.loads(listing.read_text(encoding="utf-8"))
-            keys, broken = content["keys"], content["broken"]
-            rows = {key: row for row, key in enumerate(keys) if key in wanted}
-            if not rows.keys() - found.places.keys():
-                continue
-            file = listing.with_suffix(".npy")
-            if content["checksum"] != _checksum(keys, broken, _file_checksum(file, *_version(file))):
-                raise ValueError("the checksum is another one")
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-            # A plain view: slicing np.memmap itself costs several times more, and batches slice it for every clip.
-            found.arrays[file] = np.asarray(array)
-        except Exception:  # of the disk, or of whichever parser a changed byte meets: computed again
-            found.damaged.append(listing)
+def find(cache: Path, wanted: Iterable[str], study: str = "") -> Found:
+    """Find wanted entries, by their keys, in the packs of a cache; ``study`` is who uses them, where that is known."""
+    wanted = dict.fromkeys(wanted)
+    if not cache.is_dir():
+        return Found()
+
+    def look_up(index: PackIndex) -> Found:
+        found = Found()
+        tried: set[str] = set()
+        _look_up(index, cache, wanted, found, tried)
+        if len(found.places) < len(wanted) and (damaged := index.take_up()) is not None:
+            found.damaged.extend(damaged)
+            _look_up(index, cache, wanted, found, tried)
+        if study and len(found.places) == len(wanted):
+            index.note_use((listing_of(pack).name for pack in found.arrays), study)
+        return found
+
+    return with_index(cache, look_up)
+
+
+def _look_up(index: PackIndex, cache: Path, wanted: Mapping[str, None], found: Found, tried: set[str]) -> None:
+    """Open the packs that hold wanted entries; one pack answers for all of its entries."""
+    for key in wanted:
+        if key in found.places:
             continue
-        found.places.update({key: (file, row) for key, row in rows.items()})
-        found.broken.update({key: reason for key, reason in broken.items() if key in rows})
-    return found
+        for name in index.listings_of(key):
+            if name not in tried:
+                tried.add(name)
+                _open_pack(cache / name, wanted, found)
+            if key in found.places:
+                break
 
 
-def _checksum(keys: Sequence[str], broken: Mapping[str, str], of_file: int) -> str:
-    """The checksum of a pack: over its listing and the bytes of its features."""
-    return f"{zlib.crc32(json.dumps([list(keys), dict(broken)]).encode(), of_file):08x}"
+def _open_pack(file: Path, wanted: Mapping[str, None], found: Found) -> None:
+    if not file.exists():
+        return
+    try:
+        listing, pack = Listing.read(file), file.with_suffix(".npy")
+        if not listing.is_true_of(pack):
+            raise ValueError("the checksum is another one")
+        array = np.load(pack, mmap_mode="r", allow_pickle=False)
+    except Exception:  # of the disk, or of whichever parser a changed byte meets: computed again
+        found.damaged.append(file)
+        return
+    # A plain view: slicing np.memmap itself costs several times more, and batches slice it for every clip.
+    found.arrays[pack] = np.asarray(array)
+    rows = {key: row for row, key in enumerate(listing.keys) if key in wanted}
+    found.places.update({key: (pack, row) for key, row in rows.items()})
+    found.broken.update({key: reason for key, reason in listing.broken.items() if key in rows})
+    mark_used(file)
 
 
-def _version(file: Path) -> tuple[int, ...]:
-    """Tells one content of a file from another, as long as nobody changes the bytes of the disk itself."""
-    status = file.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-@lru_cache(maxsize=4096)
-def _file_checksum(file: Path, *version: int) -> int:
-    """The checksum of a file's bytes, which a process reads once a version."""
-    checksum = 0
-    with file.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            checksum = zlib.crc32(chunk, checksum)
-    return checksum
-
-
-def remove_damaged(found: Found) -> None:
+def remove_damaged(found: Found, cache: Path) -> None:
     """Make room for packs that are made anew, whatever stands in their places; the caller holds the cache's lock."""
     if found.damaged:
+        with_index(cache, lambda index: index.forget(listing.name for listing in found.damaged))
         packs = "1 file" if len(found.damaged) == 1 else f"{len(found.damaged)} files"
         said = (
             f"note: {packs} of features, such as {found.damaged[0].with_suffix('.npy')}, are damaged or of an earlier"
@@ -139,7 +141,7 @@ def plan_packs(sound_of_key: Mapping[str, Sound], cache: Path) -> list[Pack]:
 
 
 def build_pack(
-    pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], leave_out_broken: bool
+    pack: Pack, settings: LogMelSettings, shape: tuple[int, int, int], leave_out_broken: bool, about: About
 ) -> tuple[int, dict[str, str]]:
     """Compute one pack and move it to its place; returns how many clips it was to hold, and why some are not in it."""
     features = np.zeros((len(pack.keys), *shape), settings.dtype)
@@ -163,9 +165,7 @@ def build_pack(
     if keys:
         with writing(pack.file) as file:
             np.save(file, features[: len(keys)])
-        checksum = _checksum(keys, broken, _file_checksum(pack.file, *_version(pack.file)))
-        listing = {"keys": keys, "broken": broken, "checksum": checksum}
-        write_file(pack.file.with_suffix(".json"), json.dumps(listing))
+        write_listing(pack.file, keys, broken, about)
     return len(pack.keys), failed
 
 

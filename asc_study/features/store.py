@@ -18,10 +18,12 @@ import numpy.typing as npt
 from asc_study.acoustics.recordings import usual_info
 from asc_study.base.errors import InputError
 from asc_study.base.files import remove_left_over
-from asc_study.base.locks import file_lock
+from asc_study.base.locks import file_lock, hold_use
 from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, require_sound
 from asc_study.features.deltas import network_input
+from asc_study.features.listing import About, locks_of
+from asc_study.features.pack_index import remake_index
 from asc_study.features.packs import Found, build_pack, find, plan_packs, remove_damaged, uneven
 from asc_study.features.settings import LogMelSettings, stacked_shape
 from asc_study.workers.pool import run_parallel
@@ -53,6 +55,10 @@ class FeatureStore:
         self._arrays = list(arrays)
         self._places = list(places)
         self.broken = dict(broken or {})
+        self._held: tuple[object, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_held": ()}  # locks stay with their process, the arrays of a copy are its own
 
     def __len__(self) -> int:
         return len(self._places)
@@ -78,7 +84,13 @@ class FeatureStore:
         packs, clips = len(self._arrays), len(self)
         places = self._places + [(packs + pack, row) for pack, row in other._places]
         broken = self.broken | {clips + index: reason for index, reason in other.broken.items()}
-        return FeatureStore(self._arrays + other._arrays, places, broken, deltas=self.deltas)
+        joined = FeatureStore(self._arrays + other._arrays, places, broken, deltas=self.deltas)
+        return joined.holding(*self._held, *other._held)
+
+    def holding(self, *uses: object) -> "FeatureStore":
+        """Keep locks as long as the store exists, which say that its features are in use; returns the store."""
+        self._held += uses
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -127,6 +139,8 @@ def extract(
     progress: bool = True,
     leave_out_broken: bool = False,
     label: str = "features",
+    data: str = "",
+    study: str = "",
 ) -> FeatureStore:
     """Compute the features that the cache does not hold yet and open all of them.
 
@@ -150,7 +164,9 @@ def extract(
         Note a sound that cannot be loaded in the store's ``broken`` instead of raising. An `InputError` is true of the
         sound and remembered; whatever else went wrong (no memory, no disk) is tried again by the next extraction.
     label
-        What the progress bar calls the work.
+        What the progress bar, and `asc-study cache show`, call the work.
+    data, study
+        What the sounds are of, and who uses them, for `asc-study cache show` to name.
 
     Raises
     ------
@@ -165,29 +181,34 @@ def extract(
     for sound in sounds:
         keys.append(entry_key(sound.digest, settings, sound.treatment))
         sound_of_key.setdefault(keys[-1], sound)
-    found = find(cache, sound_of_key)
+    in_use = hold_use(locks_of(cache), settings.canonical_json())  # from before they are found
+    found = find(cache, sound_of_key, study)
     failed: dict[str, str] = {}
     if len(found.places) < len(sound_of_key):
         cache.mkdir(parents=True, exist_ok=True)
-        with file_lock(f"features {cache.name}", folder=cache.parent / "locks"):
+        with file_lock(f"features {cache.name}", folder=locks_of(cache)):
             remove_left_over(cache)
-            found = find(cache, sound_of_key)  # another process may have computed them while this one waited
-            remove_damaged(found)
+            found = find(cache, sound_of_key, study)  # another process may have computed them while this one waited
+            remove_damaged(found, cache)
             missing = {key: sound for key, sound in sound_of_key.items() if key not in found.places}
             looked_at = sounds[:1] if leave_out_broken else sounds
             shape = _feature_shape([sound.path for sound in looked_at], settings, channels)
-            calls = [(pack, settings, shape, leave_out_broken) for pack in plan_packs(missing, cache)]
+            about = About(settings.canonical_json(), data, label)
+            calls = [(pack, settings, shape, leave_out_broken, about) for pack in plan_packs(missing, cache)]
             with progress_bar(len(missing), label, "clip", shown=progress) as bar:
                 for clips, failures in run_parallel(build_pack, calls, jobs=jobs):
                     bar.update(clips)
                     failed |= failures
-        found = find(cache, sound_of_key)
+        found = find(cache, sound_of_key, study)
+        if len(found.places) + len(failed) < len(sound_of_key):
+            remake_index(cache)
+            found = find(cache, sound_of_key, study)
         if failed:
             _leave_out(found, failed, np.zeros((1, *shape), settings.dtype))
     store = _open_store(keys, sound_of_key, found, cache, deltas=settings.deltas)
     # What the store held already was not read now, so its sound is checked by what was made of it.
     require_sound(sounds[0].path, (settings.sample_rate, store.shape[2]), (settings.sample_rate, channels))
-    return store
+    return store.holding(in_use)
 
 
 def _leave_out(found: Found, failed: Mapping[str, str], zeros: npt.NDArray[Any]) -> None:

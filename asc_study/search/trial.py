@@ -95,7 +95,7 @@ class _KerasTraining:
     """The training of one fold in this process, without the test split."""
 
     def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
-        data = run_data(spec.config, launch.data.dataset, launch.data.audio_digests)
+        data = run_data(spec.config, launch.data.dataset, launch.data.audio_digests, study=spec.study)
         clips = data.clips[data.clips["split"] != "test"]
         self._clips = int((clips["split"] == "train").sum())
         start_keras(spec.config.training.threads)

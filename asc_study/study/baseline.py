@@ -161,7 +161,7 @@ def _make(
 ) -> BaselineOutcome:
     start = time.perf_counter()
     try:
-        made = run_data(_heard(row.config), data.dataset, data.audio_digests, jobs=jobs, progress=True)
+        made = run_data(_heard(row.config), data.dataset, data.audio_digests, jobs=jobs, progress=True, study=study)
         run = Derived(
             identity=identity,
             study=study,

@@ -14,7 +14,6 @@ from asc_study.base.errors import failure_reason
 from asc_study.base.files import shown_path
 from asc_study.base.paths import checkpoints_dir
 from asc_study.base.progress import EpochProgress
-from asc_study.settings.run_config import RunConfig
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import heard_of_lately, is_alive, run_lock, shares_locks, signs_of_life
 from asc_study.store.failures import is_outer, patiently
@@ -144,7 +143,7 @@ class _Execution:
     def _train_and_log(self) -> Mapping[str, float]:
         spec, launch, tracker, config = self._spec, self._launch, self._tracker, self._spec.config
         data = [
-            run_data(config, launch.data.dataset, launch.data.audio_digests, fold=fold)
+            run_data(config, launch.data.dataset, launch.data.audio_digests, fold=fold, study=spec.study)
             for fold in range(config.trainings)
         ]
         start_keras(config.training.threads)
@@ -169,7 +168,7 @@ class _Execution:
         epochs_in_all = config.trainings * config.training.epochs
         bar = EpochProgress(spec.label, epochs_in_all, alone=launch.jobs == 1, validation_clips=clips)
         with bar as progress:
-            result = _train(config, data, spec.seed, self._checkpoint, on_start, on_epoch)
+            result = _train(spec, data, self._checkpoint, on_start, on_epoch)
         self._is_trained = True
         lease.write(epochs.flush)
         return log_result(spec, launch, tracker, self._run_id, lease, result, data)
@@ -211,9 +210,8 @@ class _Execution:
 
 
 def _train(
-    config: RunConfig,
+    spec: RunSpec,
     data: Sequence[RunData],
-    seed: int,
     checkpoint: Path,
     on_start: Callable[[Sequence[dict[str, float]]], None],
     on_epoch: "EpochReport",
@@ -222,9 +220,10 @@ def _train(
     from asc_study.training.folds import train_folds
 
     told: dict[str, Any] = {"checkpoint": checkpoint, "on_start": on_start, "on_epoch": on_epoch}
-    if config.folds:
-        return train_folds(config, data, seed, **told)
-    return train(config, data[0].clips, data[0].store, seed, teacher=data[0].teacher, **told)
+    told["signature"] = spec.signature
+    if spec.config.folds:
+        return train_folds(spec.config, data, spec.seed, **told)
+    return train(spec.config, data[0].clips, data[0].store, spec.seed, teacher=data[0].teacher, **told)
 
 
 def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:

@@ -59,6 +59,7 @@ def train(
     seed: int,
     *,
     checkpoint: Path,
+    signature: str = "",
     teacher: pd.DataFrame | None = None,
     on_start: Callable[[Sequence[dict[str, float]]], None] = lambda history: None,
     on_epoch: EpochReport = lambda epoch, metrics: None,
@@ -71,6 +72,8 @@ def train(
         See `Training`.
     checkpoint
         File of the unfinished training; read if it exists, rewritten after every epoch.
+    signature
+        Of the run: a checkpoint of another one is not gone on from.
     on_start
         Told the metrics of the epochs that are finished already, before the first batch.
     on_epoch
@@ -84,11 +87,11 @@ def train(
         If the loss is not finite.
     """
     training = Training(config, clips, store, seed, teacher=teacher)
-    training.load(checkpoint)
+    training.load(checkpoint, signature)
     on_start(training.history)
     for epoch in range(training.finished_epochs, config.training.epochs):
         on_epoch(epoch, training.train_epoch())  # first: an epoch that a checkpoint counts has been told
-        training.save(checkpoint)
+        training.save(checkpoint, signature)
     return training.result()
 
 
@@ -146,13 +149,13 @@ class Training:
         """That of a whole clip: (frequency, time, channel)."""
         return self._parts.batches.input_shape
 
-    def load(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint, if the file exists."""
-        self._state = load_checkpoint(checkpoint, self._parts.model)
+    def load(self, checkpoint: Path, signature: str = "") -> None:
+        """Go on from a checkpoint, if the file exists and is that of the run."""
+        self._state = load_checkpoint(checkpoint, self._parts.model, signature)
 
-    def save(self, checkpoint: Path) -> None:
+    def save(self, checkpoint: Path, signature: str = "") -> None:
         """Replace the checkpoint by the present state."""
-        save_checkpoint(checkpoint, self._parts.model, self._state)
+        save_checkpoint(checkpoint, self._parts.model, self._state, signature)
 
     def train_epoch(self) -> dict[str, float]:
         """Train one more epoch and measure it on validation.

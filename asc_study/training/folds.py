@@ -19,6 +19,7 @@ def train_folds(
     seed: int,
     *,
     checkpoint: Path,
+    signature: str = "",
     on_start: Callable[[Sequence[dict[str, float]]], None] = lambda history: None,
     on_epoch: EpochReport = lambda epoch, metrics: None,
 ) -> TrainingResult:
@@ -38,7 +39,7 @@ def train_folds(
         The run's; each model draws from a seed of its own that follows from it.
     checkpoint
         File whose name those of the models begin with; each is read if it exists, rewritten after every epoch.
-    on_start, on_epoch
+    signature, on_start, on_epoch
         See `asc_study.training.fit.train`.
     """
     epochs = config.training.epochs
@@ -50,13 +51,13 @@ def train_folds(
         own = config if fold < config.folds else _without_choice(config)
         training = Training(own, part.clips, part.store, _seed_of(seed, fold), teacher=part.teacher)
         file = checkpoint.with_name(f"{checkpoint.stem}.fold{fold}{checkpoint.suffix}")
-        training.load(file)
+        training.load(file, signature)
         if not started and training.finished_epochs < epochs:
             on_start([*history, *training.history])
             started = True
         for epoch in range(training.finished_epochs, epochs):
             on_epoch(fold * epochs + epoch, training.train_epoch())
-            training.save(file)
+            training.save(file, signature)
         history += training.history
         if fold < config.folds:
             own_model = final_model(own, training.input_shape, list(training.kept.values()))

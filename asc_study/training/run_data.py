@@ -1,6 +1,6 @@
 """What a run is trained and tested on: its clips with their splits, augmented copies included, and their features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -128,6 +128,7 @@ def run_data(
     fold: int = 0,
     jobs: int = 1,
     progress: bool = False,
+    study: str = "",
 ) -> RunData:
     """Gather what a run needs; features and copies that are not stored yet are computed.
 
@@ -143,6 +144,8 @@ def run_data(
         Processes to compute with.
     progress
         Show progress bars on standard error.
+    study
+        Who uses them, for `asc-study cache` to know.
 
     Raises
     ------
@@ -155,16 +158,19 @@ def run_data(
     recordings = [
         Recording(Path(path), digest) for path, digest in zip(dataset.clips["path"], audio_digests, strict=True)
     ]
-    store = extract(recordings, settings, cache, channels=dataset.channels, jobs=jobs, progress=progress)
+    how: dict[str, Any] = {"channels": dataset.channels, "jobs": jobs, "progress": progress}
+    how |= {"data": dataset.root.name, "study": study}
+    store = extract(recordings, settings, cache, **how)
     clips = split_clips(dataset, config, fold)
     if not config.waveform_augmentation:
         return RunData(clips, store)
-    return _with_copies(RunData(clips, store), config, dataset, audio_digests, jobs, progress)
+    return _with_copies(RunData(clips, store), config, dataset, audio_digests, how)
 
 
 def _with_copies(
-    originals: RunData, config: RunConfig, dataset: Dataset, audio_digests: Sequence[str], jobs: int, progress: bool
+    originals: RunData, config: RunConfig, dataset: Dataset, audio_digests: Sequence[str], how: Mapping[str, Any]
 ) -> RunData:
+    """Add the augmented copies; ``how`` is what `extract` is told of every sound of the run."""
     import pandas as pd
 
     from asc_study.augmentation.copies import plan_copies
@@ -176,8 +182,8 @@ def _with_copies(
         digests=[audio_digests[position] for position in train.index],
         sample_rate=dataset.sample_rate,
         cache=cache_dir() / "augmentation",
-        jobs=jobs,
-        progress=progress,
+        jobs=how["jobs"],
+        progress=how["progress"],
     )
     tables, store, left_out = [originals.clips], originals.store, []
     for name, copies in plan_copies(config.waveform_augmentation, sound):
@@ -187,11 +193,9 @@ def _with_copies(
             copies,
             log_mel_settings(config, dataset),
             cache_dir() / "features",
-            channels=dataset.channels,
-            jobs=jobs,
-            progress=progress,
             leave_out_broken=True,
             label=name,
+            **how,
         )
         if len(made.broken) > _MOST_LEFT_OUT * len(copies):
             first, reason = next(iter(made.broken.items()))

@@ -218,3 +218,12 @@ def test_what_is_no_recording_is_named_with_its_reason(files, tmp_path):
     for name in ("folder", "pipe"):
         with pytest.raises(InputError, match=f"{name}: it is not a regular file: `asc-study data check` lists all"):
             audio_digests([*files, tmp_path / name], cache=tmp_path)
+
+
+def test_a_group_can_write_a_cache_that_it_shares(files, tmp_path):
+    before = os.umask(0o002)
+    try:
+        audio_digests(files, cache=tmp_path / "shared")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "shared").iterdir()} == {0o664}

@@ -1,3 +1,5 @@
+import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -15,6 +17,7 @@ from asc_study.features import packs as packs_module
 from asc_study.features import store as store_module
 from asc_study.features.audio import Recording, read_audio
 from asc_study.features.logmel import LogMelSettings, log_mel
+from asc_study.features.pack_index import INDEX_NAME
 from asc_study.features.store import FeatureStore, entry_key, extract
 
 SETTINGS = LogMelSettings(8000, n_fft=256, hop_length=128, n_mels=16)
@@ -239,7 +242,7 @@ def test_a_folder_in_the_place_of_a_pack_makes_room(tmp_path: Path) -> None:
         (victim / "inner").mkdir(parents=True)
         store = extract(recordings(paths, digests), SETTINGS, cache, progress=False)
         np.testing.assert_allclose(store[1], expected(paths[1]), atol=2.5e-4)
-        assert {entry.name for entry in cache.iterdir()} == {file.name, f"{file.stem}.json"}
+        assert {entry.name for entry in cache.iterdir()} == {file.name, f"{file.stem}.json", INDEX_NAME}
 
 
 @pytest.mark.usefixtures("small_packs")
@@ -273,7 +276,7 @@ def test_what_a_killed_extraction_left_behind_is_tidied_up(tmp_path: Path) -> No
     file.rename(left)
     os.utime(left, (0, 0))
     extract(recordings(paths, digests), SETTINGS, cache, progress=False)
-    assert sorted(entry.name for entry in cache.iterdir()) == [f"{file.stem}.json", file.name]
+    assert {entry.name for entry in cache.iterdir()} == {f"{file.stem}.json", file.name, INDEX_NAME}
 
 
 EXTRACT = """
@@ -286,6 +289,12 @@ from asc_study.features.logmel import LogMelSettings
 
 packs._CLIPS_PER_PACK = 2
 audio, cache = map(Path, sys.argv[1:3])
+log_mel = packs.log_mel
+def counted(*args):
+    with (audio / "computed.txt").open("a") as file:
+        file.write("x")
+    return log_mel(*args)
+packs.log_mel = counted
 paths = sorted(audio.glob("*.wav"))
 settings = LogMelSettings(8000, n_fft=256, hop_length=128, n_mels=16)
 sounds = [Recording(path, path.name) for path in paths]
@@ -304,13 +313,14 @@ def start_extraction(audio: Path, cache: Path) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.slow
-def test_two_processes_that_extract_the_same_both_end_well(tmp_path: Path) -> None:
+def test_two_processes_that_extract_the_same_compute_it_once(tmp_path: Path) -> None:
     write_clips(tmp_path / "audio", 40)
     processes = [start_extraction(tmp_path / "audio", tmp_path / "features") for _ in range(2)]
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
     assert outputs[0][0].startswith("40 ")
+    assert (tmp_path / "audio" / "computed.txt").read_text() == "x" * 40
     assert not list((tmp_path / "features").glob(".asc-tmp-*"))
 
 
@@ -340,7 +350,7 @@ def test_a_wrong_sample_rate_names_the_file(tmp_path: Path) -> None:
         InputError, match=r"8000 Hz and 1 channel.*, got 16000 Hz and 1 .* in .*clip-1\.wav: convert it"
     ):
         extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
-    assert not list((tmp_path / "features").iterdir())
+    assert [entry.name for entry in (tmp_path / "features").iterdir()] == [INDEX_NAME]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"RIFF no sound in here"])
@@ -457,14 +467,60 @@ def test_a_store_can_be_made_of_arrays_in_memory() -> None:
     assert not store[1].any()
 
 
-def test_features_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("umask", [0o022, 0o002])
+def test_features_can_be_read_by_whom_the_umask_lets(tmp_path: Path, umask: int) -> None:
     paths, digests = write_clips(tmp_path / "audio", 2)
-    before = os.umask(0o022)
+    before = os.umask(umask)
     try:
         extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
     finally:
         os.umask(before)
-    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "features").iterdir()} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "features").iterdir()} == {0o666 & ~umask}
+
+
+def test_features_are_on_the_disk_before_they_have_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, str]] = []
+    synchronise, rename = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        assert path.stat().st_size > 0, "there is nothing in it yet"
+        done.append(("fsync", path.name))
+        synchronise(descriptor)
+
+    def replace_(path: Path, target: Path) -> Path:
+        done.append(("rename", path.name))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace_)
+    paths, digests = write_clips(tmp_path / "audio", 2)
+    extract(recordings(paths, digests), SETTINGS, tmp_path / "features", progress=False)
+    assert [step for step, _ in done] == ["fsync", "rename"] * 2  # the features, then their listing
+    assert [name[-4:] for _, name in done] == [".npy", ".npy", "json", "json"]
+    assert done[0][1] == done[1][1]
+
+
+@pytest.mark.parametrize("full_at", [1, 2])
+def test_a_full_disk_is_one_line_and_leaves_no_temporary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_at: int
+) -> None:
+    calls, synchronise = itertools.count(1), os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if next(calls) == full_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        synchronise(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    paths, digests = write_clips(tmp_path / "audio", 2)
+    cache = tmp_path / "features"
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\): make room"):
+        extract(recordings(paths, digests), SETTINGS, cache, progress=False)
+    assert not list(cache.glob(".asc-tmp-*"))
+    assert packs(cache) == {}
+    store = extract(recordings(paths, digests), SETTINGS, cache, progress=False)
+    np.testing.assert_allclose(store[1], expected(paths[1]), atol=2.5e-4)
 
 
 def test_a_pipe_or_a_recording_without_end_is_not_read(tmp_path: Path) -> None:
