@@ -1,4 +1,4 @@
-"""Seconds until a study of 1,000 rows is planned: on an empty store, and on one in which all of its runs are finished.
+"""Seconds until a study of 1,000 rows is planned: without a store, on an empty one, and where all are finished.
 
 Run with ``python benchmarks/bench_plan.py [--rows 1000]``. The study is a grid of 1,000 points; its data are 260
 simulated clips of a second; the finished runs are made in the store, not trained. Each figure is that of a whole
@@ -8,15 +8,11 @@ on it, which is what a machine takes that does nothing else.
 
 import argparse
 import os
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from measured import Figure, keep
+from measured import keep, time_command
 
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.provenance import fingerprint, short_digest
@@ -26,8 +22,6 @@ from asc_study.settings.study_file import load_study
 from asc_study.simulation.simulate import simulate
 from asc_study.store.tracking import Tracker
 from asc_study.study.plan import specs
-
-ROUNDS = 3
 
 STUDY = """\
 study: bench
@@ -68,37 +62,23 @@ def finish_all(study_file: Path, data: Path) -> None:
         tracker.finish(run_id)
 
 
-def plan(study_file: Path, data: Path, what: str) -> list[Figure]:
-    """Plan the study in processes of their own."""
-    command = [sys.executable, "-m", "asc_study", "plan", str(study_file), "--data", str(data)]
-    taken, worked = [], []
-    for _ in range(ROUNDS):
-        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        taken.append(time.perf_counter() - start)
-        worked.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    found = [(what, statistics.median(taken), "s"), (f"{what}, processor", statistics.median(worked), "s")]
-    print(f"{what:<40}{found[0][1]:>8.2f} s, worked {found[1][1]:.2f} s", flush=True)
-    return found
-
-
 def main() -> None:
     """Plan on both stores."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=1000, help="A multiple of 100.")
     rows = parser.parse_args().rows
     with tempfile.TemporaryDirectory(prefix="asc-study-") as folder:
         os.chdir(folder)
         data, study_file = Path("sim"), Path("bench.yaml")
         simulate(data, clips_per_scene=3, seconds=1.0, seed=0)
-        alphas = ", ".join(f"{(number + 1) / 100:g}" for number in range(max(1, rows // 100)))
+        alphas = ", ".join(f"{(number + 1) / 1000:g}" for number in range(rows // 100))
         study_file.write_text(STUDY.replace("ALPHAS", alphas), encoding="utf-8")
-        found = plan(study_file, data, "plan, no store")
+        command = [sys.executable, "-m", "asc_study", "plan", str(study_file), "--data", str(data)]
+        found = time_command(command, f"plan of {rows:,} rows, no store")
         Tracker()
-        found += plan(study_file, data, "plan, an empty store")
+        found += time_command(command, f"plan of {rows:,} rows, an empty store")
         finish_all(study_file, data)
-        found += plan(study_file, data, "plan, all runs finished")
+        found += time_command(command, f"plan of {rows:,} rows, all runs finished")
     print(keep("plan", found))
 
 
