@@ -194,10 +194,14 @@ def load_with_data(
     """
     from asc_study.data.description import meet
     from asc_study.data.identified import identify
+    from asc_study.settings.run_config import DEFAULT_TASK
 
     meet(data_dir)
-    check(load(path, **given))
+    loaded = load(path, **given)
+    check(loaded)
     data = identify(data_dir)
+    if data.dataset.task == DEFAULT_TASK:  # what was loaded already is what it would be
+        return loaded, data
     return load(path, default_task=data.dataset.task, **given), data
 
 

@@ -73,9 +73,9 @@ def plan(
     check_fit(study, identified.dataset, fit.append)
     tracker = open_existing()
     made = make_plan(study, identified.digest, tracker, same_fingerprint=fingerprint == "same")
-    found = efforts(study.rows, identified.dataset)
-    work = describe_work(found, made.pending) + describe_time(found, made.pending, tracker, identified.digest)
-    notes = fit + advice(effort for effort in found if made.pending.get(effort.row))
+    found, pending = efforts(study.rows, identified.dataset), made.pending
+    work = describe_work(found, pending) + describe_time(found, pending, tracker, identified.digest)
+    notes = fit + advice(effort for effort in found if pending.get(effort.row))
     if as_json:
         systems = [system.to_dict() for system in made.systems]
         content = {"study": study.name, "counts": made.counts, "runs": made.to_rows(), "systems": systems}

@@ -15,7 +15,7 @@ from asc_study.ensemble.stack import Stack
 from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
-from asc_study.store.references import find_runs
+from asc_study.store.references import find_each
 from asc_study.store.stale import members_of
 
 #: Ways to fuse networks that need no run: they learn nothing.
@@ -83,7 +83,7 @@ def make_recipe(tracker: Reader, fine: Sequence[str], coarse: Sequence[str], fus
 
 def _networks(tracker: Reader, names: Sequence[str]) -> list[RunRecord]:
     """The runs that names stand for, each a network."""
-    records = [record for name in names for record in find_runs(tracker, name)]
+    records = [record for found in find_each(tracker, names) for record in found]
     for record in records:
         if record.tags.get(Tag.KIND) not in NETWORKS:
             raise InputError(

@@ -24,6 +24,9 @@ from asc_study.models import find_architecture
 from asc_study.settings.distillation import DistillationConfig
 from asc_study.settings.features import FeatureConfig
 
+#: The task of a row where neither it nor the data set names one.
+DEFAULT_TASK: Final = "ten_class"
+
 #: What a row trains that names no architecture.
 DEFAULT_ARCHITECTURE: Final = "fcnn"
 
@@ -172,7 +175,7 @@ class ValidationConfig(Strict):
 class _Plain(Strict):
     """The settings of a run whose form depends on nothing else."""
 
-    task: str = "ten_class"
+    task: str = DEFAULT_TASK
     architecture: str = DEFAULT_ARCHITECTURE
     features: FeatureConfig = FeatureConfig()
     training: TrainingConfig = TrainingConfig()

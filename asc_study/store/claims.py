@@ -73,9 +73,7 @@ def is_alive(tracker: Reader, record: RunRecord) -> bool:
 
 def settle_abandoned(tracker: Tracker, study: str) -> None:
     """Mark runs whose process is gone (kill -9, power cut) as KILLED, so that none stays RUNNING for ever."""
-    for record in tracker.runs(study):
-        if record.status != "RUNNING":
-            continue
+    for record in tracker.runs(study, status="RUNNING"):
         if not shares_locks(record):
             # Read again: another machine may have taken it over since the list was made.
             if not heard_of_lately(record) and (now := tracker.run(record.run_id)) and not heard_of_lately(now):

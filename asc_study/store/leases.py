@@ -69,9 +69,9 @@ class Lease:
         run_id = self._tracker.create_run(study, name, dict(tags) | self._tags(), params)
         deadline = time.monotonic() + _WITHDRAWAL_SECONDS
         while True:
-            found = [record for record in self._tracker.runs(study, kind=Kind.TRAIN) if record.run_id not in known]
-            rivals = [record for record in found if record.signature == tags[Tag.SIGNATURE]]
-            rivals = [record for record in rivals if record.status in ("RUNNING", "FINISHED")]
+            same = self._tracker.runs(study, kind=Kind.TRAIN, signature=tags[Tag.SIGNATURE])
+            found = [record for record in same if record.run_id not in known]
+            rivals = [record for record in found if record.status in ("RUNNING", "FINISHED")]
             if all(record.run_id == run_id for record in rivals):
                 self._run_id = run_id
                 return run_id

@@ -211,12 +211,24 @@ def find_runs(tracker: Reader, reference: str, *, say: Say = to_stderr) -> list[
     InputError
         If it names no finished run of a system.
     """
+    return find_each(tracker, [reference], say=say)[0]
+
+
+def find_each(tracker: Reader, references: Sequence[str], *, say: Say = to_stderr) -> list[list[RunRecord]]:
+    """What each reference names, see `find_runs`; a study is read once, however many of them are of it."""
+    read: dict[str, StudyRuns] = {}
+    return [_find(tracker, reference, say, read) for reference in references]
+
+
+def _find(tracker: Reader, reference: str, say: Say, read: dict[str, StudyRuns]) -> list[RunRecord]:
     if _RUN_ID.fullmatch(reference):
         return [_by_id(tracker, reference)]
     study, slash, row = reference.partition("/")
     if not slash or not study or not row:
         raise InputError(f"{reference!r} names no run: {FORMS}")
-    runs = current_rows(tracker, study)
+    if study not in read:
+        read[study] = current_rows(tracker, study)
+    runs = read[study]
     if not runs.current and not runs.orphans:
         line = f"study {study!r} of {reference!r} has no finished runs in {{address}}: run it first"
         raise InputError(address_line(tracker.uri, line))

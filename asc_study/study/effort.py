@@ -13,7 +13,7 @@ from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.settings.study_file import Row
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
-from asc_study.training.run_data import data_key, split_clips, steps_of_epoch, train_samples
+from asc_study.training.run_data import Cuts, data_key, steps_of_epoch, train_samples
 
 #: Settings that the time of an epoch hangs on, besides the data; batch augmentations cost little beside the step.
 _OF_TIME: Final = (
@@ -79,12 +79,13 @@ def efforts(rows: Iterable[Row], dataset: Dataset) -> list[Effort]:
     InputError
         If the devices to be held out cannot be.
     """
+    cuts = Cuts(dataset)
     counted: dict[str, tuple[int, int, int]] = {}
     found = []
     for row in rows:
         key = data_key(row.config)
         if key not in counted:
-            clips = split_clips(dataset, row.config)
+            clips = cuts(row.config)
             validation = clips[clips["split"] == "validation"]
             locations = int(places_of(validation).max()) + 1 if len(validation) else 0
             counted[key] = train_samples(clips, row.config), len(validation), locations

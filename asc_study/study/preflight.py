@@ -1,5 +1,7 @@
 """Preflight: whether every row of a study can be trained on a data set, found out before anything runs."""
 
+from typing import Final
+
 import numpy as np
 import pandas as pd
 
@@ -14,12 +16,23 @@ from asc_study.evaluation.objective import objective
 from asc_study.features.audio import require_sound
 from asc_study.models import find_architecture
 from asc_study.models.backend import require_backend
-from asc_study.settings.run_config import RunConfig
+from asc_study.settings.run_config import RunConfig, canonical_json
 from asc_study.settings.study_file import Study
 from asc_study.study.limits import require_limits
 from asc_study.training.cycles import require_warmup
 from asc_study.training.fused import require_fusable
-from asc_study.training.run_data import log_mel_settings, split_clips, steps_of_epoch, train_samples
+from asc_study.training.run_data import Cuts, data_key, log_mel_settings, steps_of_epoch, train_samples
+
+#: Settings of training that decide whether its clips suffice.
+_OF_CLIPS: Final = {
+    "select_epoch",
+    "select_by",
+    "batch_size",
+    "warmup_steps",
+    "schedule",
+    "epochs",
+    "first_cycle_epochs",
+}
 
 
 def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
@@ -33,24 +46,24 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
     if not (dataset.clips["split"] == "test").any():
         raise InputError(f"{dataset.root} has no test clips: name some in evaluation_setup/fold1_evaluate.csv")
     require_backend()
-    frames = _usual_frames(dataset)
-    validated = []
+    frames, cuts = _usual_frames(dataset), Cuts(dataset)
+    shaped: set[str] = set()
+    validated: dict[str, bool] = {}
     for row in study.rows:
+        of_shapes, of_clips = _of_shapes(row.config), _of_clips(row.config)
         try:
             if row.config.task not in dataset.format.tasks:
                 known = ", ".join(dataset.format.tasks)
                 raise InputError(f"the data set has labels for the task {known} only: set task: {dataset.task}")
-            _try_shapes(row.config, dataset, frames)
-            validation = False
-            for fold in range(max(row.config.folds, 1)):
-                clips = split_clips(dataset, row.config, fold)
-                heard = clips[clips["split"] == "validation"]
-                validation |= not heard.empty
-                _require_selection(row.config, heard)
-                _require_warmup(row.config, clips)
+            if row.config.training.batches == "device":
+                require_fusable(compose(row.config.batch_augmentation), deltas=row.config.features.deltas)
+            if of_shapes not in shaped:
+                _try_shapes(row.config, dataset, frames)
+                shaped.add(of_shapes)
+            if of_clips not in validated:
+                validated[of_clips] = _try_clips(row.config, cuts)
         except InputError as error:
             raise InputError(f"row {row.name!r}: {error}") from None
-        validated.append(not row.config.cuts_validation or validation)
     require_limits(study.rows, dataset, frames, say)
     for ensemble in study.ensembles:
         try:
@@ -58,7 +71,7 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
         except InputError as error:
             raise InputError(f"ensemble {ensemble.name!r}: {error}") from None
     _require_bundled(study)
-    if not all(validated):
+    if not all(validated.values()):
         say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
 
 
@@ -75,6 +88,28 @@ def _require_bundled(study: Study) -> None:
                     f"{ensemble.fusion!r} in {ensemble.name!r}: fuse with one of them"
                 )
             parts += [*ensemble.fine, *ensemble.coarse] if ensemble else []
+
+
+def _of_shapes(config: RunConfig) -> str:
+    """All that `_try_shapes` reads of the settings: rows that agree in it are tried once."""
+    return canonical_json(config.model_dump(include={"architecture", "features", "batch_augmentation"}))
+
+
+def _of_clips(config: RunConfig) -> str:
+    """All that `_try_clips` reads of the settings."""
+    return canonical_json([data_key(config), config.task, config.training.model_dump(include=_OF_CLIPS)])
+
+
+def _try_clips(config: RunConfig, cuts: Cuts) -> bool:
+    """Whether there is validation where it is to be cut; raises `InputError` if an epoch cannot be chosen by it."""
+    validation = False
+    for fold in range(max(config.folds, 1)):
+        clips = cuts(config, fold)
+        heard = clips[clips["split"] == "validation"]
+        validation |= not heard.empty
+        _require_selection(config, heard)
+        _require_warmup(config, clips)
+    return not config.cuts_validation or validation
 
 
 def _require_selection(config: RunConfig, validation: pd.DataFrame) -> None:
@@ -107,8 +142,6 @@ def _try_shapes(config: RunConfig, dataset: Dataset, samples: int) -> None:
     """Augment one batch of zeros in the shape that a clip gives; raises `InputError` if that cannot be."""
     shape = log_mel_settings(config, dataset).input_shape(samples, dataset.channels)
     pipeline = compose(config.batch_augmentation)
-    if config.training.batches == "device":
-        require_fusable(pipeline, deltas=config.features.deltas)
     clips = pipeline.clips_per_sample
     one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * clips]
     batch = np.zeros((clips, *shape), np.float32)

@@ -95,8 +95,8 @@ def run_study(
     settle_abandoned(tracker, study.name)
     plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
     say(describe_plan(study, plan))
-    chosen = study.only(only)
-    for note in advice(efforts((row for row in chosen.rows if plan.pending.get(row.name)), data.dataset)):
+    chosen, to_train = study.only(only), plan.pending
+    for note in advice(efforts((row for row in chosen.rows if to_train.get(row.name)), data.dataset)):
         say(note)
     _rename_rows(plan, tracker)
     pending = _pending(plan, chosen, retry_failed=retry_failed, same_fingerprint=same_fingerprint)

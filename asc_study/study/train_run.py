@@ -78,8 +78,7 @@ def left_untrained(tracker: Tracker, spec: RunSpec) -> bool:
 
 
 def _records(tracker: Tracker, spec: RunSpec) -> list[RunRecord]:
-    records = patiently(tracker.uri, tracker.runs, spec.study, kind=Kind.TRAIN)
-    return [record for record in records if record.signature == spec.signature]
+    return patiently(tracker.uri, tracker.runs, spec.study, kind=Kind.TRAIN, signature=spec.signature)
 
 
 class _Execution:
@@ -123,7 +122,7 @@ class _Execution:
     def _begin(self) -> bool:
         """Take up the run if there is one that is not done, else create it; false if it is another process's."""
         spec, launch, tracker = self._spec, self._launch, self._tracker
-        earlier = [record for record in tracker.runs(spec.study, kind=Kind.TRAIN) if record.signature == spec.signature]
+        earlier = tracker.runs(spec.study, kind=Kind.TRAIN, signature=spec.signature)
         if any(_counts_as_done(record, spec) for record in earlier):  # finished elsewhere since the plan was made
             return False
         cut = next((record for record in earlier if record.status != "FINISHED"), None)

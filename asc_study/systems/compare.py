@@ -4,7 +4,7 @@ import pandas as pd
 
 from asc_study.base.errors import InputError
 from asc_study.evaluation.significance import Comparison, compare
-from asc_study.store.references import find_runs
+from asc_study.store.references import find_each
 from asc_study.store.tracking import Tracker
 from asc_study.systems.members import Member, load_members
 
@@ -28,7 +28,7 @@ def compare_runs(tracker: Tracker, first: str, second: str, *, split: str = "tes
     """
     if split not in ("test", "validation"):
         raise InputError(f"systems are compared on test or validation, got {split!r}: name one of them")
-    sides = [load_members(tracker, find_runs(tracker, reference))[0] for reference in (first, second)]
+    sides = [load_members(tracker, records)[0] for records in find_each(tracker, (first, second))]
     ids = [{member.record.run_id for member in side} for side in sides]
     if ids[0] == ids[1]:
         raise InputError(f"two different systems are compared, got {first!r} and {second!r}: they are the same runs")

@@ -96,11 +96,8 @@ def find_derived(tracker: Reader, study: str, identity: Identity) -> RunRecord |
 
     Members that were deleted and trained again have the same signature, but what was made of the deleted ones is stale.
     """
-    signature = identity.signature()
-    records = tracker.runs(study, kind=identity.kind)
-    finished = (record for record in records if record.status == "FINISHED" and record.signature == signature)
-    found = next(finished, None)
-    return found if found and not lost_member(tracker, found) else None
+    records = tracker.runs(study, kind=identity.kind, signature=identity.signature(), status="FINISHED")
+    return records[0] if records and not lost_member(tracker, records[0]) else None
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,7 @@ def log_derived(tracker: Tracker, run: Derived) -> Logged:
             if done:
                 return existing(done)
             # What was cut off or failed while it was logged is logged anew in the same run: none stays beside it.
-            same = (one for one in tracker.runs(run.study, kind=run.identity.kind) if one.signature == signature)
+            same = tracker.runs(run.study, kind=run.identity.kind, signature=signature)
             return _log(tracker, run, next((one.run_id for one in same if one.status != "FINISHED"), ""))
     except filelock.Timeout:
         raise InputError(f"{run.name!r} is being made by another process: run the command again then") from None

@@ -29,7 +29,7 @@ from asc_study.ensemble.stack import Stack
 from asc_study.evaluation.metrics import evaluate, places_of
 from asc_study.evaluation.overlap import Overlap, overlap
 from asc_study.store.records import RunRecord
-from asc_study.store.references import current_rows, find_runs
+from asc_study.store.references import current_rows, find_each
 from asc_study.store.tracking import Tracker
 from asc_study.systems.deployed import FILE_KB
 from asc_study.systems.derived import Identity
@@ -162,7 +162,7 @@ def gather_candidates(
         If there are fewer than two.
     """
     if references:
-        records = [record for reference in references for record in find_runs(tracker, reference)]
+        records = [record for found in find_each(tracker, references) for record in found]
         orphans = 0
     else:
         runs = current_rows(tracker, study)

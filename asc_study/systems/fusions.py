@@ -18,7 +18,7 @@ from asc_study.evaluation.measure import measure
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.paired import paired_differences
 from asc_study.store.records import RunRecord
-from asc_study.store.references import find_runs
+from asc_study.store.references import find_each
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Identity
 from asc_study.systems.members import Member, basis_of, load_members, require_untouched, stacks
@@ -100,9 +100,10 @@ def fuse_runs(
             f"--join and --exponent are for two stages, got {join} and {exponent} without --coarse: leave them out, or "
             "name three-class runs"
         )
-    records = [[record for name in names for record in find_runs(tracker, name)] for names in (fine, coarse)]
-    members, _ = load_members(tracker, [*records[0], *records[1]])
-    return fuse(members[: len(records[0])], members[len(records[0]) :], options)
+    found = find_each(tracker, [*fine, *coarse])
+    members, _ = load_members(tracker, [record for records in found for record in records])
+    count = sum(map(len, found[: len(fine)]))
+    return fuse(members[:count], members[count:], options)
 
 
 def parse_join(text: str) -> Literal["product", "learned"]:

@@ -30,15 +30,16 @@ class Marker:
     def __init__(self, tracker: Tracker, study: str) -> None:
         self._tracker, self._study = tracker, study
         self._baselines = tracker.runs(study, kind=Kind.BASELINE)
-        self._test_table = lru_cache(self._read)
+        # Those of the baselines alone: a launch that marks 200 rows would hold the tables of all at its end.
+        self._rival_table = lru_cache(self._read)
 
     def mark(self, record: RunRecord) -> Mark | None:
         """Mark a finished system; one without test predictions gets no mark, and nothing fails because of that."""
-        table = self._test_table(record.run_id)
+        table = self._read(record.run_id)
         if table is None:
             return None
         rival = self._baseline_of(record)
-        found = find_mark(table, self._test_table(rival.run_id) if rival else None)
+        found = find_mark(table, self._rival_table(rival.run_id) if rival else None)
         tags = {Tag.MARK: found.name if found else UNMARKED, Tag.BASELINE: rival.run_id if rival else ""}
         self._tracker.set_tags(record.run_id, tags | {Tag.MARK_REASON: found.reason if found else ""})
         return found

@@ -17,9 +17,7 @@ from asc_study.store.stale import members_of, stale_reasons
 from asc_study.store.tracking import Tracker
 from asc_study.systems.deployed import quantised_identity, system_identity
 from asc_study.systems.derived import Identity, Logged, existing, find_derived
-from asc_study.systems.ensemble_report import log_ensemble
 from asc_study.systems.ensembles import BudgetOptions, EnsembleOptions, choose, ensemble_identity
-from asc_study.systems.fusion_log import log_fusion
 from asc_study.systems.fusions import FusionOptions, fuse, fusion_identity, parse_exponent
 from asc_study.systems.members import load_members
 
@@ -177,6 +175,9 @@ def _make(
 
 def _log(tracker: Tracker, study: str, row: EnsembleRow, records: Mapping[str, RunRecord]) -> Logged:
     """Make the ensemble, unless it is there."""
+    from asc_study.systems.ensemble_report import log_ensemble  # their figures import plotly, which no plan needs
+    from asc_study.systems.fusion_log import log_fusion
+
     identity = _identity(row, records)
     if done := find_derived(tracker, study, identity):
         return existing(done)

@@ -26,7 +26,7 @@ from asc_study.settings.migrations import read_config
 from asc_study.settings.run_config import RunConfig
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
-from asc_study.store.references import find_runs
+from asc_study.store.references import find_each
 from asc_study.store.tracking import Tracker
 from asc_study.systems.score_fused import fused_table, networks_of
 from asc_study.training.runtime import start_keras
@@ -92,8 +92,8 @@ def score_runs(
         If a run is of another kind, a model or a part of it is gone, or the audio is missing or of another format.
     """
     require_jobs(jobs, "processes for the features")
-    found = [record for reference in references for record in find_runs(tracker, reference)]
-    records = list({record.run_id: record for record in found}.values())
+    named = [record for found in find_each(tracker, references) for record in found]
+    records = list({record.run_id: record for record in named}.values())
     networks = {network.run_id: network for record in records for network in networks_of(tracker, record)}
     clips = _clips(paths, say)
     files = [Path(path) for path in clips["path"]]

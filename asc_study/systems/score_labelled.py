@@ -18,7 +18,7 @@ from asc_study.features.audio import Recording
 from asc_study.features.front_end import resample, with_channels
 from asc_study.features.store import FeatureStore, extract
 from asc_study.store.records import RunRecord
-from asc_study.store.references import find_runs
+from asc_study.store.references import find_each
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, existing, find_derived, log_derived
 from asc_study.systems.score import config_of, predict_clips, sample_rate_of
@@ -71,7 +71,7 @@ def score_labelled(
         If a run is of another kind, or the data set has no test clips, or no labels of its task.
     """
     require_jobs(jobs, "processes for the features")
-    records = [record for reference in references for record in find_runs(tracker, reference)]
+    records = [record for found in find_each(tracker, references) for record in found]
     data = identify(folder)
     clips = data.dataset.clips[data.dataset.clips["split"] == "test"]
     if clips.empty:

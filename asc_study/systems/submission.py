@@ -20,7 +20,7 @@ from asc_study.base.errors import InputError, shown
 from asc_study.base.files import write_file
 from asc_study.evaluation.scores_out import write_scores
 from asc_study.store.records import RunRecord
-from asc_study.store.references import find_runs
+from asc_study.store.references import find_each
 from asc_study.store.stale import members_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.meta_file import FILL_IN, Complexity, check_meta, left_to_fill_in, meta_information, read_about
@@ -188,8 +188,7 @@ def _source(tracker: Tracker, network: RunRecord) -> RunRecord:
 def _by_split(tracker: Tracker, references: Sequence[str], form: str) -> dict[int, RunRecord]:
     """The run of each part of train, the smallest part first."""
     found: dict[int, RunRecord] = {}
-    for reference in references:
-        records = find_runs(tracker, reference)
+    for reference, records in zip(references, find_each(tracker, references), strict=True):
         if len(records) > 1:
             labels = ", ".join(record.label for record in records[:5])
             raise InputError(f"one run a split is exported, {reference!r} stands for {labels}: write STUDY/ROW@SEED")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Share of the copies of an augmentation that a run may do without: it would else be a run of other data.
 _MOST_LEFT_OUT: Final = 0.05
 
+#: Cut clip tables that are held at a time: each is as large as the data set's own.
+_CUTS_HELD: Final = 8
+
 
 @dataclass(frozen=True, eq=False)
 class RunData:
@@ -90,6 +93,29 @@ def split_clips(dataset: Dataset, config: RunConfig, fold: int = 0) -> "pd.DataF
         share = config.training.clip_fraction
         clips = keep_share_of_train(clips, share, seed=validation.seed, of=dataset.clips)
     return clips.set_index(Index(dataset.clips["clip_id"]).get_indexer(clips["clip_id"]))
+
+
+class Cuts:
+    """`split_clips` of one data set, made once for rows that differ in something else."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._made: dict[tuple[str, int], pd.DataFrame] = {}
+
+    def __call__(self, config: RunConfig, fold: int = 0) -> "pd.DataFrame":
+        """The clips of a run; see `split_clips`."""
+        key = canonical_json(_of_cut(config)), fold
+        if key not in self._made:
+            if len(self._made) == _CUTS_HELD:
+                del self._made[next(iter(self._made))]
+            self._made[key] = split_clips(self._dataset, config, fold)
+        return self._made[key]
+
+
+def _of_cut(config: RunConfig) -> dict[str, Any]:
+    """The settings that say which clips a run has in which split."""
+    training = config.training.model_dump(include={"data", "subset", "clip_fraction"})
+    return {"validation": config.validation.model_dump(), **training}
 
 
 def train_samples(clips: "pd.DataFrame", config: RunConfig) -> int:
@@ -214,8 +240,7 @@ def _with_copies(
 
 def data_key(config: RunConfig) -> str:
     """Equal for runs that are trained on the same data, so that these are made once for all of them."""
-    keys: dict[str, Any] = config.model_dump(include={"features", "waveform_augmentation", "validation"})
-    return canonical_json(keys | config.training.model_dump(include={"data", "subset", "clip_fraction"}))
+    return canonical_json(config.model_dump(include={"features", "waveform_augmentation"}) | _of_cut(config))
 
 
 def describe_left_out(left_out: Sequence[str]) -> str:

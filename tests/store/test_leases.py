@@ -154,7 +154,7 @@ def test_housekeeping_looks_again_before_it_ends_a_run_of_another_machine(
     old = tracker.runs("s")
     with machine("there", tmp_path):
         Lease(tracker).take(run_id, {})
-    monkeypatch.setattr(tracker, "runs", lambda study: old)
+    monkeypatch.setattr(tracker, "runs", lambda study, **of: old)
     settle_abandoned(tracker, "s")
     assert tracker.status(run_id) == "RUNNING"
     tracker.set_tags(run_id, {Tag.HEARTBEAT: f"{time.time() - 9999:.0f}"})

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from asc_study.base.errors import InputError
-from asc_study.store.references import current_rows, find_runs
+from asc_study.store.references import current_rows, find_each, find_runs
 from asc_study.systems.fusion_log import log_fusion
 from asc_study.systems.fusions import fuse_runs
 
@@ -28,6 +28,18 @@ def test_runs_are_found_by_row_seed_pattern_and_id(tracker, runs):
     assert ids(tracker, runs["mixup", 0]) == [runs["mixup", 0]]
     assert ids(tracker, "s/m*") == [runs["mixup", 0], runs["mixup", 1]]
     assert len(ids(tracker, "s/*")) == 4
+
+
+def test_a_study_is_read_once_for_all_references_to_it(tracker, runs, monkeypatch):
+    read, asked = type(tracker).runs, []
+    monkeypatch.setattr(type(tracker), "runs", lambda self, study, **of: asked.append(study) or read(self, study, **of))
+    found = find_each(tracker, ["s/plain", "s/mixup@1", runs["plain", 1]])
+    assert [[record.run_id for record in records] for records in found] == [
+        [runs["plain", 0], runs["plain", 1]],
+        [runs["mixup", 1]],
+        [runs["plain", 1]],
+    ]
+    assert asked == ["s"]
 
 
 def test_the_newest_combination_of_a_name_counts(tracker, runs, log_run, make_table):

@@ -50,6 +50,20 @@ def test_run_round_trip(tracker: Tracker):
     assert tracker.runs("s", kind="study") == []
 
 
+def test_runs_are_asked_for_by_what_tells_them(tracker: Tracker):
+    for name in ("f00", "f01"):
+        for kind in ("train", "quantised"):
+            run_id = tracker.create_run("s", name, {"asc.kind": kind, "asc.signature": name}, {})
+    tracker.finish(run_id)
+    asked = []
+    search = tracker.client.search_runs
+    tracker.client.search_runs = lambda *a, **given: asked.append(found := search(*a, **given)) or found
+    assert [record.signature for record in tracker.runs("s", kind="train", signature="f01")] == ["f01"]
+    assert [record.run_id for record in tracker.runs("s", status="FINISHED")] == [run_id]
+    assert tracker.runs("s", signature="f00", status="FINISHED") == []
+    assert [len(page) for page in asked] == [1, 1, 0]
+
+
 def test_unknown_study_has_no_runs_and_creates_nothing(tracker: Tracker):
     assert tracker.runs("nothing") == []
     assert tracker.client.get_experiment_by_name("nothing") is None

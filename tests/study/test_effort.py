@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from asc_study.data.cut import cut_validation
 from asc_study.data.layout import read_dataset
 from asc_study.settings.run_config import flatten, resolve
-from asc_study.settings.study_file import Row
+from asc_study.settings.study_file import Row, Study
 from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice, cut_note, cycle_note, momentum_note, rate_note, validation_note
 from asc_study.study.effort import Effort, describe_time, describe_work, efforts
+from asc_study.study.preflight import check_fit
 
 RULES = {
     "momentum": momentum_note,
@@ -136,3 +138,24 @@ def test_the_time_is_that_of_like_runs_on_the_same_data(tracker: Tracker):
     (line,) = describe_time([wanted, thin], {"net": 2, "thin": 1}, tracker, "d")
     assert line.endswith("in this store, for 2 of 3 runs: the like of the others was never measured here")
     assert describe_time([wanted], {"net": 2}, None, "d") == []
+
+
+def test_rows_that_share_a_cut_of_the_clips_do_not_cut_them_again(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    cuts = []
+
+    def counted(*arguments, **options):
+        cuts.append(options["seed"])
+        return cut_validation(*arguments, **options)
+
+    monkeypatch.setattr("asc_study.training.run_data.cut_validation", counted)
+    data = read_dataset(simulated)
+    configs = [
+        resolve({"features": {"n_mels": 32}, "training": {"lr_max": rate}, "validation": {"seed": seed}})
+        for rate in (0.1, 0.2, 0.3)
+        for seed in (1, 2)
+    ]
+    rows = tuple(Row(f"row {number}", config) for number, config in enumerate(configs))
+    check_fit(Study("s", "", rows, (0,), "inline", ""), data)
+    assert sorted(cuts) == [1, 2]
+    efforts(rows, data)
+    assert sorted(cuts) == [1, 1, 2, 2]
