@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
 from asc_study.cli.options import FILE, existing_store, jobs_option, json_option, print_run, task_option, teller
 
