@@ -21,6 +21,7 @@ from asc_study.cli.scores import export, import_, predict, score
 from asc_study.cli.search import search
 from asc_study.cli.status import status
 from asc_study.cli.studies import leaderboard, plan, run
+from asc_study.cli.sync import sync
 from asc_study.cli.systems import compare, ensemble, fuse
 
 
@@ -90,6 +91,7 @@ _COMMANDS = (
     runs,
     search,
     status,
+    sync,
     leaderboard,
     ensemble,
     fuse,
