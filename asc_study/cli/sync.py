@@ -18,6 +18,7 @@ def sync(as_json: bool) -> int:
     Example:
       asc-study sync
     """
+    from asc_study.base.paths import spool_dir
     from asc_study.store.spool import spools
     from asc_study.study.sync import sync as deliver
 
@@ -35,5 +36,8 @@ def sync(as_json: bool) -> int:
         if not outcomes:
             click.echo("nothing waits for this store")
         if others:
-            click.echo(f"{others} runs wait for other stores: set MLFLOW_TRACKING_URI to theirs and call this again")
+            said = (
+                "waits for another store, or cannot be read: call this again with MLFLOW_TRACKING_URI set to it, or see"
+            )
+            click.echo(f"{others} {said} {spool_dir()}")
     return 1 if any(outcome.status == "waiting" for outcome in outcomes) else 0

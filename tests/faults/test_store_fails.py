@@ -64,14 +64,18 @@ class Launches:
     def run(self, *options: str) -> int:
         """Run the command; returns its exit code."""
         self.trained.clear()
-        sys.argv = ["asc-study", "run", "tiny.yaml", "--data", str(self.data), *options]
+        return self.command("run", "tiny.yaml", "--data", str(self.data), *options)[0]
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Call any command; returns its exit code and standard output."""
+        sys.argv = ["asc-study", *arguments]
         self.capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
         out, error = self.capfd.readouterr()
         self.said = out + error
         assert "Traceback" not in self.said, self.said
-        return int(ended.value.code or 0)
+        return int(ended.value.code or 0), out
 
 
 @pytest.fixture
