@@ -36,8 +36,6 @@ def sync(as_json: bool) -> int:
         if not outcomes:
             click.echo("nothing waits for this store")
         if others:
-            said = (
-                "waits for another store, or cannot be read: call this again with MLFLOW_TRACKING_URI set to it, or see"
-            )
-            click.echo(f"{others} {said} {spool_dir()}")
+            said = "waits for another store, or cannot be read: call this again with MLFLOW_TRACKING_URI set to it"
+            click.echo(f"{others} {said}, or see {spool_dir()}")
     return 1 if any(outcome.status == "waiting" for outcome in outcomes) else 0

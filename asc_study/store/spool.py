@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -124,6 +124,7 @@ class Spool:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._folder = spool_dir() / run_id
+        self._head: Head | None = None
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -152,14 +153,14 @@ class Spool:
     def open(self, head: Head) -> None:
         """Begin, or go on under a further lease; before that lease is taken, so that no kill leaves it unknown."""
         earlier = self.head()
-        owners = (*(earlier.owners if earlier else ()), *head.owners)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_file(self._folder / _HEAD, json.dumps(asdict(head) | {"owners": owners}))
+        self._head = replace(head, owners=(*(earlier.owners if earlier else ()), *head.owners))
+        self._write_head(self._head)
 
     def add(self, step: Step) -> None:
         """Keep an epoch, once: of one that is trained again the first measurement counts, as in the store."""
         if any(step.step == known.step for known in self.steps):
             return
+        self._restore()
         line = json.dumps(asdict(step)).encode() + b"\n"
         with (self._folder / _EPOCHS).open("a+b") as file:
             if file.tell() and not _ends_a_line(self._folder / _EPOCHS):
@@ -169,9 +170,19 @@ class Spool:
             os.fsync(file.fileno())
         self.steps.append(step)
 
+    def _restore(self) -> None:
+        """Who tidied the cache up meanwhile has cost the epochs that were written, not what follows."""
+        if self._head and not (self._folder / _HEAD).exists():
+            self._write_head(self._head)
+
+    def _write_head(self, head: Head) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_file(self._folder / _HEAD, json.dumps(asdict(head)))
+
     @contextmanager
     def writing_result(self) -> Iterator["ResultFolder"]:
         """A folder that becomes the result when the block ends without an error."""
+        self._restore()
         made = ResultFolder(self._folder / f"{_RESULT}.new")
         shutil.rmtree(made.path, ignore_errors=True)
         made.artifacts.mkdir(parents=True)

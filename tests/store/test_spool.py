@@ -52,6 +52,16 @@ def test_a_line_that_was_cut_off_costs_its_epoch_alone(isolated: Path) -> None:
     assert [step.step for step in Spool("r1").steps] == [1, 2]
 
 
+def test_a_cache_that_is_tidied_up_costs_nothing_that_follows(isolated: Path) -> None:
+    spool = Spool("r1")
+    spool.open(HEAD)
+    spool.add(Step(1, 1000, {"a": 1.0}))
+    Spool("r1").remove()
+    spool.add(Step(2, 2000, {"a": 2.0}))
+    (again,) = spools()
+    assert (again.head(), [step.step for step in again.steps]) == (HEAD, [2])
+
+
 def test_a_damaged_spool_is_nobodys(isolated: Path) -> None:
     Spool("r1").open(HEAD)
     (spool_dir() / "r1" / "run.json").write_text('{"study": 3}')

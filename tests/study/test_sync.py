@@ -157,7 +157,7 @@ def test_what_waits_goes_to_its_own_store_and_study(tracker: Tracker, trained: S
     tracker.client.set_experiment_tag(experiment, Tag.STORE, "1" * 32)
     assert asc("sync")[1].splitlines() == [
         "nothing waits for this store",
-        f"1 waits for another store, or cannot be read: call this again with MLFLOW_TRACKING_URI set to it, or see "
+        "1 waits for another store, or cannot be read: call this again with MLFLOW_TRACKING_URI set to it, or see "
         f"{spool_dir()}",
     ]
     tracker.client.set_experiment_tag(experiment, Tag.STORE, own)
