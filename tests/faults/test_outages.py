@@ -3,16 +3,26 @@
 What takes long, `make soak` tries (``ASC_STUDY_SOAK``).
 """
 
+import itertools
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from mlflow import MlflowClient
-from test_store_fails import EPOCHS, Launches, launches, require_done, soak
+from postgresql import PostgreSQL, postgresql
+from test_store_fails import EPOCHS, Launches, Server, launches, require_done, server, soak
 
+from asc_study.store.spool import spools
 from asc_study.store.tracking import Tracker
 
-__all__ = ["launches"]  # a fixture
+__all__ = ["launches", "postgresql", "server"]  # fixtures
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +112,124 @@ def test_a_result_that_waits_is_delivered_without_an_epoch(
     assert tracker.client.get_run(record.run_id).info.end_time < over
     assert max(times_of(tracker)) < over
     assert tracker.load_keras_model(record.run_id).count_params() == record.metrics["cost/parameters"]
+
+
+#: Epochs of a launch in a process of its own, each of which lasts a second.
+SLOW = """
+import sys, time
+from asc_study.cli import main
+from asc_study.training import fit
+train = fit._train_epoch
+def slowly(parts, epoch):
+    time.sleep(1)
+    return train(parts, epoch)
+fit._train_epoch = slowly
+main()
+"""
+
+
+class Launched:
+    """A launch of a study of so many epochs against a store, in a process of its own."""
+
+    def __init__(self, launches: Launches, uri: str, epochs: int, *, patience: float) -> None:
+        study = yaml.safe_load(Path("tiny.yaml").read_text())
+        study["base"]["training"]["epochs"] = epochs
+        Path("tiny.yaml").write_text(yaml.safe_dump(study))
+        command = [sys.executable, "-c", SLOW, "run", "tiny.yaml", "--data", str(launches.data)]
+        own = {"MLFLOW_TRACKING_URI": uri, "ASC_STUDY_PATIENCE": f"{patience}", "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.said = Path("said")
+        with self.said.open("w") as file:
+            self.process = subprocess.Popen(command, env=os.environ | own, stdout=file, stderr=subprocess.STDOUT)
+
+    def wait_for(self, words: str, seconds: float = 120) -> float:
+        """Wait until something is said; returns how long that took."""
+        began = time.monotonic()
+        while not re.search(words, self.said.read_text()):
+            assert time.monotonic() - began < seconds, self.said.read_text()
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+    def end(self) -> int:
+        """How it ended."""
+        return self.process.wait(300)
+
+
+def steps_of(tracker: Tracker) -> list[int]:
+    found = tracker.runs("tiny", kind="train")
+    history = tracker.client.get_metric_history(found[0].run_id, "epoch/train_loss") if found else []
+    return [one.step for one in history]
+
+
+def wait_for_epoch(tracker: Tracker, epoch: int) -> None:
+    deadline = time.monotonic() + 120
+    while epoch not in steps_of(tracker):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def require_each_epoch_once(tracker: Tracker, epochs: int) -> None:
+    (record,) = tracker.runs("tiny", kind="train")
+    assert record.status == "FINISHED"
+    assert steps_of(tracker) == list(range(1, epochs + 1))
+    times = times_of(tracker)
+    assert all(later - earlier > 900 for earlier, later in itertools.pairwise(times)), times
+    assert set(tracker.predictions(record.run_id)) == {"test", "validation"}
+
+
+@soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", ["ended", "paused"])
+def test_a_server_that_is_away_for_20_seconds(server: Server, launches: Launches, how: str) -> None:
+    """Ended, it refuses; paused, it takes what is asked and says nothing."""
+    tracker = Tracker(server.uri)
+    launched = Launched(launches, server.uri, 40, patience=120)
+    wait_for_epoch(tracker, 2)
+    if how == "ended":
+        server.end()
+    else:
+        server.signal(signal.SIGSTOP)
+    assert launched.wait_for("does not answer .*: training goes on") < 30
+    time.sleep(20)
+    if how == "ended":
+        server.begin()
+    else:
+        server.signal(signal.SIGCONT)
+    launched.wait_for("answers again: what waited is delivered")
+    assert launched.end() == 0, launched.said.read_text()
+    require_each_epoch_once(tracker, 40)
+    assert not spools()
+
+
+@soak
+@pytest.mark.timeout(600)
+def test_a_launch_that_is_killed_while_its_server_is_gone(server: Server, launches: Launches) -> None:
+    """Its result waits, whatever happens to its process, and is delivered by `sync`."""
+    tracker = Tracker(server.uri)
+    launched = Launched(launches, server.uri, 8, patience=300)
+    wait_for_epoch(tracker, 2)
+    server.end()
+    launched.wait_for("trying again for 300 s")
+    launched.process.kill()
+    launched.end()
+    server.begin()
+    os.environ["MLFLOW_TRACKING_URI"] = server.uri
+    code, out = launches.command("sync")
+    assert (code, out) == (0, "tiny, one seed 0: what waited on this disk is delivered, the run is finished\n")
+    require_each_epoch_once(tracker, 8)
+
+
+@soak
+@pytest.mark.timeout(600)
+def test_a_postgresql_that_is_away_for_20_seconds(postgresql: PostgreSQL, launches: Launches) -> None:
+    """The store is the database itself; its connections die with it and are renewed."""
+    uri = postgresql.create("outage")
+    tracker = Tracker(uri)
+    launched = Launched(launches, uri, 40, patience=120)
+    wait_for_epoch(tracker, 2)
+    postgresql.stop()
+    assert launched.wait_for("does not answer .*: training goes on") < 30
+    time.sleep(20)
+    postgresql.start()
+    launched.wait_for("answers again: what waited is delivered")
+    assert launched.end() == 0, launched.said.read_text()
+    require_each_epoch_once(tracker, 40)

@@ -307,6 +307,15 @@ class Server:
     port: int
     process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server and to its workers."""
+        assert self.process
+        os.killpg(self.process.pid, number)
+
     def begin(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
@@ -323,7 +332,7 @@ class Server:
 
     def end(self) -> None:
         if self.process:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
 
