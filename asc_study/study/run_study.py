@@ -27,7 +27,7 @@ from asc_study.study.plan import Plan, describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.spec import Outcome, RunSpec
 from asc_study.study.summary import compare_rows, describe_study
-from asc_study.study.sync import sync
+from asc_study.study.sync import sync_study
 from asc_study.study.teachers import waves
 from asc_study.study.train_run import execute_run, left_untrained
 from asc_study.systems.marking import Marker
@@ -97,9 +97,7 @@ def run_study(
     check_fit(study, data.dataset, say)
     patience_seconds()  # what is wrong with it is said now
     tracker = Tracker()
-    for settled in sync(tracker, study.name):
-        if settled.status != "busy":
-            say(settled.line())
+    sync_study(tracker, study.name, say)
     settle_abandoned(tracker, study.name)
     plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
     say(describe_plan(study, plan))

@@ -8,6 +8,7 @@ import filelock
 
 from asc_study.base.errors import failure_reason
 from asc_study.base.paths import remove_checkpoints
+from asc_study.base.progress import Say
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import heard_of_lately, run_lock, shares_locks
 from asc_study.store.delivery import EpochDelivery, deliver_result, is_anothers
@@ -69,6 +70,13 @@ def sync(tracker: Tracker, study: str = "") -> Iterator[Synced]:
         except Exception as error:  # the store's: the others may be delivered all the same
             reason = scrubbed(failure_reason(error), tracker.uri)
             yield Synced(head.study, head.label, spool.run_id, "waiting", reason)
+
+
+def sync_study(tracker: Tracker, study: str, say: Say) -> None:
+    """Deliver what waits for a study or search that is launched now, and tell what came of it."""
+    for settled in sync(tracker, study):
+        if settled.status != "busy":
+            say(settled.line())
 
 
 def _settle(tracker: Tracker, spool: Spool, head: Head) -> Synced:

@@ -192,19 +192,20 @@ class _Execution:
 
     def _fail(self, error: Exception) -> Outcome:
         """What failed the training is kept as its failure; after anything else the next launch goes on."""
+        reason = scrubbed(failure_reason(error), self._tracker.uri)
+        if is_outer(error) and self._spool and self._spool.result.read():  # the store has had its time to answer
+            return self._outcome("undelivered", reason=reason)
         if isinstance(error, TakenOver) or self._lease.is_lost():
             self._forget()  # but no checkpoint, which others share
             return self._outcome("taken over")
-        reason = scrubbed(failure_reason(error), self._tracker.uri)
         if self._run_id and self._is_deleted():
             self._forget()
             remove_checkpoints(self._run_id)
             gone = f"run {self._run_id} was deleted while it trained: start the study again to train it anew"
             return self._outcome("failed", reason=gone)
         if is_outer(error):
-            is_whole = self._spool is not None and self._spool.result.read() is not None
             self._end("KILLED")
-            return self._outcome("undelivered" if is_whole else "interrupted", reason=reason)
+            return self._outcome("interrupted", reason=reason)
         if told := self._end("FAILED", reason):
             reason = f"{reason} (and the store could not be told: {told})"
         elif self._run_id and not self._is_trained:
