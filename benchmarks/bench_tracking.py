@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import CONTEXT_COLUMNS, write_predictions
 from asc_study.figures.run import summary_page
 from asc_study.models import build_model
-from asc_study.store.tracking import Tracker
+from asc_study.store.tracking import Tracker, save_keras_model
 
 ROUNDS, EPOCHS = 7, 20
 
@@ -52,7 +53,9 @@ def log_one_run(tracker: Tracker, predictions: pd.DataFrame, metrics: dict[str, 
         page = summary_page("bench", predictions, metrics, [{"train_loss": 1.0, "learning_rate": 0.1}] * EPOCHS)
         (target / "summary.html").write_text(page, encoding="utf-8")
     marks.append(time.perf_counter())
-    model_id = tracker.log_keras_model(run_id, model)
+    with tempfile.TemporaryDirectory() as folder:
+        save_keras_model(model, Path(folder))
+        model_id = tracker.log_model(run_id, Path(folder))
     tracker.log_metrics(run_id, metrics, EPOCHS, model_id=model_id)
     tracker.finish(run_id)
     marks.append(time.perf_counter())

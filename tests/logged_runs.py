@@ -1,12 +1,14 @@
 """Runs as the store has them after training, with made predictions."""
 
 import hashlib
+import tempfile
+from pathlib import Path
 
 import pandas as pd
 
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.predictions import write_predictions
-from asc_study.store.tracking import Tracker
+from asc_study.store.tracking import Tracker, save_keras_model
 
 
 def log(
@@ -45,3 +47,10 @@ def log(
     tracker.log_metrics(run_id, measure(tables))
     tracker.finish(run_id)
     return run_id
+
+
+def log_keras_model(tracker: Tracker, run_id: str, model: object) -> str:
+    """Log a model as a training does; returns its id."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_keras_model(model, Path(folder))
+        return tracker.log_model(run_id, Path(folder))

@@ -1,9 +1,10 @@
 """Where derived files live.
 
-The cache holds what can be computed again: features, audio digests, checkpoints of unfinished runs. It is the user's
-cache folder, or ``ASC_STUDY_CACHE``; the checkpoints may lie in a folder of their own, ``ASC_STUDY_CHECKPOINTS``, which
-several machines share. The state folder holds the locks that tell which processes live, and which may not
-go when somebody tidies the cache up. It is the user's state folder, or ``ASC_STUDY_STATE``.
+The cache holds what can be computed again (features, audio digests, checkpoints of unfinished runs), and what runs have
+still to deliver to a store that does not answer. It is the user's cache folder, or ``ASC_STUDY_CACHE``; the checkpoints
+may lie in a folder of their own, ``ASC_STUDY_CHECKPOINTS``, which several machines share. The state folder holds the
+locks that tell which processes live, and which may not go when somebody tidies the cache up. It is the user's state
+folder, or ``ASC_STUDY_STATE``.
 """
 
 import os
@@ -34,6 +35,23 @@ def checkpoints_dir() -> Path:
         If it cannot be created or written.
     """
     return _folder("checkpoint", "ASC_STUDY_CHECKPOINTS", str(cache_dir() / "checkpoints"))
+
+
+def remove_checkpoints(run_id: str) -> None:
+    """Remove the checkpoint of a run, and those of the models that a run by folds trains, which are named after it."""
+    for file in checkpoints_dir().glob(f"{run_id}*.npz"):
+        file.unlink(missing_ok=True)
+
+
+def spool_dir() -> Path:
+    """The folder of what runs have still to deliver to their stores, created if needed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be created or written.
+    """
+    return _folder("cache", "ASC_STUDY_CACHE", platformdirs.user_cache_dir("asc-study"), "spool")
 
 
 def locks_dir() -> Path:

@@ -25,6 +25,7 @@ from asc_study.cli.scores import export, import_, predict, score
 from asc_study.cli.search import search
 from asc_study.cli.status import status
 from asc_study.cli.studies import leaderboard, plan, run
+from asc_study.cli.sync import sync
 from asc_study.cli.systems import compare, ensemble, fuse
 
 #: Python looks for cycles of garbage after so many new objects (by default after 700): while libraries are imported
@@ -101,6 +102,7 @@ _COMMANDS = (
     cache,
     search,
     status,
+    sync,
     leaderboard,
     ensemble,
     fuse,

@@ -31,6 +31,7 @@ from asc_study.store.views import publish, trials_view
 from asc_study.study.launch import Launch, launch, prepare_features
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import experiment_note, links
+from asc_study.study.sync import sync_study
 from asc_study.training.run_data import split_clips
 from asc_study.workers.backends import HERE, Workers
 from asc_study.workers.pool import require_jobs
@@ -127,6 +128,7 @@ def run_search(
     tracker = Tracker()
     directions = {objective.metric: objective.direction for objective in search.objectives}
     study = open_study(url, search.name, directions, search.identity(data.digest))
+    sync_study(tracker, search.name, say)
     settle_abandoned(tracker, search.name)
     with storage_errors(url):
         with trials_lock(study):

@@ -23,7 +23,9 @@ from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import signs_of_life
+from asc_study.store.delivery import EpochDelivery
 from asc_study.store.failures import is_outer, patiently
+from asc_study.store.spool import Head, Spool
 from asc_study.store.tracking import Tracker
 from asc_study.study.epoch_log import EpochLog
 from asc_study.study.launch import Launch
@@ -40,9 +42,6 @@ State = Literal["complete", "pruned", "failed"]
 
 #: Metric of an epoch: the clips that it trained on.
 CLIPS: Final = "clips"
-
-#: Epochs are logged together for so long: a request to MLflow may take longer than an epoch of a small trial.
-_LOG_SECONDS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -170,16 +169,18 @@ class TrialRun:
         try:
             config = search.config(self.point, where=self._name)
             self._run_id = tracker.create_run(search.name, self._name, self._tags(config), self._params(config))
+            spool = Spool(self._run_id)
+            spool.open(Head(search.name, self._name, tracker.identity(search.name), self._setting.worker))
             with signs_of_life(tracker, self._run_id, launch.process_id):
                 log_environment(tracker, self._run_id)
-                epochs = EpochLog(tracker, self._run_id, every_seconds=_LOG_SECONDS)
                 try:
-                    self._folds = self._train(config, epochs)
+                    with EpochLog(tracker, spool, waits=False) as epochs:
+                        self._folds = self._train(config, epochs)
                 except BaseException:
                     with suppress(Exception):  # what ended the training is what is to be told
-                        epochs.flush()
+                        self._deliver(spool)
                     raise
-                patiently(tracker.uri, epochs.flush)
+                patiently(tracker.uri, self._deliver, spool)
                 metrics = self._metrics()
                 values = self._values(metrics)
                 self._log_artifacts(config)
@@ -209,6 +210,10 @@ class TrialRun:
         """Mark the MLflow run as failed: Optuna has the trial so, whatever came of it here."""
         self._setting.tracker.set_tags(self._run_id, {Tag.STATE: "failed"})
         self._setting.tracker.finish(self._run_id, "FAILED", failure=reason)
+
+    def _deliver(self, spool: Spool) -> None:
+        EpochDelivery(self._setting.tracker, spool)()
+        spool.remove()
 
     def _train(self, config: RunConfig, log: EpochLog) -> dict[str, Fold]:
         """Train the folds side by side, an epoch of each in turn: the pruner judges the mean of all."""

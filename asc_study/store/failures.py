@@ -3,20 +3,22 @@
 What fails by one of them is never marked as failed: it is tried for a while, and is then as if it had been cut off.
 """
 
+import os
 import sqlite3
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, TypeVar
 
-from asc_study.base.errors import failure_reason
+from asc_study.base.errors import InputError, failure_reason
 from asc_study.store.addresses import StoreError, address_line
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
-#: How long a store that does not take something is asked again, in seconds.
+#: How long a store that does not take something is asked again, in seconds, unless the environment says so.
 PATIENCE_SECONDS: Final = 120.0
+_PATIENCE: Final = "ASC_STUDY_PATIENCE"
 _LONGEST_PAUSE_SECONDS: Final = 8.0
 
 #: What a server says to whom it does not know (any more), or who asks too often: nothing is wrong with what was sent.
@@ -35,6 +37,24 @@ def is_outer(error: BaseException | None) -> bool:
     return error is not None and is_outer(error.__cause__)
 
 
+def patience_seconds() -> float:
+    """How long a store that does not take something is asked again: ``ASC_STUDY_PATIENCE``, or two minutes.
+
+    Raises
+    ------
+    InputError
+        If the variable is no number of seconds.
+    """
+    told = os.environ.get(_PATIENCE) or str(PATIENCE_SECONDS)
+    try:
+        seconds = float(told)
+    except ValueError:
+        seconds = float("nan")
+    if not 0 <= seconds < float("inf"):
+        raise InputError(f"{_PATIENCE} must be a number of seconds from 0, got {told!r:.50}: change or unset it")
+    return seconds
+
+
 class Patience:
     """Tries again what a store does not take, for a while; told once, to standard error.
 
@@ -46,17 +66,17 @@ class Patience:
 
     def __call__(self, uri: str, call: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
         """The result of ``call``, which asks the store ``uri``; raises what it raised last."""
-        began, pause, told = time.monotonic(), 0.5, False
+        began, pause, told, patience = time.monotonic(), 0.5, False, patience_seconds()
         while True:
             try:
                 result = call(*given, **named)
             except Exception as error:
-                left = 0.0 if self._in_vain else PATIENCE_SECONDS - (time.monotonic() - began)
+                left = 0.0 if self._in_vain else patience - (time.monotonic() - began)
                 if not _may_pass(error) or left <= 0:
                     self._in_vain = self._in_vain or _may_pass(error)
                     raise
                 if not told:
-                    said = f"note: {{address}} does not answer ({{reason}}): trying again for {PATIENCE_SECONDS:.0f} s"
+                    said = f"note: {{address}} does not answer ({{reason}}): trying again for {patience:.0f} s"
                     print(address_line(uri, said, failure_reason(error)), file=sys.stderr, flush=True)
                     told = True
                 time.sleep(min(pause, left))

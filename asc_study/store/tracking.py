@@ -8,9 +8,8 @@ import importlib.metadata
 import json
 import re
 import tempfile
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +20,7 @@ from asc_study.store.addresses import cannot_write
 from asc_study.store.failures import patiently
 from asc_study.store.queries import Reader
 from asc_study.store.relocation import ARTIFACTS, moved
+from asc_study.store.spool import Step, now_ms
 
 if TYPE_CHECKING:
     import keras
@@ -42,6 +42,23 @@ def source_tags(command: str, commit: str) -> dict[str, str]:
     if found := _COMMIT.match(commit):
         tags[MlflowTag.SOURCE_COMMIT] = found[0]
     return tags
+
+
+def save_keras_model(model: "keras.Model", folder: Path) -> None:
+    """Write a Keras model into an empty folder as MLflow keeps one; see `Tracker.log_model`."""
+    import keras
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def schema(shape: tuple[int | None, ...]) -> Schema:
+        return Schema([TensorSpec(np.dtype(np.float32), [-1 if size is None else size for size in shape])])
+
+    signature = ModelSignature(schema(model.input_shape), schema(model.output_shape))
+    backend = keras.backend.backend()
+    requirements = [f"{name}=={importlib.metadata.version(name)}" for name in ("keras", backend)]
+    mlflow.keras.save_model(model, str(folder), signature=signature, pip_requirements=requirements)
 
 
 class Tracker(Reader):
@@ -146,23 +163,37 @@ class Tracker(Reader):
         ]
         self.client.log_inputs(run_id, datasets=inputs)
 
-    def log_path(self, run_id: str, steps: Sequence[Mapping[str, float]], *, first: int = 1) -> None:
-        """Log metrics that change from step to step (counted from ``first``) together."""
+    def log_steps(self, run_id: str, steps: Iterable[Step]) -> None:
+        """Log metrics that change from step to step together, each with its own time.
+
+        A request has whole steps, so that a store which has one metric of a step has all of it. One that is sent twice
+        is there once: to MLflow a metric is its name, step, time and value.
+        """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        entries = [Metric(name, value, now, n) for n, step in enumerate(steps, first) for name, value in step.items()]
-        for start in range(0, len(entries), _METRICS_AT_ONCE):
-            self.client.log_batch(run_id, metrics=entries[start : start + _METRICS_AT_ONCE])
+        entries: list[Metric] = []
+        for one in steps:
+            if len(entries) + len(one.metrics) > _METRICS_AT_ONCE:
+                self.client.log_batch(run_id, metrics=entries)
+                entries = []
+            entries += [Metric(name, value, one.time_ms, one.step) for name, value in one.metrics.items()]
+        if entries:
+            self.client.log_batch(run_id, metrics=entries)
 
     def log_metrics(
-        self, run_id: str, metrics: Mapping[str, float], step: int = 0, *, model_id: str | None = None
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        step: int = 0,
+        *,
+        model_id: str | None = None,
+        time_ms: int | None = None,
     ) -> None:
-        """Log metrics of one step in one request, linked to a LoggedModel if its id is given."""
+        """Log metrics of one step in one request, linked to a LoggedModel if its id is given; of now by default."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        entries = [Metric(name, value, now, step, model_id=model_id) for name, value in metrics.items()]
+        measured = now_ms() if time_ms is None else time_ms
+        entries = [Metric(name, value, measured, step, model_id=model_id) for name, value in metrics.items()]
         self.client.log_batch(run_id, metrics=entries)
 
     @contextmanager
@@ -172,35 +203,38 @@ class Tracker(Reader):
             yield Path(folder)
             patiently(self.uri, self.client.log_artifacts, run_id, folder)
 
-    def log_keras_model(self, run_id: str, model: "keras.Model") -> str:
-        """Log a Keras model as the LoggedModel ``model`` of a running run and return the model's id."""
-        import keras
-        import mlflow
-        import numpy as np
-        from mlflow.models import ModelSignature
-        from mlflow.types import Schema, TensorSpec
+    def log_model(self, run_id: str, folder: Path) -> str:
+        """Log a model that `save_keras_model` wrote as the LoggedModel ``model`` of a run; returns the model's id.
 
-        def schema(shape: tuple[int | None, ...]) -> Schema:
-            return Schema([TensorSpec(np.dtype(np.float32), [-1 if size is None else size for size in shape])])
+        A run has one: the one of an earlier call, which was cut off or not heard of, is written again.
+        """
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
 
-        signature = ModelSignature(schema(model.input_shape), schema(model.output_shape))
-        backend = keras.backend.backend()
-        requirements = [f"{name}=={importlib.metadata.version(name)}" for name in ("keras", backend)]
-        mlflow.set_tracking_uri(self.uri)  # it knows one store a process: the one that was opened last
-        mlflow.start_run(run_id=run_id)
-        try:
-            info = mlflow.keras.log_model(
-                model, name=Artifact.MODEL, signature=signature, pip_requirements=requirements
+        run = self.client.get_run(run_id)
+        logged = [one.model_id for one in run.outputs.model_outputs] if run.outputs else []
+        if logged:
+            model_id = str(logged[0])
+        else:
+            created = self.client.create_logged_model(
+                run.info.experiment_id, Artifact.MODEL, source_run_id=run_id, params=run.data.params
             )
-        finally:
-            mlflow.end_run("RUNNING")  # the run is not over: `finish` ends it
-        return str(info.model_id)
+            model_id = str(created.model_id)
+            self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        model = self.client.get_logged_model(model_id)
+        described = Model.load(str(folder))
+        described.run_id, described.model_id, described.model_uuid = run_id, model_id, model_id
+        described.artifact_path = model.artifact_location
+        described.save(str(folder / "MLmodel"))
+        self.client.log_model_artifacts(model_id, str(folder))
+        self.client.finalize_logged_model(model_id, "READY")
+        return model_id
 
-    def finish(self, run_id: str, status: str = "FINISHED", *, failure: str = "") -> None:
-        """End a run; a failure's reason becomes the tag ``asc.failure``."""
+    def finish(self, run_id: str, status: str = "FINISHED", *, failure: str = "", time_ms: int | None = None) -> None:
+        """End a run, by default now; a failure's reason becomes the tag ``asc.failure``."""
         if failure:
             self.set_tags(run_id, {Tag.FAILURE: failure[:5000]})
-        self.client.set_terminated(run_id, status)
+        self.client.set_terminated(run_id, status, end_time=time_ms)
 
     def reopen(self, run_id: str) -> None:
         """Set an interrupted or failed run back to RUNNING."""

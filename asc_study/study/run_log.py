@@ -1,4 +1,4 @@
-"""What a run is in the store: its tags and parameters when it begins, its environment, its result when it ends."""
+"""What a run is in the store: tags and parameters when it begins, its environment, its result once it is trained."""
 
 import json
 import statistics
@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asc_study.acoustics.recordings import sound_info
-from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, predictions_path
+from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
 from asc_study.base.files import write_file
 from asc_study.base.provenance import MIXED, environment, fact_tags
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import flatten, in_words
-from asc_study.store.failures import patiently
-from asc_study.store.leases import Lease
-from asc_study.store.tracking import Tracker
+from asc_study.store.records import RunRecord
+from asc_study.store.spool import Result, Spool, now_ms
+from asc_study.store.tracking import Tracker, save_keras_model
 from asc_study.store.views import markdown_table
 from asc_study.study.launch import Launch
 from asc_study.study.spec import RunSpec
-from asc_study.systems.marking import find_baseline
 from asc_study.training.run_data import RunData
 
 if TYPE_CHECKING:
@@ -42,23 +41,24 @@ def metrics_of(result: "TrainingResult") -> dict[str, float]:
     return metrics | {"epoch/chosen": max(result.chosen_epochs) + 1}
 
 
-def log_result(
+def write_result(
     spec: RunSpec,
     launch: Launch,
-    tracker: Tracker,
-    run_id: str,
-    lease: Lease,
+    spool: Spool,
     result: "TrainingResult",
     data: Sequence[RunData],
-) -> Mapping[str, float]:
-    """Log the result of a trained run, its figures and its model, as long as the lease is held; returns its metrics."""
+    rival: RunRecord | None,
+) -> None:
+    """Write all that is to be logged of a trained run into its spool; ``rival`` is the study's baseline."""
     from asc_study.evaluation.predictions import write_predictions
     from asc_study.figures.run import summary_page
 
     metrics = metrics_of(result)
-    baselines = patiently(tracker.uri, tracker.runs, spec.study, kind=Kind.BASELINE)
-    rival = find_baseline(baselines, spec.config.task, launch.data.digest)
-    with tracker.artifacts(run_id) as folder:
+    clips = data[-1].clips["split"].value_counts().to_dict()  # by folds: of the one on all clips if there is one
+    if "validation" in result.predictions:
+        clips["validation"] = len(result.predictions["validation"])
+    with spool.writing_result() as made:
+        folder = made.artifacts
         for split, predictions in result.predictions.items():
             write_predictions(predictions, folder / predictions_path(split))
         page = summary_page(
@@ -74,24 +74,16 @@ def log_result(
         write_file(folder / Artifact.SUMMARY, page)
         write_file(folder / Artifact.CONFIG, written_config(spec.config, row=spec.row, seed=spec.seed))
         write_file(folder / Artifact.IDENTITY, json.dumps(spec.identity, indent=2))
-        clips = data[-1].clips["split"].value_counts().to_dict()  # by folds: of the one on all clips if there is one
-        if "validation" in result.predictions:
-            clips["validation"] = len(result.predictions["validation"])
         facts: dict[str, Any] = {
             "clips": clips,
             "augmented_copies_left_out": sorted({line for part in data for line in part.left_out}),
             "chosen_epochs": [epoch + 1 for epoch in result.chosen_epochs],
         }
         write_file(folder / Artifact.TRAINING, json.dumps(facts, indent=2))
-        lease.require()
-    root = launch.data.dataset.root
-    name, digest = root.name, launch.data.digest
-    lease.write(tracker.log_datasets, run_id, name, digest, facts["clips"], source=str(root))
-    lease.write(tracker.set_tags, run_id, {MlflowTag.NOTE: _note(spec, metrics)})
-    model_id = lease.write(tracker.log_keras_model, run_id, result.model)
-    lease.write(tracker.log_metrics, run_id, metrics, model_id=model_id)
-    lease.write(tracker.finish, run_id)
-    return metrics
+        save_keras_model(result.model, made.model)
+        root = launch.data.dataset.root
+        datasets = {"name": root.name, "digest": launch.data.digest, "clips": clips, "source": str(root)}
+        made.write(Result(metrics, _note(spec, metrics), datasets, now_ms()))
 
 
 def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dict[str, float]:

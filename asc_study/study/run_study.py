@@ -16,7 +16,7 @@ from asc_study.evaluation.marks import Mark
 from asc_study.figures.loading import pages_load_plotlyjs
 from asc_study.settings.study_file import Study
 from asc_study.store.claims import settle_abandoned
-from asc_study.store.failures import is_outer
+from asc_study.store.failures import is_outer, patience_seconds
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice
@@ -27,6 +27,7 @@ from asc_study.study.plan import Plan, describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.spec import Outcome, RunSpec
 from asc_study.study.summary import compare_rows, describe_study
+from asc_study.study.sync import sync_study
 from asc_study.study.teachers import waves
 from asc_study.study.train_run import execute_run, left_untrained
 from asc_study.systems.marking import Marker
@@ -38,11 +39,14 @@ from asc_study.workers.pool import require_jobs, run_parallel
 #: Runs that failed before and are named.
 _NAMED: Final = 5
 
+#: What delivers a result that waits.
+_LATER: Final = "start the study again, or `asc-study sync`, when the store answers"
+
 #: How a row that was run or made now ended.
 StudyOutcome = Outcome | EnsembleOutcome | SystemOutcome | BaselineOutcome
 
 #: How an outcome ends that makes the launch end with exit code 1.
-UNFINISHED: Final = ("failed", "interrupted")
+UNFINISHED: Final = ("failed", "interrupted", "undelivered")
 
 
 def run_study(
@@ -91,7 +95,9 @@ def run_study(
     """
     require_jobs(jobs, "runs to train at the same time")
     check_fit(study, data.dataset, say)
+    patience_seconds()  # what is wrong with it is said now
     tracker = Tracker()
+    sync_study(tracker, study.name, say)
     settle_abandoned(tracker, study.name)
     plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
     say(describe_plan(study, plan))
@@ -240,5 +246,7 @@ def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) 
         return f"{head}: FAILED: {outcome.reason}"
     if outcome.status == "interrupted":
         return f"{head}: INTERRUPTED: {outcome.reason}: the same command goes on from its last epoch"
+    if outcome.status == "undelivered":
+        return f"{head}: UNDELIVERED: {outcome.reason}: it is trained, its result waits on this disk: {_LATER}"
     line = f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"
     return f"{line}  {mark.name.upper()}: {mark.reason}" if mark else line

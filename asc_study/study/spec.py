@@ -35,12 +35,13 @@ class Outcome:
     """How a run ended.
 
     ``interrupted``: what failed was not the training (the store, the disk); it goes on from its last epoch.
+    ``undelivered``: it is trained, but the store did not take its result, which waits on the disk of this machine.
     ``elsewhere``: another process works on it. ``waits``: its teacher is not there.
     ``taken over``: this process was silent for so long that another one goes on with it.
     """
 
     spec: RunSpec
-    status: Literal["done", "failed", "interrupted", "elsewhere", "taken over", "waits"]
+    status: Literal["done", "failed", "interrupted", "undelivered", "elsewhere", "taken over", "waits"]
     seconds: float = 0.0
     metrics: Mapping[str, float] | None = None
     reason: str = ""

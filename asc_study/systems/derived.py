@@ -24,6 +24,7 @@ from asc_study.settings.settings_file import require_name
 from asc_study.store.claims import run_lock, whereabouts
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
+from asc_study.store.spool import Step, now_ms
 from asc_study.store.stale import lost_member
 from asc_study.store.tracking import Tracker, source_tags
 from asc_study.store.views import markdown_table, publish, run_link, study_views
@@ -214,7 +215,7 @@ def _log(tracker: Tracker, run: Derived, run_id: str) -> Logged:
             (folder / Artifact.FIGURES).mkdir()
             page = summary_page(run.name, run.tables, metrics, more=run.figures)
             write_file(folder / Artifact.SUMMARY, page)
-        tracker.log_path(run_id, run.path)
+        tracker.log_steps(run_id, [Step(number, now_ms(), measured) for number, measured in enumerate(run.path, 1)])
         _log_page(tracker, run, run_id, metrics)
         tracker.log_metrics(run_id, metrics)
         status, failure = "FINISHED", ""

@@ -384,7 +384,7 @@ def test_a_storage_that_is_lost_in_the_middle_is_one_line(simulated: Path, jobs:
 def test_a_store_that_fails_costs_no_point(simulated: Path, monkeypatch: pytest.MonkeyPatch):
     """Neither MLflow nor Optuna holds a failure: the point is tried again when the store works again."""
     monkeypatch.setattr(failures, "PATIENCE_SECONDS", 0.0)
-    logged, calls = Tracker.log_path, []
+    logged, calls = Tracker.log_steps, []
 
     def refuse(self: Tracker, *given: object, **named: int) -> None:
         calls.append(given)
@@ -393,7 +393,7 @@ def test_a_store_that_fails_costs_no_point(simulated: Path, monkeypatch: pytest.
         logged(self, *given, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Tracker, "log_path", refuse)
+        patched.setattr(Tracker, "log_steps", refuse)
         with pytest.raises(ConnectionError, match="the store is gone"):
             search(simulated, 3)
     assert Counter(trial.state.name for trial in trials_of()) == {"COMPLETE": 1, "FAIL": 1, "WAITING": 1}
@@ -417,7 +417,7 @@ def test_what_failed_a_trial_is_told_whatever_its_store_says(simulated: Path, mo
             raise TrainingFailure("the loss became nan in epoch 2: lower training.lr_max")
         return trained(self)
 
-    monkeypatch.setattr("asc_study.store.tracking.Tracker.log_path", refuse)
+    monkeypatch.setattr("asc_study.store.tracking.Tracker.log_steps", refuse)
     monkeypatch.setattr(failures, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(FakeTraining, "train_epoch", fail_in_the_second_epoch)
     said: list[str] = []

@@ -1,15 +1,10 @@
 """Two worker processes on a real PostgreSQL, for Optuna's storage and for MLflow's own."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
+from postgresql import PostgreSQL, postgresql
 from test_search import ALPHA, FakeTraining, launch, light_workers, load
 
 from asc_study.base.errors import InputError
@@ -18,63 +13,14 @@ from asc_study.search.run_search import run_search
 from asc_study.search.storage import open_storage, storage_url
 from asc_study.store.tracking import Tracker
 
-__all__ = ["light_workers"]  # a fixture
-
-pytest.importorskip("psycopg", reason="psycopg is not installed: pip install asc-study[postgresql]")
-
-
-def _program(name: str) -> str | None:
-    """A program of PostgreSQL; Debian keeps them out of the PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return shutil.which(name) or (str(found[-1]) if found else None)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A cluster of its own; gives the start of its URLs."""
-    initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
-    if initdb is None or pg_ctl is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="asc-study-postgresql-"))  # pytest's folders are closed to other users
-    as_user = []
-    if os.geteuid() == 0:  # PostgreSQL does not run as root
-        if shutil.which("runuser") is None:
-            pytest.skip("PostgreSQL does not run as root, and runuser is not installed")
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(folder, "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = folder / "data"
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-
-    def run(*command: str) -> None:
-        subprocess.run([*as_user, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL)
-
-    run(initdb, "--pgdata", str(data), "--username", "asc", "--auth", "trust", "--encoding", "UTF8", "--no-sync")
-    run(pg_ctl, "--pgdata", str(data), "--options", options, "--log", str(folder / "log"), "--wait", "start")
-    try:
-        yield f"postgresql+psycopg://asc:secret@127.0.0.1:{port}"
-    finally:
-        run(pg_ctl, "--pgdata", str(data), "--mode", "immediate", "stop")
-        shutil.rmtree(folder)
-
-
-def _create(server: str, name: str) -> str:
-    from sqlalchemy import create_engine, text
-
-    engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return f"{server}/{name}"
+__all__ = ["light_workers", "postgresql"]  # fixtures
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("light_workers")
-def test_twenty_trials_on_two_workers(server: str, simulated: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow"))
-    url = storage_url(_create(server, "optuna"))
+def test_twenty_trials_on_two_workers(postgresql: PostgreSQL, simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql.create("mlflow"))
+    url = storage_url(postgresql.create("optuna"))
     data = identify(simulated)
     result = run_search(load(), data, url=url, trials=20, jobs=2, train=FakeTraining)
     assert result.counts == {"complete": 20, "pruned": 0, "failed": 0, "running": 0, "waiting": 0, "cut_off": 0}
@@ -99,10 +45,12 @@ def test_twenty_trials_on_two_workers(server: str, simulated: Path, monkeypatch:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("light_workers")
-def test_two_machines_share_a_search(server: str, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_two_machines_share_a_search(
+    postgresql: PostgreSQL, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Launches that share no lock, as on two machines: only the databases are common."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", _create(server, "mlflow2"))
-    url = storage_url(_create(server, "optuna2"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql.create("mlflow2"))
+    url = storage_url(postgresql.create("optuna2"))
     Tracker(), open_storage(url)  # MLflow's tables cannot be created by two at once
     processes = [
         launch(simulated, 10, 1, "slow", TEST_STORAGE=url, ASC_STUDY_STATE=str(tmp_path / name)) for name in ("a", "b")
@@ -119,6 +67,6 @@ def test_two_machines_share_a_search(server: str, simulated: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_database_that_is_not_there_is_one_line(server: str):
+def test_a_database_that_is_not_there_is_one_line(postgresql: PostgreSQL):
     with pytest.raises(InputError, match=r'/nowhere cannot be used: .*database "nowhere" does not exist.*--storage'):
-        open_storage(storage_url(f"{server}/nowhere"))
+        open_storage(storage_url(f"{postgresql.server}/nowhere"))

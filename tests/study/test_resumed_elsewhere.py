@@ -13,6 +13,7 @@ from asc_study.data.identified import identify
 from asc_study.settings.study_file import load_study
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
+from asc_study.study.epoch_log import EpochLog
 from asc_study.study.plan import make_plan, render_plan
 from asc_study.study.run_log import log_environment
 from asc_study.study.run_study import run_study
@@ -82,15 +83,15 @@ def test_a_study_says_which_of_its_runs_are_mixed(simulated: Path, tracker: Trac
     )
     Path("cut.yaml").write_text(STUDY)
     study, data = load_study(Path("cut.yaml")), identify(simulated)
-    logged = Tracker.log_path
+    added = EpochLog.add
 
-    def cut(self: Tracker, run_id: str, steps: list[dict[str, float]], *, first: int) -> None:
-        if first == 2:
+    def cut(self: EpochLog, epoch: int, measured: dict[str, float]) -> None:
+        if epoch == 1:
             raise KeyboardInterrupt
-        logged(self, run_id, steps, first=first)
+        added(self, epoch, measured)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Tracker, "log_path", cut)
+        patched.setattr(EpochLog, "add", cut)
         with pytest.raises(KeyboardInterrupt):
             run_study(study, data)
     assert [run.status for run in make_plan(study, data.digest, tracker).runs] == ["interrupted"]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from logged_runs import log_keras_model
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
@@ -51,7 +52,7 @@ def trained(tracker, log_run):
         keras.utils.set_random_seed(seed)
         model = build_model("fcnn", input_shape=(16, None, 3), num_classes=10, **config.model.model_dump())
         run_id = log_run(row, {})
-        tracker.log_keras_model(run_id, model)
+        log_keras_model(tracker, run_id, model)
         with tracker.artifacts(run_id) as folder:
             (folder / "config.yaml").write_text(written_config(config, row=row, seed=0))
         tracker.finish(run_id)
@@ -204,7 +205,7 @@ def test_labelled_clips_of_another_data_set_become_a_run_that_fuse_takes(tracker
     run_id = log_run("coarse", {}, task="three_class")
     tracker.set_tags(run_id, {"asc.sample_rate": "48000", "asc.channels": "2"})
     model = build_model("fcnn", input_shape=(16, None, 6), num_classes=3, **config.model.model_dump())
-    tracker.log_keras_model(run_id, model)
+    log_keras_model(tracker, run_id, model)
     with tracker.artifacts(run_id) as folder:
         (folder / "config.yaml").write_text(written_config(config, row="coarse", seed=0))
     tracker.finish(run_id)
