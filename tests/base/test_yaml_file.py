@@ -15,10 +15,10 @@ def refusal(text: str | bytes, load=load_study) -> str:
     """The line that a study file of this text is refused with, which must come at once and not be long."""
     path = Path("study.yaml")
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InputError) as caught:
         load(path)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     line = str(caught.value)
     assert "study.yaml" in line
     assert "\n" not in line
