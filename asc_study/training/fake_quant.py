@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from asc_study.base.errors import InputError
@@ -19,6 +20,9 @@ from asc_study.settings.continuation import QuantisationConfig
 
 #: Steps of a weight on each side of zero.
 _WEIGHT_STEPS: Final = 127
+
+#: Steps of the range of an activation.
+_ACTIVATION_STEPS: Final = 255
 
 #: Least range of an activation: one that is always zero has a scale, too.
 _LEAST_RANGE: Final = 1e-6
@@ -126,10 +130,13 @@ class RoundedWeights(layers.Layer):  # type: ignore[misc]
 
     def rounded(self) -> Any:
         """The kernel on its steps; its gradient is that of the kernel itself."""
-        kernel = ops.convert_to_tensor(self.kernel)
-        largest = ops.max(ops.abs(kernel), axis=self._axes, keepdims=True)
-        step = ops.stop_gradient(ops.maximum(largest, 1e-12) / _WEIGHT_STEPS)
+        kernel, step = ops.convert_to_tensor(self.kernel), ops.stop_gradient(self._step())
         return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
+
+    def _step(self) -> Any:
+        """What a weight of each output channel is a multiple of."""
+        largest = ops.max(ops.abs(ops.convert_to_tensor(self.kernel)), axis=self._axes, keepdims=True)
+        return ops.maximum(largest, 1e-12) / _WEIGHT_STEPS
 
     def call(self, inputs: Any) -> Any:
         """What the layer computes with them, without its activation."""
@@ -145,10 +152,17 @@ class RoundedWeights(layers.Layer):  # type: ignore[misc]
         """As the layer itself."""
         return keras.KerasTensor(self._twin().compute_output_shape(inputs.shape), "float32")
 
-    def plain(self) -> tuple[layers.Layer, list[Any]]:
-        """An ordinary layer that computes the same, and its weights, which are to be set when it is built."""
-        weights = [ops.convert_to_numpy(self.rounded())]
-        return self._twin(), weights if self.bias is None else [*weights, ops.convert_to_numpy(self.bias)]
+    def plain(self, input_step: float) -> tuple[layers.Layer, list[Any]]:
+        """An ordinary layer that computes the same, and its weights, which are to be set when it is built.
+
+        Its bias is a multiple of the steps of input and weights, as in a file: a difference of some thousandths of an
+        output's step moves one output in some hundreds, and that is many behind twenty layers.
+        """
+        kernel = ops.convert_to_numpy(self.rounded())
+        if self.bias is None:
+            return self._twin(), [kernel]
+        step = input_step * ops.convert_to_numpy(self._step()).astype(np.float64).ravel()
+        return self._twin(), [kernel, np.round(ops.convert_to_numpy(self.bias) / step) * step]
 
     def _twin(self) -> layers.Layer:
         own = {"use_bias": self.bias is not None, "activation": None, "dtype": "float32", "trainable": True}
@@ -174,9 +188,11 @@ def rounded_network(model: keras.Model, settings: QuantisationConfig, steps: int
     rounded: dict[int, RoundedWeights] = {}
     observed = math.ceil((1 - settings.frozen_share) * steps)
 
+    ranges: dict[int, RoundedActivation] = {}
+
     def use(node: Any, arguments: Any, options: Any) -> Any:
         part = node.operation
-        if id(part) in plan.folded:
+        if node.is_input or id(part) in plan.folded:
             result = arguments[0]
         elif _is_rounded(part):
             if id(part) not in rounded:
@@ -192,7 +208,12 @@ def rounded_network(model: keras.Model, settings: QuantisationConfig, steps: int
         outputs = keras.tree.flatten(result)
         for place, tensor in enumerate(node.output_tensors):
             if id(tensor) in plan.ranges:
-                outputs[place] = RoundedActivation(settings.range_momentum, observed)(outputs[place])
+                ranges[id(tensor)] = RoundedActivation(settings.range_momentum, observed)
+                outputs[place] = ranges[id(tensor)](outputs[place])
+            elif isinstance(part, _SAME_RANGE) and id(node.input_tensors[0]) in ranges:
+                ranges[id(tensor)] = ranges[id(node.input_tensors[0])]
+                if isinstance(part, layers.AveragePooling2D):  # its means are rounded to the steps of its input
+                    outputs[place] = ranges[id(tensor)](outputs[place], training=False)
         if _is_rounded(part) and not plan.relu_inside(part) and part.activation is not keras.activations.linear:
             activated = layers.Activation(part.activation)(outputs[0])
             outputs = [RoundedActivation(settings.range_momentum, observed)(activated)]
@@ -204,16 +225,23 @@ def rounded_network(model: keras.Model, settings: QuantisationConfig, steps: int
 def plain_network(model: keras.Model) -> keras.Model:
     """What `rounded_network` made, as a model of Keras' own layers and operations that computes the same."""
     twins: dict[int, layers.Layer] = {}
+    steps: dict[int, float] = {}
 
     def use(node: Any, arguments: Any, options: Any) -> Any:
         part = node.operation
+        if node.is_input:
+            return arguments[0]
         if isinstance(part, RoundedActivation):
-            return keras.quantizers.fake_quant_with_min_max_vars(arguments[0], *part.range())
+            low, high = part.range()
+            steps[id(node.output_tensors[0])] = (high - low) / _ACTIVATION_STEPS
+            return keras.quantizers.fake_quant_with_min_max_vars(arguments[0], low, high)
+        if isinstance(part, _SAME_RANGE):
+            steps[id(node.output_tensors[0])] = steps.get(id(node.input_tensors[0]), 0.0)
         if not isinstance(part, RoundedWeights):
             return part(*arguments, **options)
         if id(part) in twins:
             return twins[id(part)](arguments[0])
-        twins[id(part)], weights = part.plain()
+        twins[id(part)], weights = part.plain(steps[id(node.input_tensors[0])])
         result = twins[id(part)](arguments[0])
         twins[id(part)].set_weights(weights)
         return result
@@ -354,15 +382,16 @@ def _nodes(model: keras.Model) -> list[Any]:
 def _rebuilt(model: keras.Model, use: Callable[[Any, Any, Any], Any]) -> keras.Model:
     """The same graph with what ``use`` (of a node, its arguments and options) makes of each operation."""
     found: dict[int, Any] = {}
+    inputs: dict[int, Any] = {}
     for node in _nodes(model):
         if node.is_input:
             (tensor,) = node.output_tensors
-            made = [keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=node.operation.name)]
+            arguments: Any = (keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=node.operation.name),)
+            options: Any = {}
+            inputs[id(tensor)] = arguments[0]
         else:
             arguments, options = node.arguments.fill_in(found)
-            made = keras.tree.flatten(use(node, arguments, options))
+        made = keras.tree.flatten(use(node, arguments, options))
         found |= {id(tensor): value for tensor, value in zip(node.output_tensors, made, strict=True)}
-    inputs = [found[id(tensor)] for tensor in model.inputs]
-    outputs = [found[id(tensor)] for tensor in model.outputs]
-    single = len(inputs) == len(outputs) == 1
-    return keras.Model(inputs[0] if single else inputs, outputs[0] if single else outputs, name=model.name)
+    (first,), (last,) = model.inputs, model.outputs
+    return keras.Model(inputs[id(first)], found[id(last)], name=model.name)

@@ -97,7 +97,7 @@ def test_what_predicts_is_made_of_layers_of_keras_and_computes_the_same(clips, n
 
 @pytest.mark.parametrize(
     ("architecture", "options"),
-    [("tiny", {}), ("cp_mobile", {"width": 0.25}), ("small_fcnn", {"width": 0.1}), ("tf_sepnet", {"width": 0.1})],
+    [("tiny", {}), ("cp_mobile", {"width": 0.25}), ("small_fcnn", {"width": 0.1})],
 )
 def test_the_int8_file_computes_what_was_trained(clips, networks, architecture, options):
     if architecture == "tiny":
