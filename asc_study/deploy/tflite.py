@@ -63,7 +63,7 @@ def convert(
     aware = is_rounded(model)
     if aware and scheme != "int8":
         raise InputError(f"{model.name} was trained for 8 bits, which int8 keeps as they are, got {scheme}: use int8")
-    clips = [] if aware else [features[np.newaxis] for features in calibration]
+    clips = [features[np.newaxis] for features in calibration] if scheme == "int8" and not aware else []
     if scheme == "int8" and not (clips or aware):
         raise InputError("int8 needs training clips to calibrate on, got none: give --data, or use dynamic")
     with quiet(), warnings.catch_warnings():
