@@ -12,13 +12,8 @@ from asc_study.models import build_model
 from asc_study.models.cost import count_torchinfo_macs, model_size
 from asc_study.models.stored import load_model
 from asc_study.settings.continuation import QuantisationConfig
-from asc_study.training.fake_quant import (
-    RoundedActivation,
-    RoundedWeights,
-    is_rounded,
-    plain_network,
-    rounded_network,
-)
+from asc_study.training.fake_quant import is_rounded, plain_network, rounded_network
+from asc_study.training.rounding import RoundedActivation, RoundedWeights
 
 SHAPE, BATCH = (32, 32, 1), 8
 STEPS, SETTINGS = 4, QuantisationConfig(frozen_share=0.5)
