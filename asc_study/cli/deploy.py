@@ -21,9 +21,8 @@ _MEMBER = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id, traine
 @click.option(
     "--scheme",
     type=click.Choice(_SCHEMES),
-    default="dynamic",
-    show_default=True,
-    help="dynamic: weights in 8 bits (the paper's); int8: activations too, needs --data.",
+    help="dynamic (default): weights in 8 bits (the paper's); int8: activations too, needs --data; default of a "
+    "quantisation-aware run, which needs none.",
 )
 @click.option("--data", type=FOLDER, metavar="DIR", help="What SOURCE was trained on: proves the file on its clips.")
 @click.option("--like", metavar="STUDY.yaml:ROW", help="Whose features and task a file of weights has.")
@@ -33,7 +32,7 @@ _MEMBER = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id, traine
 @json_option
 def quantize(
     source: str,
-    scheme: str,
+    scheme: str | None,
     data: Path | None,
     like: str | None,
     max_kb: float | None,
@@ -49,13 +48,22 @@ def quantize(
     Example:
       asc-study quantize demo/small-fcnn@0 --data simulated
     """
-    from asc_study.deploy.quantise import default_path, quantise, render, require_room, to_dict, write_tflite
+    from asc_study.deploy.quantise import (
+        default_path,
+        quantise,
+        render,
+        require_room,
+        to_dict,
+        usual_scheme,
+        write_tflite,
+    )
     from asc_study.store.queries import store_exists
     from asc_study.store.tracking import Tracker
 
+    tracker = Tracker() if store_exists() else None
+    scheme = scheme or usual_scheme(tracker, source)
     path = out or default_path(source, scheme)
     require_room(path)
-    tracker = Tracker() if store_exists() else None
     made = quantise(tracker, source, scheme, data=data, like=like, jobs=jobs)
     write_tflite(made, path)
     click.echo(json.dumps(to_dict(made, path), indent=2) if as_json else render(made, path))

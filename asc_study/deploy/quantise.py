@@ -22,13 +22,13 @@ from asc_study.deploy.proof import (
     latency_ms,
     predict_tflite,
 )
-from asc_study.deploy.sources import Source, find_source
+from asc_study.deploy.sources import Source, find_source, is_file
 from asc_study.deploy.tflite import TfliteFile, convert, inspect, require_scheme
 from asc_study.evaluation.measure import measure
 from asc_study.evaluation.significance import Comparison, compare
 from asc_study.evaluation.significance import render as render_comparison
 from asc_study.figures.ensemble import change_figure
-from asc_study.settings.system_rows import quantised_name
+from asc_study.settings.system_rows import Scheme, quantised_name
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
@@ -145,9 +145,24 @@ def find_quantised(tracker: Reader, record: RunRecord, scheme: str) -> RunRecord
     return find_derived(tracker, record.tags[Tag.STUDY], quantised_identity(record, scheme))
 
 
+def usual_scheme(tracker: Reader | None, reference: str) -> Scheme:
+    """How a source is converted if nothing is said: int8 if it was trained for that, else dynamic.
+
+    Raises
+    ------
+    InputError
+        As `find_source`.
+    """
+    if is_file(reference):
+        return "dynamic"
+    config = find_source(tracker, reference).config
+    return "int8" if config and config.quantisation_aware else "dynamic"
+
+
 def convert_source(source: Source, scheme: str) -> tuple[bytes, TfliteFile]:
     """Convert without a proof; raises `InputError` as `convert`, and for int8, which needs clips."""
-    if scheme == "int8":
+    aware = source.config is not None and source.config.quantisation_aware is not None
+    if scheme == "int8" and not aware:
         raise InputError(
             f"int8 needs clips to calibrate on: run `asc-study quantize {source.name!r} --scheme int8 --data DIR` first"
         )

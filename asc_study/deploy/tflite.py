@@ -42,23 +42,29 @@ def convert(
     scheme
         One of `SCHEMES`.
     calibration
-        Features of training clips, for int8.
+        Features of training clips, for int8; a model that was trained with 8 bits has its ranges and needs none.
 
     Raises
     ------
     InputError
-        If the scheme is unknown, int8 has no clips to calibrate on, Keras runs on another back end, or what the
-        converter makes is a file that LiteRT does not run (int8 of some networks that divide by a deviation).
+        If the scheme is unknown or not that of the training, int8 has no clips to calibrate on, Keras runs on another
+        back end, or what the converter makes is a file that LiteRT does not run (int8 of some networks that divide by a
+        deviation).
     """
     import keras
+
+    from asc_study.training.fake_quant import is_rounded
 
     require_scheme(scheme)
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             f"conversion needs Keras on TensorFlow, got {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
         )
-    clips = [features[np.newaxis] for features in calibration]
-    if scheme == "int8" and not clips:
+    aware = is_rounded(model)
+    if aware and scheme != "int8":
+        raise InputError(f"{model.name} was trained for 8 bits, which int8 keeps as they are, got {scheme}: use int8")
+    clips = [features[np.newaxis] for features in calibration] if scheme == "int8" and not aware else []
+    if scheme == "int8" and not (clips or aware):
         raise InputError("int8 needs training clips to calibrate on, got none: give --data, or use dynamic")
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,7 +86,8 @@ def convert(
         if scheme == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
-            content = _without_names(_int8(converter, clips) if scheme == "int8" else converter.convert())
+            content = _without_names(_int8(converter, clips) if clips else converter.convert())
+            content = _with_float_decision(content) if aware else content
         except ConverterError as error:
             reason = " ".join(str(error).split())
             raise InputError(
@@ -106,17 +113,55 @@ def _int8(converter: Any, clips: Sequence[npt.NDArray[np.float32]]) -> bytes:
     return bytes(debugger.get_nondebug_quantized_model())
 
 
-def _without_names(content: bytes) -> bytes:
-    """The file without the names of its tensors: they take kilobytes, and differ from process to process."""
+def _with_float_decision(content: bytes) -> bytes:
+    """The file with its softmax, and a mean before it, in float32: what comes behind them to float32 comes before.
+
+    A converter that takes ranges from the graph has no way to leave operators out.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
+    model = _read(content)
+    codes = schema.BuiltinOperator
+    kinds = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    graph = model.subgraphs[0]
+    maker = {operator.outputs[0]: operator for operator in graph.operators}
+    last = maker[graph.outputs[0]]
+    chain: list[Any] = []
+    wanted = codes.SOFTMAX
+    operator = maker.get(last.inputs[0])
+    while operator is not None and kinds[operator.opcodeIndex] == wanted:
+        chain.insert(0, operator)
+        operator, wanted = maker.get(operator.inputs[0]), codes.MEAN
+    if kinds[last.opcodeIndex] != codes.DEQUANTIZE or not chain:
+        return content
+    # The same tensors in the same order, of which all but the first are floats now.
+    tensors = [chain[0].inputs[0], *(operator.outputs[0] for operator in chain), last.outputs[0]]
+    for number in tensors[1:-1]:
+        graph.tensors[number].type, graph.tensors[number].quantization = schema.TensorType.FLOAT32, None
+    for operator, taken, given in zip([last, *chain], tensors, tensors[1:], strict=False):
+        operator.inputs, operator.outputs = [taken, *operator.inputs[1:]], [given]
+    place = graph.operators.index(chain[0])
+    graph.operators.remove(last)
+    graph.operators.insert(place, last)
+    return _packed(model, len(content))
+
+
+def _without_names(content: bytes) -> bytes:
+    """The file without the names of its tensors: they take kilobytes, and differ from process to process."""
     model = _read(content)
     model.description = model.signatureDefs = None  # a signature is of names alone
     for graph in model.subgraphs:
         graph.name = None
         for tensor in graph.tensors:
             tensor.name = None
-    builder = schema.flatbuffers.Builder(len(content))
+    return _packed(model, len(content))
+
+
+def _packed(model: Any, size: int) -> bytes:
+    """The bytes of a file, of about that size."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = schema.flatbuffers.Builder(size)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
 

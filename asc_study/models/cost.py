@@ -41,9 +41,22 @@ _FREE: Final = (
 _FREE_OPERATIONS: Final = frozenset(
     {
         *("Abs", "Add", "Cast", "Clip", "Concatenate", "Divide", "Exp", "ExpandDims", "Flip", "GetItem", "Log", "Max"),
-        *("Maximum", "Mean", "Min", "Minimum", "Multiply", "Negative", "OnesLike", "Pad", "Power", "Relu", "Reshape"),
-        *("Rsqrt", "Sigmoid", "Silu", "Softmax", "Split", "Sqrt", "Square", "Squeeze", "Stack", "Subtract", "Sum"),
-        *("Swapaxes", "Tanh", "Transpose", "TrueDivide", "Var", "ZerosLike"),
+        *("FakeQuantWithMinMaxVars", "Maximum", "Mean", "Min", "Minimum", "Multiply", "Negative", "OnesLike", "Pad"),
+        *(
+            "Power",
+            "Relu",
+            "Reshape",
+            "Rsqrt",
+            "Sigmoid",
+            "Silu",
+            "Softmax",
+            "Split",
+            "Sqrt",
+            "Square",
+            "Squeeze",
+            "Stack",
+        ),
+        *("Stack", "Subtract", "Sum", "Swapaxes", "Tanh", "Transpose", "TrueDivide", "Var", "ZerosLike"),
     }
 )
 
@@ -189,7 +202,8 @@ def _uses(model: keras.Model, input_shape: tuple[int, int, int]) -> Iterator[tup
 
 def _is_free_operation(part: Any) -> bool:
     """Whether it is a function of Keras that works on each value by itself, sums or moves them."""
-    return type(part).__module__.startswith("keras.src.ops.") and type(part).__name__ in _FREE_OPERATIONS
+    module, name = type(part).__module__, type(part).__name__
+    return module.startswith(("keras.src.ops.", "keras.src.quantizers.")) and name in _FREE_OPERATIONS
 
 
 def _is_scalar(layer: keras.Layer) -> bool:

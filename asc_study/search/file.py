@@ -114,10 +114,10 @@ class Search:
     def config(self, point: Mapping[str, Any], *, full: bool = False, where: str = "") -> RunConfig:
         """The resolved settings of a point, at the fidelity of trials or at full fidelity; no device is held out."""
         config = resolve(self.settings(point, full=full), where=where, folder=self.folder)
-        if config.distillation:
+        for setting, row in config.needs.items():
             raise InputError(
-                f"{label(where)}a search has no rows that could teach, got distillation.teacher "
-                f"{shown(config.distillation.teacher)}: compare its settings in the grid of a study"
+                f"{label(where)}a search has no rows that could teach or be continued, got {setting} {shown(row)}: "
+                "compare its settings in the grid of a study"
             )
         return config
 

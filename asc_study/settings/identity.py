@@ -26,10 +26,10 @@ SCHEMA_VERSION: Final = 2
 _LARGEST_EXACT: Final = 2**53
 
 
-def run_identity(config: RunConfig, dataset_digest: str, *, teacher: str = "") -> dict[str, Any]:
+def run_identity(config: RunConfig, dataset_digest: str, *, teacher: str = "", origin: str = "") -> dict[str, Any]:
     """Everything but the seed that decides the result of a run, in the types of JSON.
 
-    ``teacher`` is the combination of the row that it learns from, if any.
+    ``teacher`` is the combination of the row that it learns from, if any, ``origin`` that of the row that it continues.
 
     Raises
     ------
@@ -46,6 +46,7 @@ def run_identity(config: RunConfig, dataset_digest: str, *, teacher: str = "") -
         "code": code_of_parts(config),
         "dataset": dataset_digest,
         **({"teacher": teacher} if teacher else {}),
+        **({"origin": origin} if origin else {}),
     }
 
 
@@ -108,5 +109,6 @@ def _lines(identity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "schema", str(identity["schema"])
     if "dataset" in identity:
         yield "data set", identity["dataset"][:10]
-    if "teacher" in identity:
-        yield "teacher", identity["teacher"][:10]
+    for other in ("teacher", "origin"):
+        if other in identity:
+            yield other, identity[other][:10]

@@ -21,6 +21,7 @@ from asc_study.base.plugins import looking_beside
 from asc_study.base.schema import Strict, did_you_mean, label, validate
 from asc_study.base.taxonomy import CLASSES, known_devices
 from asc_study.models import find_architecture
+from asc_study.settings.continuation import ContinuationConfig, QuantisationConfig
 from asc_study.settings.distillation import DistillationConfig
 from asc_study.settings.features import FeatureConfig
 
@@ -181,6 +182,8 @@ class _Plain(Strict):
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()
     distillation: DistillationConfig | None = None
+    continues: ContinuationConfig | None = None
+    quantisation_aware: QuantisationConfig | None = None
 
     @field_validator("task")
     @classmethod
@@ -252,8 +255,22 @@ class RunConfig(_Plain):
             "batch_augmentation": {name: part.identity() for name, part in self.batch_augmentation.items()},
             "training": training,
             "validation": validation,
-            **({"distillation": self.distillation.identity()} if self.distillation else {}),
+            **{name: part.identity() for name, part in self._additions.items() if part},
         }
+
+    @property
+    def _additions(self) -> dict[str, Strict | None]:
+        """The groups of settings that a run may do without."""
+        return {name: getattr(self, name) for name in ("distillation", "continues", "quantisation_aware")}
+
+    @property
+    def needs(self) -> dict[str, str]:
+        """Setting -> the row that it names, which is trained or made before this one."""
+        named = {
+            "distillation.teacher": self.distillation and self.distillation.teacher,
+            "continues.row": self.continues and self.continues.row,
+        }
+        return {setting: row for setting, row in named.items() if row}
 
 
 def resolve(raw: Mapping[str, Any], *, where: str = "", folder: Path | None = None) -> RunConfig:
@@ -295,6 +312,7 @@ def _resolve(raw: Mapping[str, Any], where: str) -> RunConfig:
             f"{held_out} with training.data {written.training.data!r} and validation.share "
             f"{written.validation.share}: hold no device out, or cut validation from the train split"
         )
+    _require_continuation(written, where)
     return RunConfig(
         task=written.task,
         architecture=written.architecture,
@@ -308,7 +326,30 @@ def _resolve(raw: Mapping[str, Any], where: str) -> RunConfig:
         # The order in which devices are held out means nothing.
         validation=written.validation.model_copy(update={"holdout_devices": sorted(set(held_out))}),
         distillation=written.distillation,
+        continues=written.continues,
+        quantisation_aware=written.quantisation_aware,
     )
+
+
+def _require_continuation(written: _Plain, where: str) -> None:
+    """Raise `InputError` if a row cannot go on from one network, or cannot be trained for 8 bits."""
+    training = written.training
+    if written.quantisation_aware and not written.continues:
+        raise InputError(
+            f"{label(where)}quantisation_aware needs a trained network to begin with, got no `continues`: name a row "
+            "of the same network, such as continues: {row: plain}"
+        )
+    if written.quantisation_aware and training.precision != "float32":
+        raise InputError(
+            f"{label(where)}quantisation_aware computes in float32, got training.precision {training.precision}: set "
+            "it to float32"
+        )
+    if written.continues and (written.validation.folds or training.select_epoch == "snapshots"):
+        got = "validation.folds" if written.validation.folds else "training.select_epoch: snapshots"
+        raise InputError(
+            f"{label(where)}`continues` trains one network, got {got}, which keeps several: use one cut, and keep the "
+            "best or the last epoch"
+        )
 
 
 def in_words(config: RunConfig) -> str:
@@ -319,6 +360,10 @@ def in_words(config: RunConfig) -> str:
         parts.append(f"{name} {numbers[0]:g}" if len(numbers) == 1 else name)
     if config.distillation:
         parts.append(f"taught by {config.distillation.teacher}")
+    if config.continues:
+        parts.append(f"continues {config.continues.row}")
+    if config.quantisation_aware:
+        parts.append("quantisation-aware")
     return " + ".join(parts)
 
 

@@ -18,9 +18,9 @@ from asc_study.base.errors import InputError, shown
 from asc_study.base.files import read_input_text
 from asc_study.base.plugins import put_first
 from asc_study.base.schema import did_you_mean, require_row_name, validate
-from asc_study.settings.distillation import depths
 from asc_study.settings.ensemble_rows import EnsembleRow, read_ensembles
 from asc_study.settings.limits import NO_LIMITS, Limits
+from asc_study.settings.needs import depths, require_networks
 from asc_study.settings.profiles import SHIPPED
 from asc_study.settings.run_config import RunConfig, canonical_json, resolve
 from asc_study.settings.settings_file import SEED_LIMIT, SettingsFile, apply_profile, merge, open_settings_file
@@ -78,9 +78,9 @@ class Study:
     baselines: tuple[Row, ...] = ()
 
     @property
-    def teachers(self) -> dict[str, str]:
-        """Row -> the row or ensemble that it learns from, of those that do."""
-        return _teachers(self.rows)
+    def needs(self) -> dict[str, dict[str, str]]:
+        """Row -> setting -> the row or ensemble that is trained or made before it, of those that need any."""
+        return _needs(self.rows)
 
     @property
     def names(self) -> list[str]:
@@ -154,7 +154,8 @@ def load_study(
     published = _read_published(path.parent, study.published) if study.published else ""
     tasks = {row.name: row.config.task for row in rows}
     ensembles = read_ensembles(study.ensembles, tasks, where=str(path))
-    depths(_teachers(rows), tasks, {row.name: row.parts for row in ensembles}, where=str(path))
+    depths(_needs(rows), tasks, {row.name: row.parts for row in ensembles}, where=str(path))
+    require_networks({row.name: row.config for row in rows}, where=str(path))
     systems, ensembles = read_systems(study.systems, tasks, ensembles, where=str(path))
     for ensemble in ensembles:
         put_first("fusion_rule", ensemble.fusion, path.parent)  # it is imported when the ensemble is made
@@ -172,8 +173,8 @@ def load_study(
     )
 
 
-def _teachers(rows: Sequence[Row]) -> dict[str, str]:
-    return {row.name: row.config.distillation.teacher for row in rows if row.config.distillation}
+def _needs(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+    return {row.name: row.config.needs for row in rows if row.config.needs}
 
 
 def profile_names(path: Path) -> list[str]:

@@ -1,11 +1,11 @@
 """Whether the networks of a study keep its limits, found out by building them; nothing is trained."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from asc_study.base.errors import InputError
 from asc_study.base.progress import Say
 from asc_study.data.clips import Dataset
-from asc_study.models import find_architecture
 from asc_study.settings.limits import BYTES
 from asc_study.settings.run_config import RunConfig, canonical_json
 from asc_study.settings.study_file import Row
@@ -13,6 +13,9 @@ from asc_study.study.advice import some
 from asc_study.training.cycles import minima
 from asc_study.training.run_data import log_mel_settings
 from asc_study.training.runtime import start_keras
+
+if TYPE_CHECKING:
+    import keras
 
 Shape = tuple[int, int, int]
 
@@ -64,6 +67,20 @@ def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say
         say(f"limits kept ({some(names)}): {cost}")
 
 
+def require_roundable(rows: Iterable[Row], dataset: Dataset, samples: int) -> None:
+    """Raise `InputError` if a quantisation-aware row has layers that cannot be trained so; parameters as above."""
+    for row in rows:
+        if row.config.quantisation_aware is None:
+            continue
+        network = _network(row.config, log_mel_settings(row.config, dataset).input_shape(samples, dataset.channels))
+        from asc_study.training.fake_quant import rounded_network
+
+        try:
+            rounded_network(network, row.config.quantisation_aware, 1)
+        except InputError as error:
+            raise InputError(f"row {row.name!r}: {error}") from None
+
+
 def _averaged(config: RunConfig) -> int:
     """Of how many networks the model of a run is the mean: each of them is stored and computed."""
     training, count = config.training, 1
@@ -75,10 +92,15 @@ def _averaged(config: RunConfig) -> int:
 
 def network_cost(config: RunConfig, shape: Shape) -> tuple[int, int]:
     """Trained parameters of a row's network, and its multiply-accumulates for a clip, by the rules of DCASE."""
-    start_keras(config.training.threads)
+    model = _network(config, shape)
     from asc_study.models.cost import count_torchinfo_macs, model_size
 
-    bands, _, channels = shape
-    build = find_architecture(config.architecture).build
-    model = build((bands, None, channels), len(config.classes), config.model)  # as training builds it
     return model_size(model).trainable_parameters, count_torchinfo_macs(model, shape)
+
+
+def _network(config: RunConfig, shape: Shape) -> "keras.Model":
+    """The network of a row as training builds it."""
+    start_keras(config.training.threads)
+    from asc_study.training.networks import build_network
+
+    return build_network(config, shape)

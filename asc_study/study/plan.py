@@ -183,8 +183,8 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
         runs.append(
             PlannedRun(spec, status, found.run_id, found.failure, found.tags.get(Tag.ROW, ""), fingerprint=other)
         )
-    if study.teachers:
-        runs = _after_teachers(study, runs)
+    if study.needs:
+        runs = _after_others(study, runs)
     orphans = [record for records in by_signature.values() for record in records]
     stale: list[tuple[RunRecord, str]] = []
     if tracker and study.ensembles:
@@ -197,14 +197,14 @@ def make_plan(study: Study, digest: str, tracker: Reader | None, *, same_fingerp
     return Plan(tuple(runs), tuple(orphans), tuple(stale), plan_baselines(study, digest, tracker), systems)
 
 
-def _after_teachers(study: Study, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The runs, students whose teacher is not trained yet with that as a reason."""
+def _after_others(study: Study, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs, those that need one that is not trained yet with that as a reason."""
     done = {(run.spec.row, run.spec.seed) for run in runs if run.status == "done"}
 
     def reason(run: PlannedRun) -> str:
         row, seed = run.spec.row, run.spec.seed
         waits = run.status in ("new", "interrupted") and any((t, seed) not in done for t in awaited(study, row))
-        return f"after its teacher {study.teachers[row]}" if waits else run.reason
+        return f"after {' and '.join(run.spec.needs)}" if waits else run.reason
 
     return [replace(run, reason=reason(run)) for run in runs]
 

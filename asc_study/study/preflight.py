@@ -18,7 +18,7 @@ from asc_study.models import find_architecture
 from asc_study.models.backend import require_backend
 from asc_study.settings.run_config import RunConfig, canonical_json
 from asc_study.settings.study_file import Study
-from asc_study.study.limits import require_limits
+from asc_study.study.limits import require_limits, require_roundable
 from asc_study.training.cycles import require_warmup
 from asc_study.training.fused import require_fusable
 from asc_study.training.run_data import Cuts, data_key, log_mel_settings, steps_of_epoch, train_samples
@@ -65,6 +65,7 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
         except InputError as error:
             raise InputError(f"row {row.name!r}: {error}") from None
     require_limits(study.rows, dataset, frames, say)
+    require_roundable(study.rows, dataset, frames)
     for ensemble in study.ensembles:
         try:
             find_fusion(ensemble.fusion)
@@ -76,12 +77,19 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
 
 
 def _require_bundled(study: Study) -> None:
-    """Raise `InputError` if a system is fused by a rule that a bundle cannot carry."""
+    """Raise `InputError` if a system is fused by a rule that a bundle cannot carry, or undoes a training for int8."""
+    aware = {row.name for row in study.rows if row.config.quantisation_aware}
     known = {row.name: row for row in study.ensembles}
     for system in study.systems:
         parts = [system.part]
         while parts:
-            ensemble = known.get(parts.pop())
+            part = parts.pop()
+            if part in aware and system.scheme != "int8":
+                raise InputError(
+                    f"system {system.name!r}: {part!r} is quantisation-aware, trained for int8, got scheme "
+                    f"{system.scheme}: set it to int8"
+                )
+            ensemble = known.get(part)
             if ensemble is not None and ensemble.fusion not in FUSIONS:
                 raise InputError(
                     f"system {system.name!r}: a bundle carries the fusion rules {', '.join(sorted(FUSIONS))}, got "

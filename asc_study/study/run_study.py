@@ -125,9 +125,9 @@ def run_study(
         marker = Marker(tracker, study.name)
         for wave in waves(study):
             due: Sequence[RunSpec] = [spec for spec in pending if spec.row in wave]
-            if any(spec.row in study.teachers for spec in due):
+            if any(spec.config.needs for spec in due):
                 plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
-                due, told = _with_teachers(study, due, plan, tracker, say)
+                due, told = _with_needed(study, due, plan, tracker, say)
                 outcomes += told
             outcomes += _train(due, shared, tracker, marker, say, workers.backend)
         if chosen.ensembles or chosen.systems:
@@ -199,22 +199,24 @@ def _train(
         yield outcome
 
 
-def _with_teachers(
-    study: Study, students: Sequence[RunSpec], plan: Plan, tracker: Tracker, say: Say
+def _with_needed(
+    study: Study, needing: Sequence[RunSpec], plan: Plan, tracker: Tracker, say: Say
 ) -> tuple[list[RunSpec], list[StudyOutcome]]:
-    """The students whose teacher is there, with its run, and what else ended: ensembles that teach are made now."""
+    """The runs for which all is there, with the runs needed, and what else ended: ensembles that teach are made now."""
     finished = {(run.spec.row, run.spec.seed): run.run_id for run in plan.runs if run.status == "done"}
-    named = {study.teachers[spec.row] for spec in students}
+    named = {row for spec in needing for row in spec.config.needs.values()}
     teachers = [row for row in study.ensembles if row.name in named]
     made = make_ensembles(tracker, study.name, study.ensembles, teachers, study.seeds, finished, say)
     ready: list[RunSpec] = []
     ended: list[StudyOutcome] = [*made.outcomes]
-    for spec in students:
-        teacher = study.teachers[spec.row]
-        if run_id := made.finished.get((teacher, spec.seed)):
-            ready.append(replace(spec, teacher=run_id))
+    for spec in needing:
+        ids = {setting: made.finished.get((row, spec.seed), "") for setting, row in spec.config.needs.items()}
+        if all(ids.values()):
+            teacher, origin = ids.get("distillation.teacher", ""), ids.get("continues.row", "")
+            ready.append(replace(spec, teacher=teacher, origin=origin))
             continue
-        reason = f"its teacher {teacher} is not finished"
+        missing = [what for what, run_id in zip(spec.needs, ids.values(), strict=True) if not run_id]
+        reason = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not finished"
         say(f"{spec.label}: waits: {reason}: run that first, or leave out --only")
         ended.append(Outcome(spec, "waits", reason=reason))
     return ready, ended

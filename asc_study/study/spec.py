@@ -23,11 +23,19 @@ class RunSpec:
     fingerprint: str = ""
     #: Id of the run that it learns from, if any.
     teacher: str = ""
+    #: Id of the run whose weights it goes on from, if any.
+    origin: str = ""
 
     @property
     def label(self) -> str:
         """Row and seed, as shown to people and as the run's name."""
         return f"{self.row} seed {self.seed}"
+
+    @property
+    def needs(self) -> list[str]:
+        """The rows that are trained or made before it, as shown to people."""
+        called = {"distillation.teacher": "its teacher", "continues.row": "its origin"}
+        return [f"{called[setting]} {row}" for setting, row in self.config.needs.items()]
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Outcome:
 
     ``interrupted``: what failed was not the training (the store, the disk); it goes on from its last epoch.
     ``undelivered``: it is trained, but the store did not take its result, which waits on the disk of this machine.
-    ``elsewhere``: another process works on it. ``waits``: its teacher is not there.
+    ``elsewhere``: another process works on it. ``waits``: a row that it needs is not there.
     ``taken over``: this process was silent for so long that another one goes on with it.
     """
 

@@ -1,4 +1,4 @@
-"""Who teaches whom in a study: the order of trainings, the identities of students, and what a teacher says."""
+"""Rows that need others of their study: the order of trainings, the identities of rows, and what a teacher says."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.data.identified import IdentifiedDataset
-from asc_study.settings.distillation import depths
 from asc_study.settings.identity import run_identity, signature
+from asc_study.settings.needs import depths
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Study
 from asc_study.store.queries import Reader
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 
 
 def waves(study: Study) -> list[list[str]]:
-    """The trained rows by what must be trained before: first those without a teacher, then their students, ..."""
-    depth = depths(study.teachers, {row.name: row.config.task for row in study.rows}, _parts(study))
+    """The trained rows by what must be trained before: first those that need none, then those that need these, ..."""
+    depth = depths(study.needs, {row.name: row.config.task for row in study.rows}, _parts(study))
     return [[name for name, own in depth.items() if own == number] for number in range(max(depth.values()) + 1)]
 
 
 def identities(study: Study, digest: str) -> dict[str, dict[str, Any]]:
-    """The identity of each trained row, in the study's order; that of a student holds its teacher's combination."""
+    """The identity of each trained row, in the study's order, with the combinations of its teacher and its origin."""
     rows = {row.name: row.config for row in study.rows}
     found: dict[str, dict[str, Any]] = {}
     for number, wave in enumerate(waves(study)):
-        taught = _combinations(study, found) if number else {}
+        known = _combinations(study, found) if number else {}
         for name in wave:
-            teacher = taught[study.teachers[name]] if number else ""
-            found[name] = run_identity(rows[name], digest, teacher=teacher)
+            needed = {setting: known[row] for setting, row in rows[name].needs.items()}
+            teacher, origin = needed.get("distillation.teacher", ""), needed.get("continues.row", "")
+            found[name] = run_identity(rows[name], digest, teacher=teacher, origin=origin)
     return {name: found[name] for name in rows}
 
 
 def awaited(study: Study, row: str) -> list[str]:
-    """The trained rows that a row's teacher is or is made of; none without a teacher."""
-    parts, names = _parts(study), [study.teachers[row]] if row in study.teachers else []
+    """The trained rows that what a row needs is or is made of; none for a row that needs none."""
+    parts, names = _parts(study), list(study.needs.get(row, {}).values())
     trained = []
     while names:
         name = names.pop()

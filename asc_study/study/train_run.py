@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import filelock
 
 from asc_study.base.contract import Kind, Tag
-from asc_study.base.errors import failure_reason
+from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.files import shown_path
 from asc_study.base.paths import checkpoints_dir, remove_checkpoints
 from asc_study.base.progress import EpochProgress
@@ -34,6 +34,7 @@ from asc_study.training.run_data import RunData, run_data
 from asc_study.training.runtime import start_keras
 
 if TYPE_CHECKING:
+    from asc_study.training.checkpoint import Arrays
     from asc_study.training.fit import EpochReport, TrainingResult
 
 
@@ -168,6 +169,7 @@ class _Execution:
                 replace(part, teacher=teacher_table(tracker, spec.teacher, config, launch.data, part, fold))
                 for fold, part in enumerate(data)
             ]
+        origin = _weights(tracker, spec) if spec.origin else None
         # Now, for the store may be away when the training is over.
         baselines = patiently(tracker.uri, tracker.runs, spec.study, kind=Kind.BASELINE)
         rival = find_baseline(baselines, config.task, launch.data.digest)
@@ -184,7 +186,7 @@ class _Execution:
                 epochs.add(epoch, measured)  # first: no checkpoint is written of a run that is another process's
                 progress(epoch, measured)
 
-            result = _train(spec, data, checkpoints_dir() / f"{spool.run_id}.npz", on_start, on_epoch)
+            result = _train(spec, data, checkpoints_dir() / f"{spool.run_id}.npz", origin, on_start, on_epoch)
         self._is_trained = True
         write_result(spec, launch, spool, result, data, rival)
 
@@ -244,6 +246,7 @@ def _train(
     spec: RunSpec,
     data: Sequence[RunData],
     checkpoint: Path,
+    origin: "Arrays | None",
     on_start: Callable[[Sequence[dict[str, float]]], None],
     on_epoch: "EpochReport",
 ) -> "TrainingResult":
@@ -254,7 +257,15 @@ def _train(
     told["signature"] = spec.signature
     if spec.config.folds:
         return train_folds(spec.config, data, spec.seed, **told)
-    return train(spec.config, data[0].clips, data[0].store, spec.seed, teacher=data[0].teacher, **told)
+    return train(spec.config, data[0].clips, data[0].store, spec.seed, teacher=data[0].teacher, origin=origin, **told)
+
+
+def _weights(tracker: Tracker, spec: RunSpec) -> "Arrays":
+    """The weights of the run that a run goes on from; raises `InputError` if that was deleted."""
+    if tracker.run(spec.origin) is None:
+        raise InputError(f"its origin, run {spec.origin}, was deleted: start the study again to make it anew")
+    weights: Arrays = tracker.load_keras_model(spec.origin).get_weights()
+    return weights
 
 
 def _counts_as_done(record: RunRecord, spec: RunSpec) -> bool:

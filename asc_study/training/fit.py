@@ -26,6 +26,7 @@ from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint
 from asc_study.training.cycles import minima
 from asc_study.training.device_batches import on_device
 from asc_study.training.distillation import DistillationLoss, targets
+from asc_study.training.fake_quant import rounded_network
 from asc_study.training.networks import build_network, final_model
 from asc_study.training.optimisers import make_optimiser
 from asc_study.training.schedule import WarmRestarts
@@ -61,6 +62,7 @@ def train(
     checkpoint: Path,
     signature: str = "",
     teacher: pd.DataFrame | None = None,
+    origin: Arrays | None = None,
     on_start: Callable[[Sequence[dict[str, float]]], None] = lambda history: None,
     on_epoch: EpochReport = lambda epoch, metrics: None,
 ) -> TrainingResult:
@@ -68,7 +70,7 @@ def train(
 
     Parameters
     ----------
-    config, clips, store, seed, teacher
+    config, clips, store, seed, teacher, origin
         See `Training`.
     checkpoint
         File of the unfinished training; read if it exists, rewritten after every epoch.
@@ -86,7 +88,7 @@ def train(
     TrainingFailure
         If the loss is not finite.
     """
-    training = Training(config, clips, store, seed, teacher=teacher)
+    training = Training(config, clips, store, seed, teacher=teacher, origin=origin)
     training.load(checkpoint, signature)
     on_start(training.history)
     for epoch in range(training.finished_epochs, config.training.epochs):
@@ -112,6 +114,8 @@ class Training:
         Metrics of the validation split (``validation/...``) to measure after each epoch besides accuracy and loss.
     teacher
         Where ``config`` has distillation: the teacher's probabilities of the train clips, by the index of ``clips``.
+    origin
+        Where ``config`` continues another row: the weights that it begins with.
     """
 
     def __init__(
@@ -123,10 +127,11 @@ class Training:
         *,
         watch: Collection[str] = (),
         teacher: pd.DataFrame | None = None,
+        origin: Arrays | None = None,
     ) -> None:
         self._config, self._store, self._watch = config, store, watch
         self._split = {name: clips[clips["split"] == name] for name in ("train", "validation", "test")}
-        self._parts = _set_up(config, self._split["train"], store, seed, teacher)
+        self._parts = _set_up(config, self._split["train"], store, seed, teacher, origin)
         self._state = TrainingState()
 
     @property
@@ -227,7 +232,12 @@ class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _set_up(
-    config: RunConfig, clips: pd.DataFrame, store: FeatureStore, seed: int, teacher: pd.DataFrame | None
+    config: RunConfig,
+    clips: pd.DataFrame,
+    store: FeatureStore,
+    seed: int,
+    teacher: pd.DataFrame | None,
+    origin: Arrays | None,
 ) -> _Parts:
     """Make everything that the epochs need from the training clips; the run's random streams begin here."""
     settings = config.training
@@ -254,9 +264,15 @@ def _set_up(
         model = build_network(config, batches.input_shape)
     finally:
         keras.config.set_dtype_policy("float32")
+    count_macs(model, batches.input_shape)  # what it refuses would else be found after the last epoch
+    if config.continues:
+        if origin is None:
+            raise InputError("`continues` needs the weights of the row that it names, got none: run it in a study")
+        model.set_weights(origin)
+    if config.quantisation_aware:
+        model = rounded_network(model, config.quantisation_aware, settings.epochs * len(batches))
     model.compile(make_optimiser(settings, schedule), loss=loss, jit_compile=settings.xla)
     model.optimizer.build(model.trainable_variables)
-    count_macs(model, batches.input_shape)  # what it refuses would else be found after the last epoch
     fitted, fed = (on_device(batches, model) if settings.batches == "device" else None) or (model, batches)
     if fitted is not model:
         fitted.compile(model.optimizer, loss=loss, jit_compile=settings.xla)

@@ -7,6 +7,7 @@ import keras
 from asc_study.models import find_architecture
 from asc_study.settings.run_config import RunConfig
 from asc_study.training.checkpoint import Arrays
+from asc_study.training.fake_quant import plain_network, rounded_network
 
 
 def build_network(config: RunConfig, clip_shape: tuple[int, int, int]) -> keras.Model:
@@ -32,6 +33,11 @@ def final_model(
     called
         What each of several is.
     """
+    if config.quantisation_aware:
+        (weights,) = kept
+        rounded = rounded_network(build_network(config, clip_shape), config.quantisation_aware, 1)
+        rounded.set_weights(weights)
+        return plain_network(rounded)
     models = []
     for weights in kept:
         models.append(build_network(config, clip_shape))

@@ -34,7 +34,10 @@ result = train(config, clips, store, 0, checkpoint=Path("c.npz"))
 import keras
 assert keras.backend.backend() == "jax"
 assert sys.modules["tensorflow"] is None
-print(len(result.predictions["test"]), len(result.history))
+second = {"continues": {"row": "first"}, "quantisation_aware": {}}
+aware = resolve({"architecture": "tiny_network:TINY", "training": settings, **second})
+rounded = train(aware, clips, store, 0, checkpoint=Path("a.npz"), origin=result.model.get_weights())
+print(len(result.predictions["test"]), len(result.history), len(rounded.predictions["test"]))
 """
 
 
@@ -42,7 +45,8 @@ print(len(result.predictions["test"]), len(result.history))
 def test_training_works_without_tensorflow(isolated):
     pytest.importorskip("jax")
     # Every architecture gives TensorFlow's outputs on JAX (the contract of models), so a tiny one will do here.
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(__file__).parents[1])}
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
     done = subprocess.run([sys.executable, "-c", TRAIN], capture_output=True, text=True, env=environment, timeout=250)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["10", "2"]
+    assert done.stdout.split() == ["10", "2", "10"]
