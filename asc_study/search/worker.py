@@ -19,13 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.progress import Say
-from asc_study.search.claims import (
-    one_more,
-    settle_trials,
-    trials_lock,
-    try_again,
-    worker_lock,
-)
+from asc_study.search.claims import one_more, settle_trials, trials_lock, try_again, worker_lock
 from asc_study.search.file import Search
 from asc_study.search.sampler import make_pruner, make_sampler
 from asc_study.search.storage import open_storage, quiet_optuna, storage_errors

@@ -5,7 +5,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asc_study.base.errors import InputError
+from asc_study.base.taxonomy import label_column
 from asc_study.settings.distillation import DistillationConfig
+from asc_study.settings.run_config import RunConfig
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -51,3 +54,21 @@ class DistillationLoss(keras.losses.Loss):  # type: ignore[misc]
         divergence = ops.sum(soft * (ops.log(ops.maximum(soft, _LEAST)) - softened), axis=-1)
         entropy = -ops.sum(hard * log_student, axis=-1)
         return self._weight * self._temperature**2 * divergence + (1 - self._weight) * entropy
+
+
+def labels_and_loss(
+    config: RunConfig, clips: pd.DataFrame, teacher: pd.DataFrame | None
+) -> tuple[npt.NDArray[np.float32], str | keras.losses.Loss]:
+    """Labels of the train clips, (clips, classes, or twice as many with a teacher), and the loss that takes them."""
+    labels = _one_hot(clips, config)
+    if config.distillation is None:
+        return labels, "categorical_crossentropy"
+    if teacher is None:
+        raise InputError("distillation needs what its teacher says of the training clips, got none: run it in a study")
+    return targets(labels, teacher, clips, config.distillation.temperature), DistillationLoss(config.distillation)
+
+
+def _one_hot(clips: pd.DataFrame, config: RunConfig) -> npt.NDArray[np.float32]:
+    label = clips[label_column(config.task)]
+    one_hot: npt.NDArray[np.float32] = (label.to_numpy()[:, None] == np.asarray(config.classes)).astype(np.float32)
+    return one_hot

@@ -9,23 +9,22 @@ from typing import Final
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from asc_study.augmentation import compose
 from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.base.metric_table import ALL_CLIPS, BY_NAME, DEFAULT_OBJECTIVE, full_name
-from asc_study.base.taxonomy import label_column
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.features.store import FeatureStore
 from asc_study.models.cost import count_macs
-from asc_study.settings.run_config import RunConfig, TrainingConfig
+from asc_study.settings.run_config import RunConfig
+from asc_study.settings.training import TrainingConfig
 from asc_study.training.batches import EvaluationBatches, TrainingBatches
 from asc_study.training.checkpoint import Arrays, TrainingState, load_checkpoint, save_checkpoint
 from asc_study.training.cycles import minima
 from asc_study.training.device_batches import on_device
-from asc_study.training.distillation import DistillationLoss, targets
+from asc_study.training.distillation import labels_and_loss
 from asc_study.training.fake_quant import rounded_network
 from asc_study.training.networks import build_network, final_model
 from asc_study.training.optimisers import make_optimiser
@@ -244,7 +243,7 @@ def _set_up(
     weights_seed, batches_seed = (int(part) for part in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.clear_session()
     keras.utils.set_random_seed(weights_seed)
-    labels, loss = _labels_and_loss(config, clips, teacher)
+    labels, loss = labels_and_loss(config, clips, teacher)
     batches = TrainingBatches(
         store,
         clips.index.to_numpy(),
@@ -279,17 +278,6 @@ def _set_up(
     # Where the loss is not built yet, Keras takes a batch to build it, and on JAX goes on with the batches after it.
     fitted.compute_loss(y=labels[:1], y_pred=np.full((1, len(config.classes)), 1 / len(config.classes), np.float32))
     return _Parts(model, batches, schedule, fitted, fed)
-
-
-def _labels_and_loss(
-    config: RunConfig, clips: pd.DataFrame, teacher: pd.DataFrame | None
-) -> tuple[npt.NDArray[np.float32], str | keras.losses.Loss]:
-    labels = _one_hot(clips, config)
-    if config.distillation is None:
-        return labels, "categorical_crossentropy"
-    if teacher is None:
-        raise InputError("distillation needs what its teacher says of the training clips, got none: run it in a study")
-    return targets(labels, teacher, clips, config.distillation.temperature), DistillationLoss(config.distillation)
 
 
 def _train_epoch(training: _Parts, epoch: int) -> dict[str, float]:
@@ -332,9 +320,3 @@ def _keep(state: TrainingState, model: keras.Model, settings: TrainingConfig) ->
 def _predict(model: keras.Model, clips: pd.DataFrame, store: FeatureStore, config: RunConfig) -> pd.DataFrame:
     batches = EvaluationBatches(store, clips.index.to_numpy(), batch_size=config.training.batch_size)
     return predictions_table(clips, model.predict(batches, verbose=0), config.task)
-
-
-def _one_hot(clips: pd.DataFrame, config: RunConfig) -> npt.NDArray[np.float32]:
-    label = clips[label_column(config.task)]
-    one_hot: npt.NDArray[np.float32] = (label.to_numpy()[:, None] == np.asarray(config.classes)).astype(np.float32)
-    return one_hot

@@ -2,7 +2,7 @@
 
 import keras
 
-from asc_study.settings.run_config import TrainingConfig
+from asc_study.settings.training import TrainingConfig
 
 #: Of AdamW, as PyTorch has it: Keras' own is ten times that.
 _EPSILON = 1e-8

@@ -22,7 +22,7 @@ class WarmRestarts(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
     epochs
         Length of the whole training, in epochs.
     lr_max, lr_min, first_cycle_epochs, cycle_multiplier, warmup_steps
-        As in `asc_study.settings.run_config.TrainingConfig`.
+        As in `asc_study.settings.training.TrainingConfig`.
 
     Raises
     ------
