@@ -175,6 +175,8 @@ class _Known:
         part = list(renamed.values())[-1] if renamed else row.fine[0]
         known_tasks([part], self.tasks, self.ensembles, here)
         self._require_free(row.name, here)
+        if any(row.name == quantised_name(name, row.scheme) for name in self.tasks):
+            raise InputError(f"{here}: the name {shown(row.name)} is that of a row's quantised network: rename it")
         self.systems.append(StudySystem(row.name, part, row.scheme, row.max_kb, candidates))
 
     def _candidates(self, row: SystemRow, here: str) -> SystemRow:
