@@ -66,7 +66,7 @@ def test_a_budget_chooses_among_quantised_rows():
         ("{name: x}", "system 'x' needs at least 1 row under `fine`, got none"),
         ("{name: x, fine: [c]}", "names the unknown row 'c'"),
         ("{name: a, fine: [b]}", "the name 'a' is taken by another row"),
-        ("{name: a-int8, fine: [b], scheme: int8}", "the name 'a-int8' is that of a row's quantised network: rename it"),
+        ("{name: a-int8, fine: [b], scheme: int8}", "'a-int8' is that of a row's quantised network: rename it"),
         ("{name: x, fine: [a], max_kb: 0}", "`max_kb` must be above 0.0, got 0"),
         ("{name: x, fine: [a], scheme: int4}", "`scheme` must be 'float32'"),
         ("{name: x, fine: [a], fusion: logistic}", "of one row fuses nothing"),
