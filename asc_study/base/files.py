@@ -6,6 +6,7 @@ where that is promised. A file that is written appears under its name when it is
 
 import errno
 import os
+import shutil
 import stat
 import time
 import uuid
@@ -22,7 +23,7 @@ _MB: Final = 1024**2
 _GB: Final = 1024**3
 
 #: What a temporary file's name begins with; what it ends with is the name of the file that it becomes.
-_TEMPORARY: Final = ".asc-tmp-"
+TEMPORARY: Final = ".asc-tmp-"
 
 #: Characters of the name that a temporary keeps, so that it is no longer than a name may be (255 bytes).
 _NAME_KEPT: Final = 40
@@ -180,7 +181,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if os.path.exists(target) and not os.path.isfile(target):  # a rename would put a file in place of a device
             raise OSError(errno.EINVAL, "it is a folder" if os.path.isdir(target) else "it is no regular file")
         name = target.name.encode(errors="surrogateescape")[-_NAME_KEPT:].decode(errors="ignore")
-        temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{name}"
+        temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex[:12]}-{name}"
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             yield temporary
@@ -237,19 +238,19 @@ class _OnlyTried(Exception):
 
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that is being written, or was left by a process that died."""
-    return name.startswith(_TEMPORARY)
+    return name.startswith(TEMPORARY)
 
 
 def remove_left_over(folder: Path, *, older_than_seconds: float = _LEFT_OVER_SECONDS) -> None:
-    """Remove temporary files that killed processes left in a folder.
+    """Remove temporary files and folders that killed processes left in a folder.
 
     Whoever holds a lock on all who write there can lower the age to 0.
     """
     limit = time.time() - older_than_seconds
-    for temporary in folder.glob(f"{_TEMPORARY}*"):
+    for temporary in folder.glob(f"{TEMPORARY}*"):
         with suppress(OSError):  # another process may tidy up too
-            if temporary.lstat().st_mtime <= limit:
-                temporary.unlink()
+            if (found := temporary.lstat()).st_mtime <= limit:
+                shutil.rmtree(temporary) if stat.S_ISDIR(found.st_mode) else temporary.unlink()
 
 
 def cannot_write(path: str | Path, error: OSError) -> InputError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asc_study.base.errors import InputError
-from asc_study.cli.options import FILE, FOLDER, jobs_option, json_option
+from asc_study.cli.options import FILE, FOLDER, jobs_option, json_option, own_parts_option
 
 if TYPE_CHECKING:
     from asc_study.deploy.runtime.program import Form
@@ -30,6 +30,7 @@ _MEMBER = "STUDY/ROW (all its seeds), STUDY/ROW@SEED or an MLflow run id, traine
 @click.option("--out", type=FILE, metavar="FILE.tflite", help="Default: in the working directory, named by SOURCE.")
 @jobs_option
 @json_option
+@own_parts_option
 def quantize(
     source: str,
     scheme: str | None,
@@ -95,6 +96,7 @@ def bundle() -> None:
 @click.option("--scheme", type=click.Choice(_SCHEMES), default="dynamic", show_default=True, help="Of trained runs.")
 @click.option("--max-kb", type=click.FloatRange(min=0), metavar="N", help="Exit code 1 if the networks are larger.")
 @click.option("--out", required=True, type=FOLDER, metavar="DIR", help="A new folder.")
+@own_parts_option
 def build(
     fine: tuple[str, ...], coarse: tuple[str, ...], fusion: str, scheme: str, max_kb: float | None, out: Path
 ) -> int:

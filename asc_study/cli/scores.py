@@ -8,7 +8,16 @@ import click
 
 from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
-from asc_study.cli.options import FILE, existing_store, jobs_option, json_option, print_run, task_option, teller
+from asc_study.cli.options import (
+    FILE,
+    existing_store,
+    jobs_option,
+    json_option,
+    own_parts_option,
+    print_run,
+    task_option,
+    teller,
+)
 
 
 @click.command("import")
@@ -77,6 +86,7 @@ def import_(
 )
 @jobs_option
 @json_option
+@own_parts_option
 def score(runs: tuple[str, ...], paths: tuple[Path, ...], split: str | None, jobs: int, as_json: bool) -> None:
     """Name the scenes of clips, which need no labels, with runs, so that `fuse` and `export` can.
 

@@ -122,7 +122,8 @@ def _open_cache(folder: Path) -> Iterator[sqlite3.Connection]:
             yield connection
     except (sqlite3.Error, FileExistsError, NotADirectoryError, PermissionError) as error:
         raise InputError(
-            f"the cache of audio digests must be usable, got {path}: {error}: delete or move it"
+            f"the cache of audio digests must be usable, got {path}: {error}: delete or move it, or make room if the "
+            "disk is full"
         ) from error
 
 

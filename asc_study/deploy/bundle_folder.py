@@ -10,7 +10,7 @@ from typing import Final
 
 from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError
-from asc_study.base.files import cannot_write, shown_path, write_file
+from asc_study.base.files import TEMPORARY, cannot_write, remove_left_over, shown_path, write_file
 from asc_study.deploy.runtime.system import load_bundle
 
 #: Where the bundles of studies are, in the working directory.
@@ -27,7 +27,8 @@ def write_bundle(files: Mapping[str, bytes], out: Path) -> None:
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".asc-tmp-", dir=out.parent))
+        remove_left_over(out.parent)
+        made = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=out.parent))
     except OSError as error:
         raise cannot_write(out, error) from None
     try:

@@ -16,7 +16,7 @@ from asc_study.ensemble.two_stage import FittedTwoStage, ProductJoin
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_each
-from asc_study.store.stale import members_of
+from asc_study.store.stale import further_down, members_of
 
 #: Ways to fuse networks that need no run: they learn nothing.
 PLAIN_RULES = tuple(name for name, rule in FUSIONS.items() if not rule.learns)
@@ -157,8 +157,9 @@ class _Found:
     fusions: dict[str, FusionFile] = field(default_factory=dict)
     networks: dict[str, RunRecord] = field(default_factory=dict)
 
-    def add(self, run: RunRecord) -> None:
-        """Read the fusion of a run, and what is below it."""
+    def add(self, run: RunRecord, above: tuple[str, ...] = ()) -> None:
+        """Read the fusion of a run, which is a part of those ``above``, and what is below it."""
+        above = further_down(run, above)
         raw = self.tracker.json_artifact(run.run_id, Artifact.FUSION)
         if not raw:
             raise InputError(
@@ -176,6 +177,6 @@ class _Found:
             if system.kind in NETWORKS:
                 self.networks[part.run_id] = part
             elif system.kind in (Kind.ENSEMBLE, Kind.FUSION):
-                self.add(part)
+                self.add(part, above)
             else:
                 raise InputError(f"{run.label!r} holds {system.name!r}, of kind {system.kind}, which has no network")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asc_study.base.errors import InputError
+from asc_study.base.progress import progress_bar
 from asc_study.ensemble.arrays import Probabilities
 from asc_study.ensemble.stack import Sample
 from asc_study.evaluation.metrics import places_of
@@ -22,6 +23,9 @@ from asc_study.evaluation.predictions import as_float32
 
 #: Folds of locations.
 FOLDS: Final = 5
+
+#: Seconds of cross-fitting without a word.
+_SHOWN_AFTER: Final = 2
 
 S = TypeVar("S", bound=Sample)
 S_contra = TypeVar("S_contra", bound=Sample, contravariant=True)
@@ -114,8 +118,10 @@ def location_folds(context: pd.DataFrame, folds: int = FOLDS) -> npt.NDArray[np.
     return fold_of[place]
 
 
-def cross_fit_parts(rule: Rule[S], sample: S) -> list[tuple[npt.NDArray[np.bool_], Fitted[S]]]:
+def cross_fit_parts(rule: Rule[S], sample: S, *, shown: bool = False) -> list[tuple[npt.NDArray[np.bool_], Fitted[S]]]:
     """Fit the rule once a fold: the fold's clips as (n,) bool, and the rule fitted on the others.
+
+    With ``shown`` people see how far it is where it takes long: two stages fit hundreds of regressions in each fold.
 
     Raises
     ------
@@ -130,7 +136,12 @@ def cross_fit_parts(rule: Rule[S], sample: S) -> list[tuple[npt.NDArray[np.bool_
                 f"a rule that learns by class is cross-fitted on clips of several locations of each class, got too few "
                 f"of {', '.join(map(str, folds_of.index[folds_of < 2]))}: use average, weighted or product"
             )
-    return [(fold == k, rule.fit(sample.take(fold != k))) for k in range(int(fold.max()) + 1)]
+    folds, parts = range(int(fold.max()) + 1), []
+    with progress_bar(len(folds), "cross-fitting", "fold", shown=shown, keep=False, delay_seconds=_SHOWN_AFTER) as bar:
+        for k in folds:
+            parts.append((fold == k, rule.fit(sample.take(fold != k))))
+            bar.update()
+    return parts
 
 
 def cross_fit(rule: Rule[S], sample: S) -> Probabilities:
@@ -189,12 +200,13 @@ def fuse_splits(rule: Rule[S], samples: Mapping[str, S]) -> Fused[S]:
     fitted = rule.fit(samples[labelled])
     tables = {s: _table(x, fitted.combine(x)) for s, x in samples.items() if s != labelled}
     if basis == "cross-fitted":
-        parts = cross_fit_parts(rule, samples["test"])
+        parts = cross_fit_parts(rule, samples["test"], shown=True)
         return Fused(
             tables | {"test": _table(samples["test"], _assembled(samples["test"], parts))}, fitted, basis, parts
         )
     with suppress(TooFewLocations):
-        tables["validation"] = _table(samples["validation"], cross_fit(rule, samples["validation"]))
+        sample = samples["validation"]
+        tables["validation"] = _table(sample, _assembled(sample, cross_fit_parts(rule, sample, shown=True)))
     return Fused(tables, fitted, basis, _whole(samples, fitted))
 
 

@@ -4,6 +4,7 @@ A trial never looks at the test split. It logs metrics and predictions of valida
 trained again, on full data and several seeds.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -276,6 +277,8 @@ class TrialRun:
         for objective in self._setting.search.objectives:
             if objective.metric not in metrics:
                 raise TrainingFailure(f"the trial has no {objective.metric}: validation has no such clips")
+            if not math.isfinite(value := metrics[objective.metric]):  # Optuna would fail it without a word
+                raise TrainingFailure(f"{objective.metric} must be a number, got {value}: lower training.lr_max")
         return tuple(metrics[objective.metric] for objective in self._setting.search.objectives)
 
     def _log_artifacts(self, config: RunConfig) -> None:

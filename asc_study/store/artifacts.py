@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asc_study.base.contract import Artifact, Tag, evaluation_path, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import read_input_text, require_writable, shown_path
+from asc_study.base.temporary import momentary_folder
 from asc_study.store.addresses import scrubbed
 from asc_study.store.opening import open_client
 from asc_study.store.records import RunRecord
@@ -92,9 +93,9 @@ class ArtifactReader:
         if (files := _local(folder)) and (files / path).is_file():
             return read_predictions(files / path, split)
         address = append_to_uri_path(folder, path)  # known: a server need not be asked for it once a run
-        with tempfile.TemporaryDirectory(prefix="asc-study-") as copies:
+        with momentary_folder() as copies:
             try:
-                copy = download_artifacts(artifact_uri=address, dst_path=copies, tracking_uri=self.uri)
+                copy = download_artifacts(artifact_uri=address, dst_path=str(copies), tracking_uri=self.uri)
             except (MlflowException, OSError) as error:
                 raise _no_artifact(self.uri, record.run_id, path, error) from None
             return read_predictions(Path(copy), split)
@@ -113,9 +114,9 @@ class ArtifactReader:
         from asc_study.models.stored import load_model
 
         mlflow.set_tracking_uri(self.uri)  # it knows one store a process: the one that was opened last
-        with tempfile.TemporaryDirectory(prefix="asc-study-") as folder:
+        with momentary_folder() as folder:
             try:
-                logged = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{Artifact.MODEL}", dst_path=folder)
+                logged = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{Artifact.MODEL}", dst_path=str(folder))
             except (MlflowException, OSError) as error:
                 reason = scrubbed(" ".join(str(error).split()), self.uri)
                 raise InputError(f"run {run_id} has no model ({reason}): was it deleted?") from None

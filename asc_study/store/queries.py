@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Runs asked for in one request.
 _PAGE: Final = 1000
 
+#: What a store says of an id that no run has, or none can have.
+_NO_SUCH_RUN: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
 _UUID: Final = re.compile(r"[0-9a-f]{32}")
 
 #: Of metrics that a training logs after each epoch.
@@ -138,13 +141,18 @@ class Reader(ArtifactReader):
         return [record_of(run) for run in found]
 
     def run(self, run_id: str) -> RunRecord | None:
-        """One run by its id; None if there is none, or it was deleted."""
+        """One run by its id; None if there is none, or it was deleted.
+
+        What else a store says is raised: a run that it cannot read at the moment is not gone.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
             run = self.client.get_run(run_id)
-        except MlflowException:
-            return None
+        except MlflowException as error:
+            if error.error_code in _NO_SUCH_RUN:
+                return None
+            raise
         return record_of(run) if run.info.lifecycle_stage == "active" else None
 
     def history(self, record: RunRecord) -> list[dict[str, float]]:

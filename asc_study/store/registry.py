@@ -9,6 +9,7 @@ from typing import Final
 
 from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError
+from asc_study.base.temporary import momentary_folder
 from asc_study.store.addresses import tracking_uri
 from asc_study.store.tracking import Tracker
 
@@ -127,7 +128,8 @@ def register_system(
     status = tracker.status(run_id)
     mlflow.start_run(run_id=run_id)
     try:
-        with redirect_stderr(io.StringIO()):  # MLflow tells of each step
+        # MLflow tells of each step, and copies the bundle into a folder of its own.
+        with redirect_stderr(io.StringIO()), momentary_folder(of_libraries=True):
             info = mlflow.pyfunc.log_model(
                 name=Artifact.SYSTEM,
                 python_model=str(code),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from asc_study.base.contract import Tag
+from asc_study.base.errors import InputError
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 
@@ -15,6 +16,19 @@ def members_of(record: RunRecord) -> list[str]:
     except ValueError:
         return []
     return [member for member in members if isinstance(member, str)] if isinstance(members, list) else []
+
+
+def further_down(record: RunRecord, above: tuple[str, ...]) -> tuple[str, ...]:
+    """The ids on the way from a system down to a part of it, with that of the part.
+
+    Raises
+    ------
+    InputError
+        If it is on that way already: a file or a tag of the store was edited.
+    """
+    if record.run_id in above:
+        raise InputError(f"the store says that {record.label!r}, run {record.run_id}, is made of itself: make it again")
+    return (*above, record.run_id)
 
 
 def lost_member(reader: Reader, record: RunRecord) -> str:

@@ -7,7 +7,6 @@ kind ``study`` (or ``search``, whose trials are its children) stands for the who
 import importlib.metadata
 import json
 import re
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.base.contract import Artifact, MlflowTag, Tag
 from asc_study.base.locks import file_lock
+from asc_study.base.temporary import momentary_folder
 from asc_study.store.addresses import cannot_write
 from asc_study.store.failures import patiently
 from asc_study.store.queries import Reader
@@ -199,9 +199,9 @@ class Tracker(Reader):
     @contextmanager
     def artifacts(self, run_id: str) -> Iterator[Path]:
         """A folder whose content becomes artifacts of the run when the block ends without an error."""
-        with tempfile.TemporaryDirectory(prefix="asc-study-") as folder:
-            yield Path(folder)
-            patiently(self.uri, self.client.log_artifacts, run_id, folder)
+        with momentary_folder() as folder:
+            yield folder
+            patiently(self.uri, self.client.log_artifacts, run_id, str(folder))
 
     def log_model(self, run_id: str, folder: Path) -> str:
         """Log a model that `save_keras_model` wrote as the LoggedModel ``model`` of a run; returns the model's id.

@@ -10,6 +10,7 @@ from asc_study.ensemble.fusion_file import FusionFile
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
+from asc_study.store.stale import further_down
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 FUSED: Final = (Kind.ENSEMBLE, Kind.FUSION)
 
 
-def networks_of(tracker: Reader, record: RunRecord) -> list[RunRecord]:
+def networks_of(tracker: Reader, record: RunRecord, above: tuple[str, ...] = ()) -> list[RunRecord]:
     """The trained runs that a run consists of: itself, or all below an ensemble or a fusion.
+
+    Parameters
+    ----------
+    tracker, record
+        The store and the run.
+    above
+        Ids of the runs that it is a part of.
 
     Raises
     ------
@@ -34,8 +42,9 @@ def networks_of(tracker: Reader, record: RunRecord) -> list[RunRecord]:
             f"trained runs have a model to score with, and what is made of them, {record.label!r} is of kind {kind}: "
             "name the run that it was made of, or use `asc-study classify` with a bundle"
         )
+    above = further_down(record, above)
     parts = [_part(tracker, record, system.run_id) for system in _fusion(tracker, record).systems]
-    return [network for part in parts for network in networks_of(tracker, part)]
+    return [network for part in parts for network in networks_of(tracker, part, above)]
 
 
 def fused_table(

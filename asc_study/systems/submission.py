@@ -21,7 +21,7 @@ from asc_study.base.files import write_file
 from asc_study.evaluation.scores_out import write_scores
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_each
-from asc_study.store.stale import members_of
+from asc_study.store.stale import further_down, members_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.meta_file import FILL_IN, Complexity, check_meta, left_to_fill_in, meta_information, read_about
 
@@ -160,16 +160,17 @@ def complexity(tracker: Tracker, record: RunRecord) -> Complexity:
     return Complexity(size, parameters, macs)
 
 
-def _networks(tracker: Tracker, record: RunRecord) -> list[RunRecord]:
-    """The networks of a system, each once."""
+def _networks(tracker: Tracker, record: RunRecord, above: tuple[str, ...] = ()) -> list[RunRecord]:
+    """The networks of a system, which is a part of those ``above``, each once."""
     if record.tags.get(Tag.KIND) in (Kind.TRAIN, Kind.QUANTISED):
         return [record]
+    above = further_down(record, above)
     found: dict[str, RunRecord] = {}
     for run_id in members_of(record):
         member = tracker.run(run_id)
         if member is None:
             raise InputError(f"{record.label!r} is made of run {run_id}, which was deleted: make it anew")
-        found |= {one.run_id: one for one in _networks(tracker, member)}
+        found |= {one.run_id: one for one in _networks(tracker, member, above)}
     if not found:
         raise InputError(f"the complexity of {record.label!r} is not known, it was not trained here: name another run")
     return list(found.values())

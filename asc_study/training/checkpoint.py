@@ -5,8 +5,10 @@ state that does not, so whatever moment a kill chooses, the state on the disk fi
 """
 
 import glob
+import io
 import json
 import sys
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,24 +96,31 @@ def load_checkpoint(path: Path, model: keras.Model, signature: str = "") -> Trai
 
     Without a file the model stays as it is and the state is a fresh one; so it is, with a line, if the files are
     damaged, of an earlier version, or of a run of another signature.
+
+    Raises
+    ------
+    OSError, MemoryError
+        If the files cannot be read at the moment: they may be good, and a fresh state would be written over them.
     """
     if not path.exists():
         return TrainingState()
     variables = _variables(model)
     try:
-        with np.load(path) as saved:
-            about = json.loads(str(saved["state"]))
-            _require_own(about, signature)
-            values = [saved[f"variable_{i}"] for i in range(len(variables))]
+        saved = _read(path)
+        about = json.loads(str(saved["state"]))
+        _require_own(about, signature)
+        values = [saved[f"variable_{i}"] for i in range(len(variables))]
         history = [{str(name): float(value) for name, value in epoch.items()} for epoch in about["history"]]
         written = {int(epoch): str(name) for epoch, name in about["kept"] if name}
-        kept = {epoch: _read_kept(path.with_name(name)) for epoch, name in written.items()}
+        kept = {epoch: _in_order(_read(path.with_name(name))) for epoch, name in written.items()}
         # Before the first is set: half of an old state in a new model would be neither.
         _require_shapes(values, variables)
         for weights in kept.values():
             _require_shapes(weights, model.weights)
     except _OfNoUse as error:
         return _start_again(path, str(error))
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # of whatever reads a zip, an array or JSON: a changed byte can reach all of it
         why = " ".join(str(error).split()) or type(error).__name__
         return _start_again(path, f"damaged ({why:.200})")
@@ -164,9 +173,26 @@ def _write_kept(path: Path, epoch: int, weights: Arrays) -> str:
     return name
 
 
-def _read_kept(file: Path) -> Arrays:
-    with np.load(file) as saved:
-        return [saved[str(i)] for i in range(len(saved.files))]
+def _read(file: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a file. An `OSError` is of the disk and a `MemoryError` of the machine, never of the content."""
+    try:
+        content = io.BytesIO(file.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{file.name} is missing") from None
+    try:
+        with zipfile.ZipFile(content) as members:
+            changed = members.testzip()
+    except OSError as error:  # of a decoder that a changed byte chose
+        raise ValueError(str(error)) from None
+    if changed:  # before its shape is believed, which may ask for any memory
+        raise ValueError(f"{changed} was changed")
+    content.seek(0)
+    with np.load(content) as saved:
+        return {str(name): saved[name] for name in saved.files}
+
+
+def _in_order(saved: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    return [saved[str(i)] for i in range(len(saved))]
 
 
 def _require_shapes(values: Arrays, variables: Sequence[keras.Variable]) -> None:

@@ -3,12 +3,14 @@
 import atexit
 import os
 import re
+import signal
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +50,13 @@ class Process:
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
             limits = {name: os.environ.get(name, str(self.threads)) for name in _THREADS}
             self._executor = ProcessPoolExecutor(max_workers=1, timeout=_IDLE_SECONDS, env=limits)
-        future: Future[Any] = self._executor.submit(function, *args)
+        resource_tracker.ensure_running()  # which would let the signal through again when a worker starts it
+        # A worker begins with it held back: while it imports libraries, their traceback would be its answer.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            future: Future[Any] = self._executor.submit(function, *args)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return future
 
     def end(self) -> None:
@@ -113,7 +121,13 @@ class _Processes:
 
 
 def _run_of_file(function: Path, args: bytes) -> Any:
-    return run_there(lambda: _read(function), args)
+    """Run a call, which a Ctrl-C interrupts; a worker that waits for the next one is ended by who asks."""
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        return run_there(lambda: _read(function), args)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @lru_cache(maxsize=4)

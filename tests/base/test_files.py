@@ -222,6 +222,16 @@ def test_what_killed_processes_left_is_removed_when_it_is_old():
     assert names() == [".asc-tmp-1-new", "other"]
     remove_left_over(Path(), older_than_seconds=0)
     assert names() == ["other"]
+    for name in (".asc-tmp-old", ".asc-tmp-new", "others"):
+        Path(name, "model").mkdir(parents=True)
+        Path(name, "model", "weights").touch()
+    Path("others", "kept").touch()
+    Path(".asc-tmp-link").symlink_to("others")
+    for name in (".asc-tmp-old", ".asc-tmp-link"):
+        os.utime(name, (time.time() - 7200,) * 2, follow_symlinks=False)
+    remove_left_over(Path())
+    assert names() == [".asc-tmp-new", "other", "others"]
+    assert Path("others", "kept").exists()
 
 
 def test_recordings_of_a_folder_are_told_by_their_names_in_any_case():

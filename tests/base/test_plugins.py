@@ -229,3 +229,33 @@ def test_code_that_a_file_names_is_told_before_it_runs_or_refused(example, asc, 
             f"note: runs the code of {Path('own_architecture.py').resolve()} (architecture 'own_architecture:OWN'); "
             "--no-own-parts refuses that"
         )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score s/own --data {data}",
+        "quantize s/own",
+        "quantize w.h5 --like {study}:own-network",
+        "bundle build --fine s/own --out b",
+    ],
+)
+def test_code_that_settings_of_a_run_name_is_refused(
+    example, asc, tracker, log_run, make_table, simulated, command, monkeypatch
+):
+    monkeypatch.setattr(plugins.OWN_PARTS, "_told", set())  # a process tells of a file once
+    marker = Path("was-run")
+    text = Path("own_architecture.py").read_text()
+    Path("own_architecture.py").write_text(f"open({str(marker)!r}, 'a').close()\n{text}")
+    sys.modules.pop("own_architecture", None)
+    run_id = log_run("own", {"test": make_table(0)})
+    with tracker.artifacts(run_id) as folder:
+        (folder / "config.yaml").write_text("schema: 2\narchitecture: own_architecture:OWN\n")
+    Path("w.h5").touch()
+    arguments = command.format(data=simulated / "audio", study=example).split()
+    code, _, said = asc(*arguments, "--no-own-parts")
+    assert (code, said.count("\n"), marker.exists()) == (2, 1, False), said
+    assert "--no-own-parts refuses code that a file names, got architecture 'own_architecture:OWN': read own_" in said
+    _, _, said = asc(*arguments)
+    assert marker.exists()
+    assert said.startswith(f"note: runs the code of {Path('own_architecture.py').resolve()} (architecture 'own_arch")

@@ -1,5 +1,7 @@
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -130,6 +132,19 @@ def test_without_a_store_there_is_nothing_to_combine(asc, isolated):
     assert code == 2
     assert "there is no tracking store" in err
     assert not (isolated / "mlflow.db").exists()
+
+
+def test_what_only_reads_waits_for_nobody_who_writes(asc, log_run, make_table):
+    """A program that fails in the middle of a change keeps the database locked for as long as it likes."""
+    for seed, row in enumerate("ab"):
+        log_run(row, {"test": make_table(seed)})
+    with closing(sqlite3.connect("mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE runs SET status = 'FAILED'")
+        for command in (("compare", "s/a", "s/b"), ("leaderboard", "s"), ("status", "s")):
+            code, _, err = asc(*command)
+            assert (code, err) == (0, ""), command
+        other.execute("ROLLBACK")
 
 
 def test_arguments_that_are_no_text_are_one_line(asc):

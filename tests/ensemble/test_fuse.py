@@ -4,6 +4,7 @@ import pytest
 
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENE_GROUPS, SCENES
+from asc_study.ensemble import crossfit
 from asc_study.ensemble.crossfit import cross_fit, fuse_splits, location_folds
 from asc_study.ensemble.fuse import FUSIONS, find_fusion
 from asc_study.ensemble.stack import pair, stack
@@ -117,6 +118,21 @@ def test_fitted_exponent_is_high_for_a_good_coarse_stage_and_low_for_a_useless_o
         found[name] = rule.fit(pair(fine, coarse)).learned["exponent"]
     assert found["useless"] < 0.3
     assert found["good"] > 0.7
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_what_takes_long_to_cross_fit_shows_how_far_it_is(two_stage_samples, monkeypatch, capsys, split):
+    """One bar, that of the folds of the whole: within each of them the join cross-fits the stages once more."""
+    monkeypatch.setattr(crossfit, "_SHOWN_AFTER", 0)
+    rule = TwoStage(FUSIONS["weighted"], FUSIONS["average"], join="learned")
+    fuse_splits(rule, {split: two_stage_samples(split)})
+    said = capsys.readouterr().err
+    assert said.count("cross-fitting: 100%") == 1
+    assert "| 5/5 [" in said
+    monkeypatch.undo()
+    fuse_splits(FUSIONS["average"], {split: two_stage_samples(split).fine})
+    fuse_splits(FUSIONS["weighted"], {split: two_stage_samples(split).fine})
+    assert capsys.readouterr().err == ""
 
 
 def permuted(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Whatever a person does to a run's tags in MLflow's page costs at most that run: one line, the rest goes on."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from asc_study.base.contract import Tag
+from asc_study.base.contract import Artifact, Kind, Tag
 from asc_study.base.errors import InputError
+from asc_study.deploy.bundle import build_bundle
 from asc_study.settings.study_file import load_study
 from asc_study.store import references
 from asc_study.store.claims import HEARTBEAT_LIMIT_SECONDS, heard_of_lately
@@ -18,6 +20,10 @@ from asc_study.store.tracking import Tracker
 from asc_study.study.leaderboard import leaderboard
 from asc_study.study.plan import make_plan, render_plan
 from asc_study.study.status import study_state
+from asc_study.systems.fusion_log import log_fusion
+from asc_study.systems.fusions import fuse_runs
+from asc_study.systems.score_fused import networks_of
+from asc_study.systems.submission import complexity
 
 EDITED = [
     (Tag.STUDY, ""),
@@ -113,3 +119,30 @@ def test_what_an_edited_tag_says_is_made_of_itself_costs_at_most_its_run(
     assert make_plan(load_study(Path("s.yaml")), "d" * 64, tracker).runs
     with pytest.raises(InputError, match="alone"):
         find_runs(tracker, "s/alone")
+
+
+def test_a_fusion_that_was_edited_to_be_made_of_itself_is_one_line(
+    tracker: Tracker, log_run: Callable[..., str], tables: dict[str, pd.DataFrame]
+) -> None:
+    """``fusion.json`` is what it is scored and bundled by, the tag what its complexity is counted by."""
+    for name in "ab":
+        log_run(name, tables)
+    inner, outer = (
+        log_fusion(tracker, "s", name, fuse_runs(tracker, parts, [], fusion="average", join="product", exponent="1"))
+        for name, parts in (("inner", ["s/a", "s/b"]), ("outer", ["s/a", "s/inner"]))
+    )
+    file = tracker.artifact(inner.run_id, Artifact.FUSION)
+    content = json.loads(file.read_text())
+    content["systems"][0] |= {"run_id": outer.run_id, "kind": Kind.FUSION}
+    file.write_text(json.dumps(content))
+    tracker.set_tags(inner.run_id, {Tag.MEMBERS: f'["{outer.run_id}"]'})
+    record = tracker.run(outer.run_id)
+    for below in (
+        lambda: networks_of(tracker, record),
+        lambda: build_bundle(tracker, [], [], fusion=outer.run_id, scheme="dynamic", out=Path("out")),
+        lambda: complexity(tracker, record),
+    ):
+        with pytest.raises(
+            InputError, match=r"^the store says that '(outer|inner) seed 0', run .* is made of itself: make"
+        ):
+            below()

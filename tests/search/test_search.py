@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class FakeTraining:
         self.alpha = mixup.alpha if mixup else 0.0  # of the base, which has none
         self.value = 1 - abs(self.alpha - 0.5)
         self.spec, self.launch, self.watch = spec, launch, watch
+        if os.environ.get("FAKE") == "nan 1" and spec.row.startswith("trial 1"):
+            self.value = float("nan")
         _misbehave(spec)
 
     def measured(self) -> dict[str, float]:
@@ -95,6 +97,14 @@ def _misbehave(spec: RunSpec) -> None:
     if wish == "wait":
         Path(f"waiting-{os.getpid()}").touch()
         time.sleep(100)
+
+
+@pytest.fixture(autouse=True)
+def quiet(recwarn: pytest.WarningsRecorder) -> Iterator[None]:
+    """Nothing that Optuna warns of reaches the terminal."""
+    yield
+    warned = [f"{one.category.__name__}: {one.message} ({one.filename})" for one in recwarn]
+    assert not [line for line in warned if "optuna" in line.lower() or "asc_study" in line]
 
 
 @pytest.fixture
@@ -239,6 +249,18 @@ def test_a_failed_trial_counts_and_says_why(simulated: Path, monkeypatch: pytest
     assert failed.failure.startswith("the loss became nan in epoch 1")
     assert trials_of()[1].user_attrs["asc.failure"] == failed.failure
     assert any("trial 1" in line and "failed: the loss became nan" in line for line in said)
+
+
+@pytest.mark.slow
+def test_a_trial_whose_objective_is_no_number_failed(simulated: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+    monkeypatch.setenv("FAKE", "nan 1")
+    said: list[str] = []
+    result = search(simulated, 3, said=said)
+    assert (result.counts["complete"], result.counts["failed"]) == (2, 1)
+    assert [run.status for run in runs_of(Tracker(), "trial")] == ["FINISHED", "FAILED", "FINISHED"]
+    (line,) = [line for line in said if line.startswith("[2/3] trial 1")]
+    assert "failed: holdout/acc must be a number, got nan: lower" in line
+    assert "arning" not in capfd.readouterr().err
 
 
 @pytest.mark.slow

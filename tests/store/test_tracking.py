@@ -1,3 +1,4 @@
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -5,14 +6,18 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from asc_study.base.contract import predictions_path
 from asc_study.base.errors import InputError
 from asc_study.search.storage import open_storage, storage_url
 from asc_study.store.addresses import tracking_uri
 from asc_study.store.queries import Reader
+from asc_study.store.stale import stale_reasons
 from asc_study.store.tracking import Tracker
 
 
@@ -123,6 +128,23 @@ def test_file_that_is_no_store_is_left_alone():
         Tracker(f"sqlite:///{Path('other.db').resolve()}")
     with sqlite3.connect("other.db") as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("experiments",)]
+
+
+def test_a_run_that_the_store_cannot_read_at_the_moment_is_not_gone(tracker: Tracker, log_run, make_table, monkeypatch):
+    """What is made of it would else pass for stale."""
+    member = log_run("plain", {"test": make_table(0)})
+    run_id = tracker.create_run("s", "both", {"asc.kind": "ensemble", "asc.members": json.dumps([member])}, {})
+    made = tracker.run(run_id)
+    assert stale_reasons(tracker, [made]) == {}
+    for error in (MlflowException("later", TEMPORARILY_UNAVAILABLE), MlflowException("no rights", PERMISSION_DENIED)):
+        with monkeypatch.context() as patched:
+            patched.setattr(tracker.client, "get_run", Mock(side_effect=error))
+            with pytest.raises(MlflowException, match=error.message):
+                stale_reasons(tracker, [made])
+    for no_id in ("0" * 32, "no id at all", "", "x" * 300):
+        assert tracker.run(no_id) is None
+    tracker.client.delete_run(member)
+    assert stale_reasons(tracker, [made]) == {run_id: f"its member {member} was deleted"}
 
 
 def test_missing_artifact(tracker: Tracker):

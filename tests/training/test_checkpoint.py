@@ -187,3 +187,41 @@ def test_a_run_that_goes_on_with_other_code_says_so(
     assert len(load_checkpoint(FILE, model).history) == 1
     expected = "note: the run goes on from run.npz, which other code computed (keras 3.9.0, here 3.10.0)\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("which", ["state", "kept"])
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), PermissionError(13, "denied"), MemoryError()], ids=repr
+)
+def test_what_cannot_be_read_at_the_moment_is_not_damaged(
+    model: keras.Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    which: str,
+) -> None:
+    state = TrainingState()
+    for keep in (True, False):
+        save_checkpoint(FILE, model, train(model, state, keep=keep))
+    read, (kept,) = Path.read_bytes, files() - {FILE.name}
+
+    def refuse(path: Path) -> bytes:
+        if path.name == (FILE.name if which == "state" else kept):
+            raise error
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(type(error)):
+            load_checkpoint(FILE, model)
+    assert_same(load_checkpoint(FILE, model), state)
+    assert not capsys.readouterr().err
+
+
+def test_a_shape_that_was_changed_asks_for_no_memory(model: keras.Model, capsys: pytest.CaptureFixture[str]) -> None:
+    save_checkpoint(FILE, model, train(model, TrainingState(), keep=False))
+    content = FILE.read_bytes()
+    FILE.write_bytes(content.replace(b"(3, 500)", b"(3, 999)"))
+    assert FILE.read_bytes() != content
+    assert load_checkpoint(FILE, model).history == []
+    assert "is damaged (variable_" in capsys.readouterr().err
