@@ -51,10 +51,10 @@ class Process:
         future: Future[Any] = self._executor.submit(function, *args)
         return future
 
-    def end(self) -> None:
-        """End the process and what it does."""
+    def end(self, *, kill: bool = True) -> None:
+        """End the process and what it does; unless it is to be killed, it ends what it does first, and tidies up."""
         if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=True)
+            self._executor.shutdown(wait=True, kill_workers=kill)
             self._executor = None
 
 
