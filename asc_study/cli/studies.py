@@ -77,14 +77,16 @@ def plan(
     from asc_study.study.plan import explain as explain_orphans
     from asc_study.study.plan import make_plan, render_plan
     from asc_study.study.preflight import check_fit
+    from asc_study.training.run_data import Cuts
 
     machine = _estimated_machine(estimate, speed, jobs)
     study, identified = load_with_data(load_study, study_file, data_dir, overrides=overrides, profile=profile)
     fit: list[str] = []
-    check_fit(study, identified.dataset, fit.append)
+    cuts = Cuts(identified.dataset)
+    check_fit(study, identified.dataset, fit.append, cuts)
     tracker = open_existing()
     made = make_plan(study, identified.digest, tracker, same_fingerprint=fingerprint == "same")
-    found, pending = efforts(study.rows, identified.dataset), made.pending
+    found, pending = efforts(study.rows, identified.dataset, cuts), made.pending
     work = describe_work(found, pending) + describe_time(found, pending, tracker, identified.digest)
     notes = fit + advice(effort for effort in found if pending.get(effort.row))
     estimated = estimate_study(study, identified, found, pending, machine) if machine else None

@@ -35,8 +35,10 @@ _OF_CLIPS: Final = {
 }
 
 
-def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
+def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody, cuts: Cuts | None = None) -> None:
     """Find out before anything runs whether every row can be trained on the data set, and ensembles can be fused.
+
+    ``cuts`` are those of the data set, if others need them too.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
     if not (dataset.clips["split"] == "test").any():
         raise InputError(f"{dataset.root} has no test clips: name some in evaluation_setup/fold1_evaluate.csv")
     require_backend()
-    samples, cuts = usual_samples(dataset), Cuts(dataset)
+    samples, cuts = usual_samples(dataset), cuts or Cuts(dataset)
     shaped: set[str] = set()
     validated: dict[str, bool] = {}
     for row in study.rows:
