@@ -105,25 +105,33 @@ def _keys(efforts: Sequence[Effort], data: IdentifiedDataset, samples: int) -> l
 def _kind(
     efforts: Sequence[Effort], runs: Mapping[str, int], tested: int, batch: int, page_bytes: int, cost: StepCost
 ) -> Kind:
-    trainings, steps, predicted, checkpoint, logged, longest = 0, 0, 0, 0, 0, 0.0
+    totals, checkpoint, logged, longest = [0, 0, 0, 0], 0, 0, 0.0
     for effort in efforts:
         config, networks, count = effort.config, averaged(effort.config), runs[effort.row]
         # After each epoch, and at the end with the model that was chosen.
         clips = (effort.epochs + config.trainings) * effort.validation + config.trainings * tested
-        of_run = config.trainings, effort.epochs * effort.steps_per_epoch, clips
+        of_run = config.trainings, effort.epochs, effort.epochs * effort.steps_per_epoch, clips
         longest = max(longest, seconds_of(cost, *of_run))
-        trainings, steps, predicted = (
-            trainings + count * of_run[0],
-            steps + count * of_run[1],
-            predicted + count * clips,
-        )
+        totals = [total + count * one for total, one in zip(totals, of_run, strict=True)]
         checkpoint = max(checkpoint, 2 * cost.state_bytes + networks * cost.weights_bytes)
         lines = effort.validation * max(config.folds, 1) + tested
         tables = 2 * _TABLE_BYTES + lines * (_CLIP_BYTES + 4 * len(config.classes))
         logged += count * (networks * cost.weights_bytes + tables + page_bytes)
     rows = tuple(effort.row for effort in efforts)
-    count = sum(runs[row] for row in rows)
-    return Kind(rows, count, batch, trainings, steps, predicted, longest, checkpoint, logged, cost)
+    trainings, epochs, steps, predicted = totals
+    return Kind(
+        rows=rows,
+        runs=sum(runs[row] for row in rows),
+        batch=batch,
+        trainings=trainings,
+        epochs=epochs,
+        steps=steps,
+        predicted=predicted,
+        longest_seconds=longest,
+        checkpoint_bytes=checkpoint,
+        logged_bytes=logged,
+        cost=cost,
+    )
 
 
 def _features_bytes(efforts: Sequence[Effort], data: IdentifiedDataset, samples: int) -> int:

@@ -45,8 +45,9 @@ class Kind:
         How many runs are to be trained.
     batch
         Clips of a step.
-    trainings, steps, predicted
-        Models that these runs train, optimiser steps, and clips that they predict (validation after each epoch, test).
+    trainings, epochs, steps, predicted
+        Models that these runs train, their epochs and optimiser steps, and clips that they predict (validation after
+        each epoch, both splits at the end).
     longest_seconds
         Of the longest of these runs on this machine.
     checkpoint_bytes, logged_bytes
@@ -60,6 +61,7 @@ class Kind:
     runs: int
     batch: int
     trainings: int
+    epochs: int
     steps: int
     predicted: int
     longest_seconds: float
@@ -70,7 +72,7 @@ class Kind:
     @property
     def seconds(self) -> float:
         """Of all its runs, one after the other, on this machine."""
-        return seconds_of(self.cost, self.trainings, self.steps, self.predicted)
+        return seconds_of(self.cost, self.trainings, self.epochs, self.steps, self.predicted)
 
 
 @dataclass(frozen=True)
@@ -136,14 +138,14 @@ class Estimate:
             f"{machine.jobs} runs at a time are taken to hinder each other not at all; this machine has {cores} cores"
         )
         return [
-            f"a step takes the median of some that were timed just now on clips of noise{there}; so does a prediction, "
-            "and the start of a training is that of these steps; what else this machine did meanwhile is in them",
+            f"a step takes the median of some that were timed just now on clips of noise{there}, and so does a "
+            "prediction; trainings and epochs begin as fast as these steps did; what else this machine did is in them",
             "augmentations that leave clips of the same shape take the same time; features are read from memory",
             *([several] if machine.jobs > 1 else []),
             "memory is the most that the process of these steps had, with all that it imported; not in it are that of "
             "an accelerator and files of features that the system keeps in memory while there is room",
-            "not counted: making features and augmented copies, ensembles, systems, a run's figures; counted in full: "
-            "augmented copies, as if none were in the cache, and runs that were cut off",
+            "not counted: making features and augmented copies, ensembles, systems, what is evaluated and logged after a "
+            "run's last epoch; counted in full: augmented copies, as if none were in the cache, and runs that were cut off",
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,6 +159,7 @@ class Estimate:
                 "predicted_clips": kind.predicted,
                 "start_seconds": kind.cost.start_seconds / self.machine.speed,
                 "step_seconds": kind.cost.step_seconds / self.machine.speed,
+                "epoch_seconds": kind.cost.epoch_seconds / self.machine.speed,
                 "prediction_seconds": kind.cost.clip_seconds / self.machine.speed,
                 "memory_bytes": kind.cost.peak_bytes,
                 "hours": kind.seconds / self.machine.speed / 3600,
@@ -215,10 +218,10 @@ class Estimate:
         )
 
 
-def seconds_of(cost: StepCost, trainings: int, steps: int, predicted: int) -> float:
-    """Of so many trainings with so many steps in all, of which each first one compiles, and predicted clips."""
+def seconds_of(cost: StepCost, trainings: int, epochs: int, steps: int, predicted: int) -> float:
+    """Of trainings with so many epochs and steps in all, of which each first one compiles, and predicted clips."""
     first = trainings * (cost.start_seconds - cost.step_seconds)
-    return first + steps * cost.step_seconds + predicted * cost.clip_seconds
+    return first + epochs * cost.epoch_seconds + steps * cost.step_seconds + predicted * cost.clip_seconds
 
 
 def _size(count: float) -> str:

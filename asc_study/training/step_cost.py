@@ -46,6 +46,8 @@ class StepCost:
         Of any other step, its batch included: the median.
     clip_seconds
         Of the prediction of a clip.
+    epoch_seconds
+        Of an epoch besides its steps and predictions: both begin, with threads that make batches.
     peak_bytes
         The most memory that the process of these steps had, with all that it imported.
     weights_bytes
@@ -57,6 +59,7 @@ class StepCost:
     start_seconds: float
     step_seconds: float
     clip_seconds: float
+    epoch_seconds: float
     peak_bytes: int
     weights_bytes: int
     state_bytes: int
@@ -120,17 +123,28 @@ def measure_step(config: RunConfig, shape: tuple[int, int, int]) -> StepCost:
     parts = set_up(config, clips, store, 0, None)
     variables = [*parts.model.variables, *parts.model.optimizer.variables]
     ends = _time_steps(parts.fitted, parts.fed)
+    start_seconds, step_seconds = ends[0] - began, _median(ends[_WARM_UP - 1 :])
+    clip_seconds = _median(_time_prediction(parts.model, store, training.batch_size)) / training.batch_size
+    began = time.perf_counter()
+    _time_steps(parts.fitted, parts.fed, most=1)
+    _time_prediction(parts.model, store, training.batch_size, most=1)
+    both = time.perf_counter() - began
     return StepCost(
-        start_seconds=ends[0] - began,
-        step_seconds=statistics.median(after - before for before, after in pairwise(ends[_WARM_UP - 1 :])),
-        clip_seconds=_time_prediction(parts.model, store, training.batch_size),
+        start_seconds=start_seconds,
+        step_seconds=step_seconds,
+        clip_seconds=clip_seconds,
+        epoch_seconds=max(0.0, both - step_seconds - clip_seconds * training.batch_size),
         peak_bytes=_peak_bytes(),
         weights_bytes=_bytes_of(parts.model.variables),
         state_bytes=_bytes_of(variables),
     )
 
 
-def _time_steps(model: "keras.Model", batches: "keras.utils.PyDataset") -> list[float]:
+def _median(ends: list[float]) -> float:
+    return statistics.median(after - before for before, after in pairwise(ends))
+
+
+def _time_steps(model: "keras.Model", batches: "keras.utils.PyDataset", most: int = _WARM_UP + _STEPS) -> list[float]:
     """When each step ended."""
     import keras
 
@@ -138,15 +152,18 @@ def _time_steps(model: "keras.Model", batches: "keras.utils.PyDataset") -> list[
 
     def note(step: int, logs: dict[str, Any] | None = None) -> None:
         ends.append(time.perf_counter())
-        if len(ends) - _WARM_UP >= _FEWEST and ends[-1] - ends[_WARM_UP - 1] > _SECONDS:
+        enough = len(ends) - _WARM_UP >= _FEWEST and ends[-1] - ends[_WARM_UP - 1] > _SECONDS
+        if enough or len(ends) == most:
             model.stop_training = True
 
     model.fit(batches, shuffle=False, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=note)])
     return ends
 
 
-def _time_prediction(model: "keras.Model", store: "FeatureStore", batch_size: int) -> float:
-    """Seconds that the prediction of a clip takes: the median over batches, the first of which compiles."""
+def _time_prediction(
+    model: "keras.Model", store: "FeatureStore", batch_size: int, most: int = 1 + _PREDICTED
+) -> list[float]:
+    """When the prediction of each batch ended; the very first compiles."""
     import keras
 
     from asc_study.training.batches import EvaluationBatches
@@ -158,9 +175,9 @@ def _time_prediction(model: "keras.Model", store: "FeatureStore", batch_size: in
             keras.ops.convert_to_numpy((logs or {})["outputs"])  # an accelerator may still be at it
             ends.append(time.perf_counter())
 
-    clips = range((1 + _PREDICTED) * batch_size)
+    clips = range(most * batch_size)
     model.predict(EvaluationBatches(store, clips, batch_size=batch_size), verbose=0, callbacks=[Clock()])
-    return statistics.median(after - before for before, after in pairwise(ends)) / batch_size
+    return ends
 
 
 def _bytes_of(variables: "list[keras.Variable]") -> int:

@@ -32,9 +32,15 @@ rows:
   - {name: copied, training: {batch_size: 16}, waveform_augmentation: {noise: {copies: 2}}}
 """
 
-#: Of a step: 100 s, as the first 150 s; 2 s for a clip that is predicted.
+#: Of a step: 100 s, as the first 150 s; 2 s for a clip that is predicted, 5 s for an epoch besides.
 COST = StepCost(
-    start_seconds=150.0, step_seconds=100.0, clip_seconds=2.0, peak_bytes=10**9, weights_bytes=1000, state_bytes=2000
+    start_seconds=150.0,
+    step_seconds=100.0,
+    clip_seconds=2.0,
+    epoch_seconds=5.0,
+    peak_bytes=10**9,
+    weights_bytes=1000,
+    state_bytes=2000,
 )
 
 
@@ -89,7 +95,8 @@ def test_totals_are_those_of_the_runs_and_steps_are_timed_once_for_a_kind(made, 
     # Validation after each epoch, and both splits at the end of a run.
     once = 10 * validation + validation + test
     assert [kind.predicted for kind in found.kinds] == [40 * validation + 3 * (validation + test), once, once]
-    seconds = [kind.steps * 100 + kind.runs * 50 + kind.predicted * 2 for kind in found.kinds]
+    assert [kind.epochs for kind in found.kinds] == [40, 10, 10]
+    seconds = [kind.steps * 100 + kind.runs * 50 + kind.epochs * 5 + kind.predicted * 2 for kind in found.kinds]
     assert [kind.seconds for kind in found.kinds] == seconds
     assert found.hours == pytest.approx(sum(seconds) / 3600)
     assert found.hours_side_by_side == found.hours
@@ -126,7 +133,7 @@ def test_another_machine_is_faster_and_trains_several_at_a_time(made, clips):
     # With a process for each run the longest decides.
     many, _ = made(Machine(jobs=100))
     steps, predicted = 20 * (clips["train"] // 8), 21 * clips["validation"] + clips["test"]
-    assert many.hours_side_by_side == pytest.approx((steps * 100 + 50 + predicted * 2) / 3600)
+    assert many.hours_side_by_side == pytest.approx((steps * 100 + 50 + 20 * 5 + predicted * 2) / 3600)
     assert many.memory_bytes == 5 * here.memory_bytes
 
 
@@ -186,6 +193,7 @@ def test_steps_are_timed_and_nothing_is_written(asc, study_file, simulated):
         assert 0 < kind["step_seconds"] < kind["start_seconds"]
         assert kind["prediction_seconds"] > 0
         assert kind["memory_bytes"] > 100e6
+        assert kind["epoch_seconds"] >= 0
     assert found["disk_bytes"]["all"] == sum(
         found["disk_bytes"][part] for part in ("features", "checkpoints", "logged")
     )
