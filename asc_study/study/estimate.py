@@ -19,6 +19,9 @@ from asc_study.study.preflight import augmented_shape, usual_samples
 from asc_study.training.run_data import Cuts, copies_of, data_key, log_mel_settings
 from asc_study.training.step_cost import StepCost, measure_apart
 
+#: Settings that a network hangs on.
+_OF_NETWORK: Final = {"architecture", "model", "features", "quantisation_aware"}
+
 #: Settings of training that a step's time and memory hang on, besides the batch.
 _OF_STEP: Final = {"optimizer", "precision", "xla", "batches", "threads"}
 
@@ -96,7 +99,7 @@ def _keys(efforts: Sequence[Effort], data: IdentifiedDataset, samples: int) -> l
             whole = log_mel_settings(config, data.dataset).input_shape(samples, data.dataset.channels)
             known[of_shape] = augmented_shape(config, whole)
         batch = min(config.training.batch_size, effort.samples)
-        of_network = config.model_dump(mode="json", include={"architecture", "model", "features"})
+        of_network = config.model_dump(mode="json", include=_OF_NETWORK)
         of_step = config.training.model_dump(include=_OF_STEP)
         keys.append(canonical_json([of_network, of_step, batch, known[of_shape], len(config.classes)]))
     return keys

@@ -135,7 +135,8 @@ class Estimate:
         machine, cores = self.machine, os.cpu_count() or 1
         there = "" if machine.speed == 1 else f", divided by {machine.speed:g} for that machine"
         several = (
-            f"{machine.jobs} runs at a time are taken to hinder each other not at all; this machine has {cores} cores"
+            f"{machine.jobs} runs at a time neither hinder each other nor wait for each other; this machine has "
+            f"{cores} cores"
         )
         return [
             f"a step takes the median of some that were timed just now on clips of noise{there}, and so does a "
@@ -144,8 +145,9 @@ class Estimate:
             *([several] if machine.jobs > 1 else []),
             "memory is the most that the process of these steps had, with all that it imported; not in it are that of "
             "an accelerator and files of features that the system keeps in memory while there is room",
-            "not counted: making features and augmented copies, ensembles, systems, what is evaluated and logged after a "
-            "run's last epoch; counted in full: augmented copies, as if none were in the cache, and runs that were cut off",
+            "not counted: making features and augmented copies, ensembles, systems, and what is evaluated and logged "
+            "after a run's last epoch; counted in full: augmented copies, as if the cache had none, and runs that were "
+            "cut off",
         ]
 
     def to_dict(self) -> dict[str, Any]:

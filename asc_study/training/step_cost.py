@@ -100,7 +100,7 @@ def measure_step(config: RunConfig, shape: tuple[int, int, int]) -> StepCost:
     Parameters
     ----------
     config
-        The settings of a run. What a teacher says is not waited for: it is the same network on other labels.
+        The settings of a run. A teacher or a row that it continues is not waited for: neither costs a step anything.
     shape
         Mel bands, frames and channels of the stored features of a clip.
     """
@@ -114,13 +114,13 @@ def measure_step(config: RunConfig, shape: tuple[int, int, int]) -> StepCost:
 
     # A cycle shorter than its warm-up is refused; the learning rate costs nothing.
     training = config.training.model_copy(update={"warmup_steps": 0})
-    config = config.model_copy(update={"training": training, "distillation": None})
+    config = config.model_copy(update={"training": training, "distillation": None, "continues": None})
     count = (_WARM_UP + _STEPS) * training.batch_size
     noise = np.random.default_rng(0).random((min(_CLIPS, count), *shape)).astype(config.features.dtype)
     store = FeatureStore([noise], [(0, clip % len(noise)) for clip in range(count)], deltas=config.features.deltas)
     clips = pd.DataFrame({label_column(config.task): [config.classes[i % len(config.classes)] for i in range(count)]})
     began = time.perf_counter()
-    parts = set_up(config, clips, store, 0, None)
+    parts = set_up(config, clips, store, 0, None, None)
     variables = [*parts.model.variables, *parts.model.optimizer.variables]
     ends = _time_steps(parts.fitted, parts.fed)
     start_seconds, step_seconds = ends[0] - began, _median(ends[_WARM_UP - 1 :])
