@@ -63,6 +63,7 @@ format: $(READY)
 
 bench: $(READY)
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/table.py
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from measured import keep
 
 from asc_study.features import listing
 from asc_study.features.pack_index import INDEX_NAME
@@ -88,6 +89,8 @@ def main() -> None:
         print(f"{settings * PACKS:,} listings, {len(wanted):,} clips wanted; the index has {size:.1f} MB")
         for what, took in lines:
             print(f"{what:<30}{took:>8.3f} s")
+        of = f", {settings * PACKS:,} listings"
+        print(keep("cache", [(what + of, took, "s") for what, took in lines] + [(f"the index{of}", size, "MiB")]))
 
 
 if __name__ == "__main__":

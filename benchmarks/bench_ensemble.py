@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from measured import Figure, keep
 
 from asc_study.base.taxonomy import DEVICES, SCENES
 from asc_study.ensemble.fuse import FUSIONS
@@ -48,17 +49,24 @@ def seconds(call: Callable[[], object], repeats: int = 3) -> float:
 
 
 def main() -> None:
+    found: list[Figure] = []
+
+    def tell(what: str, taken: float, target: str = "") -> None:
+        found.append((what, taken, "s"))
+        print(f"  {what}: {taken:.2f}{target}")
+
     sample = made_stack()
     print(f"{SYSTEMS} systems x {CLIPS} clips x 10 classes, median of 3 runs, seconds")
-    print(f"  overlap matrices: {seconds(lambda: overlap(sample.probabilities, sample.label)):.2f} (target below 2)")
+    tell("overlap matrices", seconds(lambda: overlap(sample.probabilities, sample.label)), " (target below 2)")
     for method, members in (("greedy", 10), ("overlap", 10), ("caruana", 10)):
         took = seconds(lambda method=method, members=members: select(sample, method=method, max_members=members))
-        print(f"  {method}, up to {members} members: {took:.2f}" + (" (target below 10)" if method == "greedy" else ""))
+        tell(f"{method}, up to {members} members", took, " (target below 10)" if method == "greedy" else "")
     few = sample.only(sample.names[:16])
-    print(f"  exhaustive, 16 candidates, up to 5 members: {seconds(lambda: select(few, method='exhaustive'), 1):.2f}")
+    tell("exhaustive, 16 candidates, up to 5 members", seconds(lambda: select(few, method="exhaustive"), 1))
     five = sample.only(sample.names[:5])
     for name, rule in FUSIONS.items():
-        print(f"  fusion of 5, {name}: {seconds(lambda rule=rule: rule.fit(five).combine(five), 1):.2f}")
+        tell(f"fusion of 5, {name}", seconds(lambda rule=rule: rule.fit(five).combine(five), 1))
+    print(keep("ensemble", found))
 
 
 if __name__ == "__main__":

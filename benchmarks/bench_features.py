@@ -20,6 +20,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import librosa
 import numpy as np
 import soundfile
+from measured import keep
 
 from asc_study.features.audio import Recording
 from asc_study.features.logmel import LogMelSettings
@@ -79,6 +80,7 @@ def main() -> None:
     print(f"{'feature extraction':<30}{'clips/s':>10}{'ratio':>8}")
     for name, rate in rates.items():
         print(f"{name:<30}{rate:>10.0f}{rate / theirs:>8.1f}")
+    print(keep("features", [(name, rate, "clips/s") for name, rate in rates.items()]))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from measured import Figure, keep
 
 from asc_study.base.taxonomy import DEVICES, SCENES
 from asc_study.evaluation.metrics import evaluate
@@ -64,24 +65,31 @@ def log_one_run(tracker: Tracker, predictions: pd.DataFrame, metrics: dict[str, 
 
 
 def main() -> None:
+    found: list[Figure] = []
+
+    def tell(what: str, taken: float) -> None:
+        found.append((what, taken, "s"))
+        print(f"{what:<36}{taken:6.2f} s")
+
     command = [sys.executable, "-m", "asc_study", "--help"]
     startup = [seconds(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True)) for _ in range(ROUNDS)]
-    print(f"command line start-up (--help)      {statistics.median(startup):6.2f} s")
+    tell("command line start-up (--help)", statistics.median(startup))
 
     predictions = test_predictions()
     evaluation = [seconds(lambda: evaluate(predictions)) for _ in range(ROUNDS)]
-    print(f"metrics with intervals, 2,970 clips {statistics.median(evaluation):6.2f} s")
+    tell("metrics with intervals, 2,970 clips", statistics.median(evaluation))
     metrics = evaluate(predictions)
     model = build_model("fcnn", input_shape=(128, None, 3), num_classes=10, width=0.125)
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
-        print(f"a fresh store, once                 {seconds(lambda: Tracker(uri)):6.2f} s")
+        tell("a fresh store, once", seconds(lambda: Tracker(uri)))
         tracker = Tracker(uri)
         runs = [log_one_run(tracker, predictions, metrics, model) for _ in range(ROUNDS)]
         parts = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
         for name, taken in parts.items():
-            print(f"  {name:<33} {taken:6.2f} s")
-        print(f"MLflow overhead of one run          {sum(parts.values()):6.2f} s")
+            tell(f"  {name}", taken)
+        tell("MLflow overhead of one run", sum(parts.values()))
+    print(keep("tracking", [(what.strip(), taken, unit) for what, taken, unit in found]))
 
 
 if __name__ == "__main__":

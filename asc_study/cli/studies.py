@@ -30,6 +30,7 @@ from asc_study.cli.options import (
 
 if TYPE_CHECKING:
     from asc_study.base.progress import Say
+    from asc_study.study.estimated import Machine
     from asc_study.study.run_study import StudyOutcome
 
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 @click.argument("study_file", type=FILE, metavar="STUDY.yaml")
 @data_option
 @click.option("--explain", is_flag=True, help="Say which settings, code or data an orphaned run differs in.")
+@click.option("--estimate", is_flag=True, help="Time some steps of each kind of training: hours, disk and memory.")
+@click.option("--speed", type=float, metavar="F", help="Estimate for a machine whose steps take 1/F of those here.")
+@click.option("--jobs", type=int, metavar="N", help="Estimate for so many runs at the same time.  [default: 1]")
 @fingerprint_option
 @own_parts_option
 @profile_option
@@ -46,6 +50,9 @@ def plan(
     study_file: Path,
     data_dir: Path,
     explain: bool,
+    estimate: bool,
+    speed: float | None,
+    jobs: int | None,
     fingerprint: str,
     profile: str | None,
     overrides: tuple[str, ...],
@@ -54,37 +61,57 @@ def plan(
     """Show which runs of a study are new, done, failed, running, interrupted or orphaned; runs nothing.
 
     Says how many epochs and steps are to be trained, how long that takes if the like was measured before, and which
-    settings do not fit the number of clips.
+    settings do not fit the number of clips. --estimate times some steps of each kind of training in processes of their
+    own. F of --speed is a step's time in its table here, divided by that in its table there.
 
     \b
     Example:
       asc-study plan studies/demo.yaml --data DIR --explain
+      asc-study plan studies/table1.yaml --data DIR --estimate --speed 40 --jobs 2
     """
     from asc_study.settings.study_file import load_study
     from asc_study.store.queries import open_existing
     from asc_study.study.advice import advice
     from asc_study.study.effort import describe_time, describe_work, efforts
+    from asc_study.study.estimate import estimate as estimate_study
     from asc_study.study.plan import explain as explain_orphans
     from asc_study.study.plan import make_plan, render_plan
     from asc_study.study.preflight import check_fit
+    from asc_study.training.run_data import Cuts
 
+    machine = _estimated_machine(estimate, speed, jobs)
     study, identified = load_with_data(load_study, study_file, data_dir, overrides=overrides, profile=profile)
     fit: list[str] = []
-    check_fit(study, identified.dataset, fit.append)
+    cuts = Cuts(identified.dataset)
+    check_fit(study, identified.dataset, fit.append, cuts)
     tracker = open_existing()
     made = make_plan(study, identified.digest, tracker, same_fingerprint=fingerprint == "same")
-    found, pending = efforts(study.rows, identified.dataset), made.pending
+    found, pending = efforts(study.rows, identified.dataset, cuts), made.pending
     work = describe_work(found, pending) + describe_time(found, pending, tracker, identified.digest)
     notes = fit + advice(effort for effort in found if pending.get(effort.row))
+    estimated = estimate_study(study, identified, found, pending, machine) if machine else None
     if as_json:
         systems = [system.to_dict() for system in made.systems]
         content = {"study": study.name, "counts": made.counts, "runs": made.to_rows(), "systems": systems}
         content |= {"work": work, "notes": notes}
+        content |= {"estimate": estimated.to_dict()} if estimated else {}
         click.echo(json.dumps(content, indent=2))
         return
-    click.echo("\n".join([render_plan(study, made), *work, *notes]))
+    click.echo("\n".join([render_plan(study, made), *work, *notes, *([estimated.render()] if estimated else [])]))
     if explain:
         click.echo(explain_orphans(study, made, tracker))
+
+
+def _estimated_machine(estimate: bool, speed: float | None, jobs: int | None) -> "Machine | None":
+    """What is to be estimated, if anything is."""
+    from asc_study.study.estimated import Machine
+
+    if estimate:
+        return Machine(1.0 if speed is None else speed, 1 if jobs is None else jobs)
+    for name, value in (("--speed", speed), ("--jobs", jobs)):
+        if value is not None:
+            raise InputError(f"{name} describes a machine for --estimate, got {value:g} alone: add --estimate")
+    return None
 
 
 @click.command()

@@ -249,7 +249,7 @@ def _read_subsets(
         if not (root / item).exists():
             continue
         part = read_fold_list(root, item, data_format, False, problems)
-        wrong = part[~part["filename"].isin(train)]
+        wrong = part[~part["filename"].map(train.__contains__).astype(bool)]
         problems += [
             Problem("not in train", row, f"{shown(filename)} is no clip of train")
             for row, filename in wrong[["row", "filename"]].itertuples(index=False)

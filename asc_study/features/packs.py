@@ -73,6 +73,19 @@ def find(cache: Path, wanted: Iterable[str], study: str = "") -> Found:
     return with_index(cache, look_up)
 
 
+def count_missing(cache: Path, wanted: Iterable[str]) -> int:
+    """How many of the wanted entries, by their keys, no listing of a cache names; no pack is opened."""
+    wanted = set(wanted)
+    if not cache.is_dir():
+        return len(wanted)
+
+    def count(index: PackIndex) -> int:
+        index.take_up()
+        return sum(not index.listings_of(key) for key in wanted)
+
+    return with_index(cache, count)
+
+
 def _look_up(index: PackIndex, cache: Path, wanted: Mapping[str, None], found: Found, tried: set[str]) -> None:
     """Open the packs that hold wanted entries; one pack answers for all of its entries."""
     for key in wanted:

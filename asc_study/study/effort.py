@@ -71,15 +71,17 @@ class Effort:
         return self.config.training.epochs * self.steps_per_epoch
 
 
-def efforts(rows: Iterable[Row], dataset: Dataset) -> list[Effort]:
+def efforts(rows: Iterable[Row], dataset: Dataset, cuts: Cuts | None = None) -> list[Effort]:
     """What a run of each row takes on a data set; no feature and no copy is made for it.
+
+    ``cuts`` are those of the data set, if others need them too.
 
     Raises
     ------
     InputError
         If the devices to be held out cannot be.
     """
-    cuts = Cuts(dataset)
+    cuts = cuts or Cuts(dataset)
     counted: dict[str, tuple[int, int, int]] = {}
     found = []
     for row in rows:

@@ -47,7 +47,7 @@ def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say
         key = canonical_json([config.architecture, config.model.model_dump(mode="json"), shape, len(config.classes)])
         if key not in known:
             known[key] = network_cost(config, shape)
-        parameters, macs = (_averaged(config) * one for one in known[key])
+        parameters, macs = (averaged(config) * one for one in known[key])
         stored = parameters * BYTES[limits.precision]
         heard = " x ".join(str(size) for size in shape)
         if limits.params_bytes is not None and stored > limits.params_bytes:
@@ -81,7 +81,7 @@ def require_roundable(rows: Iterable[Row], dataset: Dataset, samples: int) -> No
             raise InputError(f"row {row.name!r}: {error}") from None
 
 
-def _averaged(config: RunConfig) -> int:
+def averaged(config: RunConfig) -> int:
     """Of how many networks the model of a run is the mean: each of them is stored and computed."""
     training, count = config.training, 1
     if training.select_epoch == "snapshots":

@@ -35,8 +35,10 @@ _OF_CLIPS: Final = {
 }
 
 
-def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
+def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody, cuts: Cuts | None = None) -> None:
     """Find out before anything runs whether every row can be trained on the data set, and ensembles can be fused.
+
+    ``cuts`` are those of the data set, if others need them too.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
     if not (dataset.clips["split"] == "test").any():
         raise InputError(f"{dataset.root} has no test clips: name some in evaluation_setup/fold1_evaluate.csv")
     require_backend()
-    frames, cuts = _usual_frames(dataset), Cuts(dataset)
+    samples, cuts = usual_samples(dataset), cuts or Cuts(dataset)
     shaped: set[str] = set()
     validated: dict[str, bool] = {}
     for row in study.rows:
@@ -58,14 +60,14 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody) -> None:
             if row.config.training.batches == "device":
                 require_fusable(compose(row.config.batch_augmentation), deltas=row.config.features.deltas)
             if of_shapes not in shaped:
-                _try_shapes(row.config, dataset, frames)
+                _try_shapes(row.config, dataset, samples)
                 shaped.add(of_shapes)
             if of_clips not in validated:
                 validated[of_clips] = _try_clips(row.config, cuts)
         except InputError as error:
             raise InputError(f"row {row.name!r}: {error}") from None
-    require_limits(study.rows, dataset, frames, say)
-    require_roundable(study.rows, dataset, frames)
+    require_limits(study.rows, dataset, samples, say)
+    require_roundable(study.rows, dataset, samples)
     for ensemble in study.ensembles:
         try:
             find_fusion(ensemble.fusion)
@@ -138,7 +140,7 @@ def _require_warmup(config: RunConfig, clips: pd.DataFrame) -> None:
         require_warmup(config.training.warmup_steps, steps, config.training.first_cycle)
 
 
-def _usual_frames(dataset: Dataset) -> int:
+def usual_samples(dataset: Dataset) -> int:
     """Samples of a clip; raises `InputError` for a recording that is not like most, before settings are blamed."""
     audio = usual_info(dataset.clips["path"].tolist())
     path = dataset.clips["path"].iloc[0]
@@ -147,16 +149,26 @@ def _usual_frames(dataset: Dataset) -> int:
 
 
 def _try_shapes(config: RunConfig, dataset: Dataset, samples: int) -> None:
-    """Augment one batch of zeros in the shape that a clip gives; raises `InputError` if that cannot be."""
+    """Raise `InputError` if what the augmentations leave of a clip is too small for the network."""
     shape = log_mel_settings(config, dataset).input_shape(samples, dataset.channels)
-    pipeline = compose(config.batch_augmentation)
-    clips = pipeline.clips_per_sample
-    one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * clips]
-    batch = np.zeros((clips, *shape), np.float32)
-    augmented, _ = pipeline(batch, one_hot, np.random.default_rng(0))
-    least, got = find_architecture(config.architecture).smallest_input, augmented.shape[1:3]
+    least, got = find_architecture(config.architecture).smallest_input, augmented_shape(config, shape)[:2]
     if got[0] < least[0] or got[1] < least[1]:
         raise InputError(
             f"{config.architecture} needs at least {least[0]} mel bands and {least[1]} frames, got {got[0]} and "
             f"{got[1]} after augmentation: raise features.n_mels or random_crop.frames, or lower features.hop_length"
         )
+
+
+def augmented_shape(config: RunConfig, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """What the batch augmentations of a run make of clips of a shape, found out with one batch of zeros.
+
+    Raises
+    ------
+    InputError
+        If they cannot be applied to it.
+    """
+    pipeline = compose(config.batch_augmentation)
+    one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * pipeline.clips_per_sample]
+    batch = np.zeros((len(one_hot), *shape), np.float32)
+    bands, frames, channels = pipeline(batch, one_hot, np.random.default_rng(0))[0].shape[1:]
+    return bands, frames, channels

@@ -32,6 +32,7 @@ from asc_study.study.teachers import waves
 from asc_study.study.train_run import execute_run, left_untrained
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
+from asc_study.training.run_data import Cuts
 from asc_study.workers.backends import HERE, Workers
 from asc_study.workers.calls import Backend, Lost
 from asc_study.workers.pool import require_jobs, run_parallel
@@ -94,7 +95,8 @@ def run_study(
         If a row does not fit the data, before anything is logged.
     """
     require_jobs(jobs, "runs to train at the same time")
-    check_fit(study, data.dataset, say)
+    cuts = Cuts(data.dataset)
+    check_fit(study, data.dataset, say, cuts)
     patience_seconds()  # what is wrong with it is said now
     tracker = Tracker()
     sync_study(tracker, study.name, say)
@@ -102,8 +104,9 @@ def run_study(
     plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
     say(describe_plan(study, plan))
     chosen, to_train = study.only(only), plan.pending
-    for note in advice(efforts((row for row in chosen.rows if to_train.get(row.name)), data.dataset)):
+    for note in advice(efforts((row for row in chosen.rows if to_train.get(row.name)), data.dataset, cuts)):
         say(note)
+    del cuts  # tables as large as the data set's own, which a launch would else hold to its end
     _rename_rows(plan, tracker)
     pending = _pending(plan, chosen, retry_failed=retry_failed, same_fingerprint=same_fingerprint)
     outcomes: list[StudyOutcome] = [] if retry_failed else _failed_before(plan, chosen, say)

@@ -130,7 +130,7 @@ class Training:
     ) -> None:
         self._config, self._store, self._watch = config, store, watch
         self._split = {name: clips[clips["split"] == name] for name in ("train", "validation", "test")}
-        self._parts = _set_up(config, self._split["train"], store, seed, teacher, origin)
+        self._parts = set_up(config, self._split["train"], store, seed, teacher, origin)
         self._state = TrainingState()
 
     @property
@@ -209,7 +209,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """What every epoch works with: the compiled model, its batches and its learning rate.
 
     ``fitted`` is what Keras fits, on ``fed``: the model on its batches, or what makes the batches on the device too.
@@ -230,14 +230,14 @@ class _StopAtNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
 
 
-def _set_up(
+def set_up(
     config: RunConfig,
     clips: pd.DataFrame,
     store: FeatureStore,
     seed: int,
     teacher: pd.DataFrame | None,
     origin: Arrays | None,
-) -> _Parts:
+) -> Parts:
     """Make everything that the epochs need from the training clips; the run's random streams begin here."""
     settings = config.training
     weights_seed, batches_seed = (int(part) for part in np.random.SeedSequence(seed).generate_state(2))
@@ -277,10 +277,10 @@ def _set_up(
         fitted.compile(model.optimizer, loss=loss, jit_compile=settings.xla)
     # Where the loss is not built yet, Keras takes a batch to build it, and on JAX goes on with the batches after it.
     fitted.compute_loss(y=labels[:1], y_pred=np.full((1, len(config.classes)), 1 / len(config.classes), np.float32))
-    return _Parts(model, batches, schedule, fitted, fed)
+    return Parts(model, batches, schedule, fitted, fed)
 
 
-def _train_epoch(training: _Parts, epoch: int) -> dict[str, float]:
+def _train_epoch(training: Parts, epoch: int) -> dict[str, float]:
     start = time.perf_counter()
     training.batches.set_epoch(epoch)
     fitted = training.fitted.fit(

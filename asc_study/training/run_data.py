@@ -128,12 +128,16 @@ def train_samples(clips: "pd.DataFrame", config: RunConfig) -> int:
     config
         Its settings.
     """
+    return int((clips["split"] == "train").sum()) + sum(copies_of(clips, config).values())
+
+
+def copies_of(clips: "pd.DataFrame", config: RunConfig) -> dict[str, int]:
+    """How many augmented copies each waveform augmentation of a run makes; see `train_samples`."""
     from asc_study.augmentation.waveform import TrainingSound
 
     train = clips[clips["split"] == "train"].reset_index(drop=True)
     sound = TrainingSound(clips=as_of_reference(train), digests=[""] * len(train), sample_rate=0, cache=cache_dir())
-    parts = config.waveform_augmentation.values()
-    return len(train) + sum(part.copies * len(part.rows(sound)) for part in parts)
+    return {name: part.copies * len(part.rows(sound)) for name, part in config.waveform_augmentation.items()}
 
 
 def steps_of_epoch(samples: int, batch_size: int) -> int:

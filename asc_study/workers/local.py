@@ -59,10 +59,10 @@ class Process:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return future
 
-    def end(self) -> None:
-        """End the process and what it does."""
+    def end(self, *, kill: bool = True) -> None:
+        """End the process and what it does; unless it is to be killed, it ends what it does first, and tidies up."""
         if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=True)
+            self._executor.shutdown(wait=True, kill_workers=kill)
             self._executor = None
 
 

@@ -13,6 +13,7 @@ from asc_study.store.tracking import Tracker
 from asc_study.study.advice import advice, cut_note, cycle_note, momentum_note, rate_note, validation_note
 from asc_study.study.effort import Effort, describe_time, describe_work, efforts
 from asc_study.study.preflight import check_fit
+from asc_study.training.run_data import Cuts
 
 RULES = {
     "momentum": momentum_note,
@@ -155,7 +156,7 @@ def test_rows_that_share_a_cut_of_the_clips_do_not_cut_them_again(simulated: Pat
         for seed in (1, 2)
     ]
     rows = tuple(Row(f"row {number}", config) for number, config in enumerate(configs))
-    check_fit(Study("s", "", rows, (0,), "inline", ""), data)
+    shared = Cuts(data)
+    check_fit(Study("s", "", rows, (0,), "inline", ""), data, cuts=shared)
+    efforts(rows, data, shared)
     assert sorted(cuts) == [1, 2]
-    efforts(rows, data)
-    assert sorted(cuts) == [1, 1, 2, 2]
