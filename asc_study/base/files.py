@@ -253,6 +253,11 @@ def remove_left_over(folder: Path, *, older_than_seconds: float = _LEFT_OVER_SEC
                 shutil.rmtree(temporary) if stat.S_ISDIR(found.st_mode) else temporary.unlink()
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that a disk, or a person's share of it, is full: nobody's input is wrong then."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def cannot_write(path: str | Path, error: OSError) -> InputError:
     """The error that names a file which cannot be written."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__

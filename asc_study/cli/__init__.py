@@ -12,6 +12,7 @@ import click
 
 from asc_study import __version__
 from asc_study.base.errors import InputError, failure_reason
+from asc_study.base.files import is_full
 from asc_study.base.plugins import OWN_PARTS
 from asc_study.cli.cache import cache
 from asc_study.cli.dashboard import dashboard, report
@@ -44,7 +45,7 @@ def main() -> None:
     try:
         status = cli.main(prog_name="asc-study", standalone_mode=False)
     except InputError as error:
-        _fail(str(error), 2)
+        _fail(str(error), 1 if is_full(error.__cause__) else 2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "asc-study"
         _fail(f"{error.format_message().rstrip('.')}: see `{command} --help`", 2)

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -161,3 +163,19 @@ def test_a_second_ctrl_c_finds_nobody_who_prints_a_traceback(monkeypatch, capsys
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
     assert capsys.readouterr().err == "asc-study: interrupted: the same command takes it up again\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EACCES, 2)])
+def test_a_disk_that_is_full_is_no_bad_input(
+    number: int, code: int, isolated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fails(path: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("asc_study.base.files._synchronise", fails)
+    words = ["data", "simulate", "sim", "--clips-per-scene", "3", "--seconds", "1"]
+    monkeypatch.setattr(sys, "argv", ["asc-study", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert f"cannot be written ({os.strerror(number)}): make room" in capsys.readouterr().err
