@@ -28,6 +28,7 @@ from asc_study.training.distillation import labels_and_loss
 from asc_study.training.fake_quant import rounded_network
 from asc_study.training.networks import build_network, final_model
 from asc_study.training.optimisers import make_optimiser
+from asc_study.training.runtime import forget_gradients
 from asc_study.training.schedule import WarmRestarts
 
 #: Called after every epoch with its index (from 0) and its metrics.
@@ -242,6 +243,7 @@ def set_up(
     settings = config.training
     weights_seed, batches_seed = (int(part) for part in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.clear_session()
+    forget_gradients()
     keras.utils.set_random_seed(weights_seed)
     labels, loss = labels_and_loss(config, clips, teacher)
     batches = TrainingBatches(

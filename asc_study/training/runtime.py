@@ -1,6 +1,7 @@
 """Starting Keras and its backend in a process: quietly, and with the run's number of threads."""
 
 import logging
+import sys
 from contextlib import suppress
 
 from asc_study.base.errors import TrainingFailure
@@ -40,3 +41,14 @@ def start_keras(threads: int) -> None:
                     tf.config.experimental.set_memory_growth(gpu, True)
             tf.config.experimental.enable_op_determinism()
         tf.config.list_logical_devices()  # starts the devices while their notices are caught
+
+
+def forget_gradients() -> None:
+    """Let go of earlier trainings: TensorFlow keeps the gradients of a traced step, and so its graph, for ever.
+
+    They are used while the step is traced and never after it; of trainings that take turns none is being traced now.
+    """
+    ops = sys.modules.get("tensorflow.python.framework.ops")
+    entries = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    for name in [name for name in entries if name.startswith("CustomGradient-")]:
+        del entries[name]

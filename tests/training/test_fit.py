@@ -1,5 +1,6 @@
 """The training loop on tiny random features: what it returns, that it repeats, that it resumes."""
 
+import gc
 import re
 from pathlib import Path
 
@@ -315,3 +316,16 @@ def test_the_best_epoch_is_told_by_the_metric_wanted(clips, store, monkeypatch, 
     assert [epoch["validation_acc"] for epoch in measured] == pytest.approx([0.8, 0.7, 0.6])
     assert [epoch["validation_acc_device_macro"] for epoch in measured] == pytest.approx([0.5, 0.8125, 0.5625])
     assert training.result().chosen_epochs == (chosen,)
+
+
+def test_a_process_that_trains_one_run_after_the_other_does_not_keep_their_graphs(clips, store, tmp_path):
+    def graphs() -> int:
+        gc.collect()
+        return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
+
+    config = resolve({"model": {"width": 0.125}, "training": {"epochs": 1, "first_cycle_epochs": 1, "batch_size": 16}})
+    counts = []
+    for seed in range(3):
+        train(config, clips, store, seed, checkpoint=tmp_path / f"{seed}.npz")
+        counts.append(graphs())
+    assert counts[2] == counts[1]
