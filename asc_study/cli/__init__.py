@@ -1,6 +1,5 @@
 """The command line: parse, call, print. Heavy imports are inside the commands, so that ``--help`` is instant."""
 
-import atexit
 import gc
 import os
 import signal
@@ -37,7 +36,6 @@ _OBJECTS_BETWEEN_COLLECTIONS: Final = 5_000
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 10)
-    atexit.register(gc.freeze)  # a process that ends need not look for cycles once more: that is another quarter
     for argument in sys.argv[1:]:
         if not argument.isascii() and argument.encode(errors="surrogateescape").decode(errors="replace") != argument:
             _fail(f"arguments must be UTF-8 text, got {argument.encode(errors='surrogateescape')!r}: rename it", 2)
@@ -45,7 +43,9 @@ def main() -> None:
     try:
         status = cli.main(prog_name="asc-study", standalone_mode=False)
     except InputError as error:
-        _fail(str(error), 1 if is_full(error.__cause__) else 2)
+        if is_full(error.__cause__):
+            _fail(str(error), 1)
+        _fail(str(error), 2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "asc-study"
         _fail(f"{error.format_message().rstrip('.')}: see `{command} --help`", 2)

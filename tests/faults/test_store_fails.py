@@ -90,7 +90,7 @@ def launches(
             act()
         add(self, epoch, measured)
 
-    def trained(parts: fit._Parts, epoch: int) -> dict[str, float]:
+    def trained(parts: fit.Parts, epoch: int) -> dict[str, float]:
         made.trained.append(epoch + 1)
         return train(parts, epoch)
 

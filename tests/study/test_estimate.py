@@ -1,7 +1,6 @@
 """What a study will take: totals by hand from a step of a known cost, and once from steps that are timed."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from asc_study.study.estimate import estimate
 from asc_study.study.estimated import Estimate, Machine
 from asc_study.training.run_data import run_data, split_clips
 from asc_study.training.step_cost import StepCost
-
-NETWORK = Path(__file__).resolve().parents[1] / "tiny_network.py"
 
 STUDY = """\
 study: s
@@ -46,7 +43,6 @@ COST = StepCost(
 
 @pytest.fixture
 def study_file(isolated: Path) -> Path:
-    shutil.copy(NETWORK, isolated)
     (isolated / "s.yaml").write_text(STUDY)
     return isolated / "s.yaml"
 

@@ -53,13 +53,12 @@ def test_the_device_makes_the_batches_of_the_host(masks, crop, mixup, swap) -> N
     made = on_device(batches, passed_on(batches))
     assert made is not None
     model, drawn = made
-    for epoch in range(2):
-        batches.set_epoch(epoch)
-        for step in range(len(batches)):
-            inputs, labels = drawn[step]
-            features, expected = batches[step]
-            np.testing.assert_allclose(np.asarray(model(inputs)), features, rtol=0, atol=2e-6, strict=True)
-            np.testing.assert_array_equal(labels, expected, strict=True)
+    batches.set_epoch(1)
+    for step in range(len(batches)):
+        inputs, labels = drawn[step]
+        features, expected = batches[step]
+        np.testing.assert_allclose(np.asarray(model(inputs)), features, rtol=0, atol=2e-6, strict=True)
+        np.testing.assert_array_equal(labels, expected, strict=True)
 
 
 def test_features_in_float32_stay_what_they_are() -> None:
