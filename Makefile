@@ -46,6 +46,7 @@ test-lowest:
 soak: $(READY)
 	ASC_STUDY_KILLS=40 ASC_STUDY_SOAK=1 $(BIN)/python -m pytest -rA --tb=short tests/study/test_first_launch.py tests/faults \
 		tests/dashboards/test_own_data_walk.py
+	ASC_STUDY_SOAK=1 $(BIN)/python -m pytest -rA --tb=short -m soak tests
 
 FUZZ ?= 100
 SEED ?= 1

@@ -31,6 +31,14 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what only `make soak` runs."""
+    if "ASC_STUDY_SOAK" not in os.environ:
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="make soak"))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start TensorFlow with the threads that the tests' runs ask for, before a test starts it with other ones."""
     if "keras" in sys.modules:

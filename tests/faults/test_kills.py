@@ -52,8 +52,8 @@ SEARCH = {
 
 #: What is launched -> its arguments; ``DATA`` stands for the data set.
 COMMANDS = {
-    "run --jobs 2": ("run", "study.yaml", "--data", "DATA", "--jobs", "2"),
     "run": ("run", "study.yaml", "--data", "DATA"),
+    "run --jobs 2": ("run", "study.yaml", "--data", "DATA", "--jobs", "2"),
     "search": ("search", "search.yaml", "--data", "DATA"),
     "bundle build": ("bundle", "build", "--fusion", "killed/both", "--out", "bundle"),
 }

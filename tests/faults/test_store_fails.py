@@ -273,6 +273,7 @@ def test_a_run_that_another_machine_has_taken_over_is_left_to_it(
         assert (record.status, len(history)) == ("FINISHED", 3)
 
 
+@pytest.mark.soak
 def test_a_row_that_stays_locked_is_not_passed_over(
     tracker: Tracker, launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -264,7 +264,7 @@ def test_a_trial_whose_objective_is_no_number_failed(simulated: Path, monkeypatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.soak)])
 @pytest.mark.usefixtures("light_workers")
 def test_what_fails_all_trials_ends_the_search_at_once(simulated: Path, monkeypatch: pytest.MonkeyPatch, jobs: int):
     monkeypatch.setenv("FAKE", "fail")
@@ -396,7 +396,7 @@ def test_objectives_in_another_order_are_another_search(simulated: Path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("light_workers")
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_a_storage_that_is_lost_in_the_middle_is_one_line(simulated: Path, jobs: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FAKE", "lose")
     with pytest.raises(InputError, match=r"the Optuna storage sqlite:.* cannot be used: "):
@@ -505,6 +505,7 @@ def test_a_killed_worker_loses_no_trial(simulated: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.usefixtures("light_workers")
 def test_a_point_that_kills_its_worker_is_given_up_after_the_second_time(
     simulated: Path, monkeypatch: pytest.MonkeyPatch
@@ -566,6 +567,7 @@ def launch(simulated: Path, trials: int, jobs: int, fake: str, **environment: st
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.usefixtures("light_workers")
 def test_two_launches_share_a_search(simulated: Path):
     processes = [launch(simulated, 10, 1, "slow") for _ in range(2)]
@@ -583,7 +585,7 @@ def test_two_launches_share_a_search(simulated: Path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("light_workers")
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_ctrl_c_finishes_cleanly_and_the_search_goes_on(simulated: Path, jobs: int):
     process = launch(simulated, 4, jobs, "wait")
     deadline = time.monotonic() + 100

@@ -44,6 +44,7 @@ def test_twenty_trials_on_two_workers(postgresql: PostgreSQL, simulated: Path, m
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.usefixtures("light_workers")
 def test_two_machines_share_a_search(
     postgresql: PostgreSQL, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

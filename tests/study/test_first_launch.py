@@ -20,7 +20,7 @@ from asc_study.store.tracking import Tracker
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("ASC_STUDY_KILLS", "5"))
+KILLS = int(os.environ.get("ASC_STUDY_KILLS", "1"))
 
 #: What the moments of the kills are spread over at least, from the start of the process on.
 FIRST_SECONDS = 5.0

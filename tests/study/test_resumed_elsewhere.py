@@ -75,6 +75,7 @@ def test_a_run_that_goes_on_elsewhere_is_mixed_and_keeps_the_facts_of_its_beginn
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_study_says_which_of_its_runs_are_mixed(simulated: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("jax")

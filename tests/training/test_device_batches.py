@@ -144,7 +144,7 @@ print("equal")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.soak)])
 def test_what_is_trained_is_what_the_host_would_have_trained(backend: str, isolated: Path) -> None:
     pytest.importorskip(backend)
     places = os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])
