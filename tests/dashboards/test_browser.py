@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -38,6 +39,24 @@ PATHS = [page.path for page in PAGES]
 
 #: A page that plays, to be opened with recordings.
 HEARD = "/listen?augmentation=mixup"
+
+#: The pages that are met first: what is seen of the others in all ways, `make soak` looks at.
+FIRST = ("/", "/devices", HEARD)
+
+
+def few(paths: list[str]) -> list[Any]:
+    """Paths, of which `make test` opens the first pages alone."""
+    return [path if path in FIRST else pytest.param(path, marks=pytest.mark.soak) for path in paths]
+
+
+#: Every page in the light, and in the dark as well.
+SHOWN = [
+    *((path, "light") for path in [*PATHS, HEARD]),
+    *(
+        (path, "dark") if path in FIRST else pytest.param(path, "dark", marks=pytest.mark.soak)
+        for path in [*PATHS, HEARD]
+    ),
+]
 
 
 @contextmanager
@@ -110,8 +129,7 @@ def window(browser: Browser, address: str) -> Iterator[Window]:
         yield Window(context, address)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", [*PATHS, HEARD])
+@pytest.mark.parametrize(("path", "scheme"), SHOWN)
 def test_every_page_is_drawn_without_errors_and_can_be_used_by_everybody(browser, address, heard_address, path, scheme):
     address = heard_address if path == HEARD else address
     with browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme) as context:
@@ -127,7 +145,7 @@ def test_every_page_is_drawn_without_errors_and_can_be_used_by_everybody(browser
         assert not serious, [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious]
 
 
-@pytest.mark.parametrize("path", [*PATHS, HEARD])
+@pytest.mark.parametrize("path", few([*PATHS, HEARD]))
 def test_on_a_phone_nothing_hangs_over_the_edge(browser, address, heard_address, path):
     address = heard_address if path == HEARD else address
     with browser.new_context(viewport={"width": 400, "height": 800}) as context:
@@ -241,7 +259,7 @@ def test_enter_follows_the_link_of_a_cell(window):
     assert not window.faults
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", few(PATHS))
 def test_the_keyboard_reaches_everything(window, path):
     page = window.open(path)
     page.evaluate(

@@ -91,7 +91,7 @@ def test_epochs_of_an_outage_are_delivered_with_their_own_times(
     assert times[1] < ended[0] < times[2]
 
 
-@pytest.mark.parametrize("again", ["run", pytest.param("sync", marks=soak)])
+@pytest.mark.parametrize("again", [pytest.param("run", marks=soak), pytest.param("sync", marks=soak)])
 def test_a_result_that_waits_is_delivered_without_an_epoch(
     tracker: Tracker, launches: Launches, outage: Outage, again: str
 ) -> None:

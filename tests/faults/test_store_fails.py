@@ -220,6 +220,7 @@ def test_a_bug_in_a_figure_costs_no_epoch(
     require_done(tracker)
 
 
+@pytest.mark.soak
 def test_the_cache_may_go_after_a_kill(tracker: Tracker, launches: Launches) -> None:
     """What a dead process left RUNNING a moment ago is taken up at once: its lock is not in the cache."""
 
@@ -247,7 +248,7 @@ def take_over(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
         Lease(tracker).take(record.run_id, {})
 
 
-@pytest.mark.parametrize("is_fenced", [True, pytest.param(False, marks=soak)])
+@pytest.mark.parametrize("is_fenced", [pytest.param(True, marks=pytest.mark.soak), pytest.param(False, marks=soak)])
 def test_a_run_that_another_machine_has_taken_over_is_left_to_it(
     tracker: Tracker, launches: Launches, monkeypatch: pytest.MonkeyPatch, is_fenced: bool
 ) -> None:

@@ -17,6 +17,7 @@ __all__ = ["light_workers", "postgresql"]  # fixtures
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.usefixtures("light_workers")
 def test_twenty_trials_on_two_workers(postgresql: PostgreSQL, simulated: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql.create("mlflow"))

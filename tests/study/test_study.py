@@ -394,6 +394,7 @@ def shorten_to_last_epoch(run_id: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_two_launches_at_the_same_moment_share_the_work(simulated: Path):
     path = write_study(ROWS)
     launches = [
