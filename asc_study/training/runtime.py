@@ -4,6 +4,8 @@ import logging
 import sys
 from contextlib import suppress
 
+import numpy as np
+
 from asc_study.base.errors import TrainingFailure
 from asc_study.base.quiet import quiet
 from asc_study.models.backend import import_keras
@@ -40,6 +42,9 @@ def start_keras(threads: int) -> None:
                 for gpu in gpus:  # runs beside each other share the memory
                     tf.config.experimental.set_memory_growth(gpu, True)
             tf.config.experimental.enable_op_determinism()
+        # TensorFlow remembers of each type whether it is one of its composites, and remembers yes for ever if another
+        # thread that imports something disturbs the question: asked once, now, of what a training step is made of.
+        tf.nest.flatten([(0, [None]), {"a": 0.0}, np.zeros(1, np.float32)], expand_composites=True)
         tf.config.list_logical_devices()  # starts the devices while their notices are caught
 
 
