@@ -7,6 +7,7 @@ alone or among other clips, is found by its key.
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from asc_study.base.progress import progress_bar
 from asc_study.features.audio import Sound, require_sound
 from asc_study.features.deltas import network_input
 from asc_study.features.listing import About, locks_of
+from asc_study.features.one_array import OneArray
 from asc_study.features.pack_index import remake_index
 from asc_study.features.packs import Found, build_pack, find, plan_packs, remove_damaged, uneven
 from asc_study.features.settings import LogMelSettings, stacked_shape
@@ -107,6 +109,12 @@ class FeatureStore:
     def input_shape(self) -> tuple[int, int, int]:
         """Frequency bands, frames and channels that a network is given of every clip."""
         return stacked_shape(self.shape, deltas=self.deltas)
+
+    def as_one_array(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """The stored values in one array, which may only be read where clips are, and where each clip begins in it."""
+        packs = OneArray(self._arrays)
+        pack, row = np.array(self._places, np.int64).T
+        return packs.values, packs.starts[pack] + row * math.prod(self.shape)
 
     def network_input(self, index: int, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
         """What a network is given of one clip, in ``out`` if it is given: float32 of `input_shape`."""

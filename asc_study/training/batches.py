@@ -16,6 +16,7 @@ from asc_study.augmentation import Pipeline
 from asc_study.base.errors import InputError
 from asc_study.features.store import FeatureStore
 from asc_study.training.fused import Drawn, FusedAugmentation, fused
+from asc_study.training.reused_memory import ReusedMemory
 from asc_study.training.run_data import steps_of_epoch
 
 FloatArray = npt.NDArray[np.float32]
@@ -46,6 +47,7 @@ class _StoreBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._store = store
         self._indices = np.asarray(indices)
         self._batch_size = batch_size
+        self._room = ReusedMemory()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -195,7 +197,7 @@ class TrainingBatches(_StoreBatches):
     def _memory(self, size: int) -> FloatArray:
         """Room for the samples of a batch, and behind them for the other clips that the last of them are made from."""
         others = self._augmentation.clips_per_sample - 1
-        return np.empty((self._batch_size + self._at_a_time * others) * size, np.float32)
+        return self._room.take(((self._batch_size + self._at_a_time * others) * size,))
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """Positions in the list of clips, (passes, samples): the same for all steps of an epoch, so it is kept."""
@@ -254,7 +256,7 @@ class EvaluationBatches(_StoreBatches):
 
     def __getitem__(self, step: int) -> tuple[FloatArray, ...]:
         positions = np.arange(step * self._batch_size, min((step + 1) * self._batch_size, len(self._indices)))
-        features = np.empty((len(positions), *self.input_shape), np.float32)
+        features = self._room.take((len(positions), *self.input_shape))
         self._load(positions, features)
         return (features,) if self._one_hot is None else (features, self._one_hot[positions])
 

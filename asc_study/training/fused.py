@@ -3,7 +3,8 @@
 Step by step, every augmentation passes over all clips of a batch again; here a band of a clip stays in the processor's
 cache from its stored bits to the sample. The values are those of the steps to the last bit: the same random values are
 drawn in the same order, and the arithmetic is the same. It serves pipelines of built-in augmentations; others go step
-by step (`asc_study.training.batches`). It runs without the interpreter's lock.
+by step (`asc_study.training.batches`). A whole batch is one call without the interpreter's lock, into memory that the
+system has given before, so that threads wait neither for the interpreter nor for pages.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from asc_study.base.compiled import compiled
 from asc_study.base.errors import InputError
 from asc_study.features.deltas import bits_of_floats
 from asc_study.features.store import FeatureStore
+from asc_study.training.reused_memory import ReusedMemory
 
 #: The augmentations that one pass can do, in the only order in which it does them.
 _ORDER: Final[tuple[type[BatchAugmentation], ...]] = (SpecAugment, ChannelConfusion, RandomCrop, Mixup)
@@ -63,9 +65,10 @@ class FusedAugmentation:
         self._swap: Any = steps.get(ChannelConfusion)
         self._crop: Any = steps.get(RandomCrop)
         self._mixup: Any = steps.get(Mixup)
-        self._pipeline = pipeline
         self._store = store
+        self._values, self._begins = store.as_one_array()
         self._clip_shape = store.input_shape
+        self._room = ReusedMemory()
 
     @property
     def masks_value(self) -> float | None:
@@ -105,16 +108,13 @@ class FusedAugmentation:
             For how many samples values are drawn at once, as `Pipeline.samples_at_a_time` says.
         """
         drawn = self.draw(clips.shape, rng, at_a_time)
-        out = np.empty((clips.shape[1], *self.sample_shape), np.float32)
-        fill = compiled(_fused_loop(self._store.shape[2]))
+        out = self._room.take((clips.shape[1], *self.sample_shape))
+        bits, *widening = bits_of_floats(self._values)
         value = np.float32(self._masks.mask_value if self._masks else 0)
-        for sample, chosen in enumerate(clips.T):
-            bits, *widening = bits_of_floats(self._store[chosen[0]])
-            others = bits if len(chosen) == 1 else bits_of_floats(self._store[chosen[1]])[0]
-            fill(
-                bits, others, *widening, sample, drawn.masks, value, drawn.swapped, drawn.starts, drawn.shares,
-                out[sample],
-            )  # fmt: skip
+        compiled(_fused_loop(self._store.shape[2]))(
+            bits, self._begins[clips], self._store.shape[1], *widening, drawn.masks, value, drawn.swapped,
+            drawn.starts, drawn.shares, out,
+        )  # fmt: skip
         return out, self.labels(one_hot, drawn)
 
     def labels(self, one_hot: FloatArray, drawn: Drawn) -> FloatArray:
@@ -180,12 +180,12 @@ def _fused_loop(channels: int) -> Callable[..., None]:
     features = 3 * channels
 
     def fill(
-        first: npt.NDArray[np.signedinteger[Any]],
-        second: npt.NDArray[np.signedinteger[Any]],
+        stored: npt.NDArray[np.signedinteger[Any]],
+        clips: IntArray,
+        frames_of_clip: int,
         shift: int,
         mask: np.int32,
         scale: np.float32,
-        sample: int,
         masks: IntArray,
         value: np.float32,
         swapped: IntArray,
@@ -193,58 +193,63 @@ def _fused_loop(channels: int) -> Callable[..., None]:
         shares: FloatArray,
         out: FloatArray,
     ) -> None:
-        """Make sample number ``sample`` of one clip's bits, or of two, in ``out`` (bands, frames, features)."""
-        bands, frames, _ = out.shape
-        passes = len(starts)
+        """Make the samples ``out`` (samples, bands, frames, features).
+
+        The bits of a clip, (bands, frames of the clip, channels), begin in ``stored`` where ``clips`` says, (passes,
+        samples).
+        """
+        samples, bands, frames, _ = out.shape
+        passes = len(clips)
         columns = masks.shape[3]
         wide = np.empty(frames + 8, np.float32)
         wide_bits = wide.view(np.int32)
         slopes = np.empty(frames + 4, np.float32)  # ten times the deltas, as in `ten_slopes`
         rows = np.empty((2, features, frames), np.float32)
-        share = shares[sample]
-        for band in range(bands):
-            for number in range(passes):
-                clip = first if number == 0 else second
-                skipped, swap = starts[number, sample], swapped[number, sample]
-                for channel in range(channels):
-                    source = clip[band].reshape(-1)[channels * skipped + channel :]
-                    for t in range(frames + 8):
-                        wide_bits[t] = (np.int32(source[channels * t]) << np.int32(shift)) & mask
-                    for t in range(frames + 8):
-                        wide[t] *= scale
-                    for t in range(frames + 4):
-                        far = wide[t + 4] - wide[t]
-                        slopes[t] = far + far + wide[t + 3] - wide[t + 1]
-                    static = rows[number, channel ^ swap]
-                    delta = rows[number, (channels + channel) ^ swap]
-                    accelerated = rows[number, (2 * channels + channel) ^ swap]
+        for sample in range(samples):
+            share = shares[sample]
+            for band in range(bands):
+                for number in range(passes):
+                    skipped, swap = starts[number, sample], swapped[number, sample]
+                    row_of_band = clips[number, sample] + channels * (frames_of_clip * band + skipped)
+                    for channel in range(channels):
+                        source = stored[row_of_band + channel :]
+                        for t in range(frames + 8):
+                            wide_bits[t] = (np.int32(source[channels * t]) << np.int32(shift)) & mask
+                        for t in range(frames + 8):
+                            wide[t] *= scale
+                        for t in range(frames + 4):
+                            far = wide[t + 4] - wide[t]
+                            slopes[t] = far + far + wide[t + 3] - wide[t + 1]
+                        static = rows[number, channel ^ swap]
+                        delta = rows[number, (channels + channel) ^ swap]
+                        accelerated = rows[number, (2 * channels + channel) ^ swap]
+                        for t in range(frames):
+                            far = slopes[t + 4] - slopes[t]
+                            change = far + far + slopes[t + 3] - slopes[t + 1]
+                            static[t] = wide[t + 4]
+                            delta[t] = slopes[t + 2] * np.float32(0.1)
+                            accelerated[t] = change * np.float32(0.01)
+                        if columns:
+                            for order in range(3):
+                                feature = order * channels + channel
+                                column = min(feature, columns - 1)
+                                row = rows[number, feature ^ swap]
+                                if masks[0, number, sample, column] <= band < masks[1, number, sample, column]:
+                                    row[:] = value
+                                else:
+                                    begin = max(masks[2, number, sample, column] - skipped, 0)
+                                    end = min(masks[3, number, sample, column] - skipped, frames)
+                                    for t in range(begin, end):
+                                        row[t] = value
+                target = out[sample, band].reshape(-1)
+                if passes == 1:
                     for t in range(frames):
-                        far = slopes[t + 4] - slopes[t]
-                        change = far + far + slopes[t + 3] - slopes[t + 1]
-                        static[t] = wide[t + 4]
-                        delta[t] = slopes[t + 2] * np.float32(0.1)
-                        accelerated[t] = change * np.float32(0.01)
-                    if columns:
-                        for order in range(3):
-                            feature = order * channels + channel
-                            column = min(feature, columns - 1)
-                            row = rows[number, feature ^ swap]
-                            if masks[0, number, sample, column] <= band < masks[1, number, sample, column]:
-                                row[:] = value
-                            else:
-                                begin = max(masks[2, number, sample, column] - skipped, 0)
-                                end = min(masks[3, number, sample, column] - skipped, frames)
-                                for t in range(begin, end):
-                                    row[t] = value
-            target = out[band].reshape(-1)
-            if passes == 1:
-                for t in range(frames):
-                    for feature in range(features):
-                        target[features * t + feature] = rows[0, feature, t]
-            else:
-                for t in range(frames):
-                    for feature in range(features):
-                        one, other = rows[0, feature, t], rows[1, feature, t]
-                        target[features * t + feature] = (one - other) * share + other
+                        for feature in range(features):
+                            target[features * t + feature] = rows[0, feature, t]
+                else:
+                    for t in range(frames):
+                        for feature in range(features):
+                            one, other = rows[0, feature, t], rows[1, feature, t]
+                            target[features * t + feature] = (one - other) * share + other
 
     return fill
