@@ -22,3 +22,9 @@ def text_table(lines: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> 
         for line in lines
     ]
     return "\n".join([shown[0], "  ".join("-" * width for width in widths), *shown[1:]])
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -12,7 +12,7 @@ import pandas as pd
 
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import ALL_CLIPS, subsets_among
-from asc_study.base.text_table import text_table
+from asc_study.base.text_table import some, text_table
 from asc_study.evaluation.paired import LOG_LOSS, Difference, Panel, Sums, aligned, decisions
 
 
@@ -44,7 +44,11 @@ class SubsetComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems on the clips of one split; ``subsets`` opens with ``acc_avg``, the log loss is of all clips."""
+    """Two systems on the clips of one split; ``subsets`` opens with ``acc_avg``, the log loss is of all clips.
+
+    ``same_copies`` says of each side whether all its seeds hear the same augmented copies: their spread leaves out the
+    draw of these, and so does the interval.
+    """
 
     clips: int
     seeds_first: int
@@ -57,6 +61,7 @@ class Comparison:
     log_loss_low: float | None
     log_loss_high: float | None
     log_loss_p_value: float
+    same_copies: tuple[bool, bool] = (False, False)
 
 
 def compare(
@@ -175,7 +180,15 @@ def render(comparison: Comparison, first_name: str, second_name: str) -> str:
         "accuracy in %, log loss in nats; difference: second minus first; p: permutation test over locations",
         "*: more than noise: the interval excludes 0 and p < 0.05 (not corrected for looking at several subsets)",
     ]
+    copied = [name for name, same in zip((first_name, second_name), comparison.same_copies, strict=True) if same]
+    if copied:
+        notes.append(same_copies_note(copied))
     return "\n".join([title, text_table(lines), *notes, *sentences(comparison, first_name, second_name)])
+
+
+def same_copies_note(names: Sequence[str]) -> str:
+    """What is said of systems of several seeds that all hear the same augmented copies."""
+    return f"all seeds of {some(names)} hear the same augmented copies: their spread leaves out that draw"
 
 
 def sentences(comparison: Comparison, first_name: str, second_name: str) -> list[str]:

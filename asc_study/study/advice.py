@@ -5,9 +5,10 @@ do not settle, cycles of the learning rate are over before anything is learned, 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
+from asc_study.base.text_table import some
 from asc_study.study.effort import Effort
 from asc_study.training.cycles import cycles, minima
 
@@ -115,9 +116,3 @@ def mask_note(effort: Effort) -> str:
 
 def _settling(momentum: float) -> int:
     return round(_MEMORIES / (1 - momentum))
-
-
-def some(names: Sequence[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -6,8 +6,7 @@ from typing import Any
 
 from asc_study.base.errors import InputError
 from asc_study.base.progress import about_seconds
-from asc_study.base.text_table import text_table
-from asc_study.study.advice import some
+from asc_study.base.text_table import some, text_table
 from asc_study.training.step_cost import StepCost
 from asc_study.workers.pool import require_jobs
 

@@ -19,9 +19,9 @@ from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
 from asc_study.evaluation.accuracy_table import cell
 from asc_study.evaluation.marks import LEGEND
+from asc_study.evaluation.significance import same_copies_note
 from asc_study.settings.published import DEPLOYED
 from asc_study.store.references import HASH_DIGITS
-from asc_study.study.advice import some
 
 Form = Literal["text", "markdown", "latex", "csv", "json"]
 FORMS: Final = get_args(Form)
@@ -146,7 +146,7 @@ def _notes(board: pd.DataFrame, compared: Metric | None, deployed: Sequence[str]
         notes.append(f"{_MIXED} computed by different back ends, devices or library versions")
     copied = list(board["row"][(board["seeds"] > 1) & board["augmentation"].map(_has_copies)])
     if copied:
-        notes.append(f"all seeds of {some(copied)} hear the same augmented copies: their spread leaves out that draw")
+        notes.append(same_copies_note(copied))
     if "mark" in board:
         told = " ".join(board["mark"].fillna(""))
         notes += [f"{mark}: {meaning}" for mark, meaning in LEGEND.items() if mark in told]

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from asc_study.base.errors import InputError
 from asc_study.base.progress import Say
+from asc_study.base.text_table import some
 from asc_study.data.clips import Dataset
 from asc_study.settings.limits import BYTES
 from asc_study.settings.run_config import RunConfig, canonical_json
 from asc_study.settings.study_file import Row
-from asc_study.study.advice import some
 from asc_study.training.cycles import minima
 from asc_study.training.run_data import log_mel_settings
 from asc_study.training.runtime import start_keras

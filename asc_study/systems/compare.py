@@ -1,5 +1,8 @@
 """Paired comparison of two systems by name."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pandas as pd
 
 from asc_study.base.errors import InputError
@@ -33,7 +36,15 @@ def compare_runs(tracker: Tracker, first: str, second: str, *, split: str = "tes
     if ids[0] == ids[1]:
         raise InputError(f"two different systems are compared, got {first!r} and {second!r}: they are the same runs")
     tables = [[_table(member, split) for member in side] for side in sides]
-    return compare(tables[0], tables[1])
+    same_copies = _hear_the_same_copies(sides[0]), _hear_the_same_copies(sides[1])
+    return replace(compare(tables[0], tables[1]), same_copies=same_copies)
+
+
+def _hear_the_same_copies(side: Sequence[Member]) -> bool:
+    """Whether several seeds are trained with waveform augmentation, whose draws are of a seed of its own."""
+    return len(side) > 1 and all(
+        any(name.startswith("waveform_augmentation.") for name in member.record.params) for member in side
+    )
 
 
 def _table(member: Member, split: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from asc_study.base.errors import InputError
+from asc_study.evaluation.significance import render
 from asc_study.study.leaderboard import leaderboard
 from asc_study.systems.compare import compare_runs
 from asc_study.systems.ensembles import EnsembleOptions, choose, gather_candidates
@@ -75,6 +76,17 @@ def test_imported_systems_with_validation_are_chosen_on_it(tracker, files, isola
     assert chosen.clips == 4
     with pytest.raises(InputError, match="validation and test must be different clips, got 4 in both"):
         import_system(tracker, "s", "z", *files, validation=files)
+
+
+def test_a_comparison_tells_that_seeds_hear_the_same_copies(tracker, log_run, make_table):
+    for seed in range(2):
+        log_run("plain", {"test": make_table(seed)}, seed=seed)
+        run_id = log_run("pitch", {"test": make_table(seed, skill=2.0)}, seed=seed)
+        tracker.client.log_param(run_id, "waveform_augmentation.pitch_shift.copies", 1)
+    said = "all seeds of s/pitch hear the same augmented copies: their spread leaves out that draw"
+    assert said in render(compare_runs(tracker, "s/plain", "s/pitch"), "s/plain", "s/pitch")
+    alone = compare_runs(tracker, "s/plain", "s/pitch@1")  # one seed: no spread is spoken of
+    assert "copies" not in render(alone, "s/plain", "s/pitch@1")
 
 
 def test_comparison_averages_seeds(tracker, log_run, make_table):
