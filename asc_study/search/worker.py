@@ -9,9 +9,9 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any, Final
@@ -21,9 +21,10 @@ from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.progress import Say
 from asc_study.search.claims import one_more, settle_trials, trials_lock, try_again, worker_lock
 from asc_study.search.file import Search
+from asc_study.search.fold import Trainer, begin_training
 from asc_study.search.sampler import make_pruner, make_sampler
 from asc_study.search.storage import open_storage, quiet_optuna, storage_errors
-from asc_study.search.trial import Setting, State, Trainer, TrialOutcome, TrialRun, begin_training
+from asc_study.search.trial import Setting, State, TrialOutcome, TrialRun
 from asc_study.store.addresses import masked, scrubbed
 from asc_study.store.claims import run_lock, settle_abandoned
 from asc_study.store.failures import is_outer
@@ -52,7 +53,8 @@ class SearchEnded(Exception):
 class Job:
     """What every worker does: trials of ``search`` until there are ``total`` (None: no limit) or it is ``deadline``.
 
-    ``deadline`` is in seconds since the epoch; infinity for none. ``train`` begins the training of one fold.
+    ``deadline`` is in seconds since the epoch; infinity for none. ``train`` begins the training of one fold;
+    ``teachers`` are the runs of each teacher and fold.
     """
 
     search: Search
@@ -61,6 +63,11 @@ class Job:
     total: int | None
     deadline: float
     train: Trainer = begin_training
+    teachers: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def setting(self, tracker: Tracker, worker: str) -> Setting:
+        """What the trials of one worker share."""
+        return Setting(self.search, self.launch, tracker, self.train, masked(self.url), worker, teachers=self.teachers)
 
 
 def run_workers(job: Job, study: "Study", tracker: Tracker, jobs: int, tell: Tell, say: Say) -> None:
@@ -108,7 +115,7 @@ def work(job: Job, tell: Tell, *, most: float = float("inf")) -> None:
             sampler=make_sampler(search.sampler, search.space),
             pruner=make_pruner(search.pruner, search.epochs()),
         )
-        setting = Setting(search, job.launch, tracker, job.train, masked(job.url), worker)
+        setting = job.setting(tracker, worker)
         failures = done = 0
         while done < most and time.time() < job.deadline and not _orphaned(job.launch):
             outcome = _begin_trial(job, setting, study)

@@ -10,7 +10,6 @@ import yaml
 
 from asc_study.base.errors import InputError
 from asc_study.data.identified import IdentifiedDataset, identify
-from asc_study.search.file import load_search
 from asc_study.settings.study_file import Study, load_study
 from asc_study.store.references import current_rows, find_runs
 from asc_study.store.tracking import Tracker
@@ -147,16 +146,3 @@ def test_a_teacher_that_cannot_be_is_one_line(isolated: Path, rows: list[dict], 
     with pytest.raises(InputError, match=told) as refused:
         study_of(rows, ensembles)
     assert "\n" not in str(refused.value)
-
-
-def test_a_search_has_nobody_that_could_teach(isolated: Path):
-    content = {
-        "search": "taught",
-        "base": {**BASE, "distillation": {"teacher": "plain"}},
-        "space": {"distillation.temperature": {"type": "float", "low": 1, "high": 4}},
-        "objectives": ["validation/acc_avg"],
-        "budget": {"trials": 2},
-    }
-    Path("search.yaml").write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match="a search has no rows that could teach"):
-        load_search(Path("search.yaml"))
