@@ -22,11 +22,11 @@ from asc_study.base.progress import Say
 from asc_study.evaluation.metrics import paired_difference
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.search.file import Search
+from asc_study.search.job import Job
 from asc_study.search.objective import HOLDOUT, SearchObjective
 from asc_study.search.report import Best
 from asc_study.search.space import CategoricalParameter, Point, applies, point_of, possible
 from asc_study.search.trial import TrialRun
-from asc_study.search.worker import Job
 from asc_study.settings.run_config import flatten
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import run_lock

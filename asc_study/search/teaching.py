@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+import filelock
+
 from asc_study.base.locks import file_lock
 from asc_study.base.progress import Say, tell_nobody
 from asc_study.data.identified import IdentifiedDataset
 from asc_study.search.file import Search
+from asc_study.search.job import SearchEnded
 from asc_study.search.teachers import without
-from asc_study.search.worker import SearchEnded
 from asc_study.settings.study_file import Study
 from asc_study.store.tracking import Tracker
 from asc_study.study.plan import make_plan
@@ -48,15 +50,23 @@ def train_teachers(
     study = search.teacher_study()
     if not study.rows:
         return {}
-    with file_lock(f"teachers {tracker.identity(study.name)}"):  # other launches wait for them
+
+    def told(line: str) -> None:
+        say(f"teachers: {line}")
+
+    lock = file_lock(f"teachers {tracker.identity(study.name)}")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        told("another launch trains them: waiting for it")
+        lock.acquire()
+    try:
         found = _finished(study, data, tracker)
         if not all(found.values()):
-
-            def told(line: str) -> None:
-                say(f"teachers: {line}")
-
             run_study(study, data, jobs=jobs, retry_failed=True, command=command, say=told, workers=workers)
             found = _finished(study, data, tracker)
+    finally:
+        lock.release()
     if missing := [name for name, run_id in found.items() if not run_id]:
         raise SearchEnded(
             f"the trials need teachers that are not finished, {', '.join(missing)}: `asc-study status {study.name}` "
