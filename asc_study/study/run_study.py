@@ -29,7 +29,7 @@ from asc_study.study.preflight import check_fit
 from asc_study.study.spec import Outcome, RunSpec
 from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.sync import sync_study
-from asc_study.study.teachers import waves
+from asc_study.study.teachers import heard_before, waves
 from asc_study.study.train_run import execute_run, left_untrained
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
@@ -105,7 +105,7 @@ def run_study(
     plan_now = partial(make_plan, study, data.digest, tracker, same_fingerprint=same_fingerprint)
     plan, chosen = plan_now(), study.only(only)
     say(describe_plan(study, plan))
-    _advise(chosen, plan, data, cuts, say)
+    _advise(study, chosen, plan, data, cuts, say)
     del cuts  # tables as large as the data set's own, which a launch would else hold to its end
     _rename_rows(plan, tracker)
     pending = _pending(plan, chosen, retry_failed=retry_failed, same_fingerprint=same_fingerprint)
@@ -134,10 +134,10 @@ def run_study(
     return outcomes
 
 
-def _advise(chosen: Study, plan: Plan, data: IdentifiedDataset, cuts: Cuts, say: Say) -> None:
-    """Say what does not fit the number of clips, of the rows that are to be trained."""
-    to_train = plan.pending
-    for note in advice(efforts((row for row in chosen.rows if to_train.get(row.name)), data.dataset, cuts)):
+def _advise(study: Study, chosen: Study, plan: Plan, data: IdentifiedDataset, cuts: Cuts, say: Say) -> None:
+    """Say what does not fit the number of clips, or what flatters itself, of the rows that are to be trained."""
+    rows = [row for row in chosen.rows if plan.pending.get(row.name)]
+    for note in advice(efforts(rows, data.dataset, cuts)) + heard_before(study, {row.name for row in rows}):
         say(note)
 
 

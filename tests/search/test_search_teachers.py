@@ -8,13 +8,16 @@ import pytest
 import yaml
 
 from asc_study.base.errors import InputError
+from asc_study.base.locks import file_lock
 from asc_study.data.identified import identify
 from asc_study.search import fold as fold_training
+from asc_study.search import teaching
 from asc_study.search.file import Search, load_search
 from asc_study.search.fold import FoldTraining, begin_training
 from asc_study.search.report import best_study
 from asc_study.search.run_search import SearchResult, run_search
 from asc_study.search.storage import open_study, storage_url
+from asc_study.search.teaching import train_teachers
 from asc_study.settings.study_file import load_study
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
@@ -253,6 +256,21 @@ def test_each_fold_learns_from_the_teacher_that_never_heard_its_device(
     assert launch(2).counts["complete"] == 2
     assert len(tracker.runs("taught-teachers", kind="train")) == trained
     assert not [line for line in said if line.startswith("teachers:")]
+
+
+def test_a_launch_waits_for_the_teachers_of_another(simulated: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch):
+    search, said = load(holdout={"devices": ["s3"]}), []
+    others = file_lock(f"teachers {tracker.identity('taught-teachers')}")
+    others.acquire()
+    monkeypatch.setattr(teaching, "_finished", lambda study, *_: {name: f"id of {name}" for name in study.names})
+
+    def say(line: str) -> None:
+        said.append(line)
+        others.release()
+
+    found = train_teachers(search, identify(simulated), tracker, say=say)
+    assert said == ["teachers: another launch trains them: waiting for it"]
+    assert found == {(name, "s3"): f"id of {name} without s3" for name in ("plain", "coarse-ears", "both")}
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from asc_study.study.leaderboard import leaderboard
 from asc_study.study.leaderboard_forms import render
 from asc_study.study.plan import make_plan, render_plan, specs
 from asc_study.study.run_study import run_study
-from asc_study.study.teachers import teacher_table, waves
+from asc_study.study.teachers import heard_before, teacher_table, waves
 from asc_study.training.run_data import run_data
 
 BASE = {
@@ -130,6 +130,26 @@ def test_a_student_without_its_teacher_waits_and_says_so(simulated: Path, tracke
     assert (outcome.status, outcome.reason) == ("waits", "its teacher both is not finished")
     assert any("student seed 0: waits: its teacher both is not finished" in line for line in said)
     assert tracker.runs("taught", kind="train") == []
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({}, ""),
+        ({"validation.seed": 1}, "both heard its locations, which it is validated on"),
+        ({"validation.share": 0.2}, "both heard its locations"),
+        ({"validation.folds": 2}, "both heard its locations"),
+        ({"validation.holdout_devices": ["s3", "b"]}, "both heard b, s3, which it is validated on"),
+        ({"validation.seed": 1, "training.data": "development"}, ""),  # it has no validation
+    ],
+)
+def test_a_student_whose_validation_its_teacher_heard_is_told_of(isolated: Path, own: dict, told: str):
+    student, *others = ROWS
+    study = study_of([student | own, *others])
+    lines = heard_before(study, ["student", "plain"])
+    assert len(lines) == bool(told)
+    assert told in "".join(lines)
+    assert heard_before(study, ["plain"]) == []
 
 
 @pytest.mark.parametrize(
