@@ -23,9 +23,10 @@ from asc_study.data.identified import IdentifiedDataset
 from asc_study.evaluation.metrics import evaluate
 from asc_study.evaluation.predictions import predictions_table
 from asc_study.search.file import load_search
+from asc_study.search.fold import Fold
+from asc_study.search.job import Job
 from asc_study.search.storage import open_study, storage_url
-from asc_study.search.trial import Fold
-from asc_study.search.worker import Job, run_workers
+from asc_study.search.worker import run_workers
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
 from asc_study.study.spec import RunSpec

@@ -5,6 +5,8 @@ still to deliver to a store that does not answer. It is the user's cache folder,
 may lie in a folder of their own, ``ASC_STUDY_CHECKPOINTS``, which several machines share. The state folder holds the
 locks that tell which processes live, and which may not go when somebody tidies the cache up. It is the user's state
 folder, or ``ASC_STUDY_STATE``.
+
+Each function of a folder creates it if needed, and raises `InputError` if it cannot be created or written.
 """
 
 import os
@@ -16,24 +18,12 @@ from asc_study.base.errors import InputError
 
 
 def cache_dir() -> Path:
-    """The cache folder, created if needed.
-
-    Raises
-    ------
-    InputError
-        If it cannot be created or written.
-    """
+    """The cache folder."""
     return _folder("cache", "ASC_STUDY_CACHE", platformdirs.user_cache_dir("asc-study"))
 
 
 def checkpoints_dir() -> Path:
-    """The folder of the checkpoints of unfinished runs, created if needed.
-
-    Raises
-    ------
-    InputError
-        If it cannot be created or written.
-    """
+    """The folder of the checkpoints of unfinished runs."""
     return _folder("checkpoint", "ASC_STUDY_CHECKPOINTS", str(cache_dir() / "checkpoints"))
 
 
@@ -44,24 +34,12 @@ def remove_checkpoints(run_id: str) -> None:
 
 
 def spool_dir() -> Path:
-    """The folder of what runs have still to deliver to their stores, created if needed.
-
-    Raises
-    ------
-    InputError
-        If it cannot be created or written.
-    """
+    """The folder of what runs have still to deliver to their stores."""
     return _folder("cache", "ASC_STUDY_CACHE", platformdirs.user_cache_dir("asc-study"), "spool")
 
 
 def locks_dir() -> Path:
-    """The folder of the locks, in the state folder, created if needed.
-
-    Raises
-    ------
-    InputError
-        If it cannot be created or written.
-    """
+    """The folder of the locks, in the state folder."""
     return _folder("state", "ASC_STUDY_STATE", platformdirs.user_state_dir("asc-study"), "locks")
 
 

@@ -77,6 +77,7 @@ def plan(
     from asc_study.study.plan import explain as explain_orphans
     from asc_study.study.plan import make_plan, render_plan
     from asc_study.study.preflight import check_fit
+    from asc_study.study.teachers import heard_before
     from asc_study.training.run_data import Cuts
 
     machine = _estimated_machine(estimate, speed, jobs)
@@ -88,7 +89,7 @@ def plan(
     made = make_plan(study, identified.digest, tracker, same_fingerprint=fingerprint == "same")
     found, pending = efforts(study.rows, identified.dataset, cuts), made.pending
     work = describe_work(found, pending) + describe_time(found, pending, tracker, identified.digest)
-    notes = fit + advice(effort for effort in found if pending.get(effort.row))
+    notes = fit + advice(effort for effort in found if pending.get(effort.row)) + heard_before(study, pending)
     estimated = estimate_study(study, identified, found, pending, machine) if machine else None
     if as_json:
         systems = [system.to_dict() for system in made.systems]

@@ -22,13 +22,13 @@ from asc_study.base.progress import Say
 from asc_study.evaluation.metrics import paired_difference
 from asc_study.evaluation.predictions import read_predictions
 from asc_study.search.file import Search
+from asc_study.search.job import Job
 from asc_study.search.objective import HOLDOUT, SearchObjective
 from asc_study.search.report import Best
 from asc_study.search.space import CategoricalParameter, Point, applies, point_of, possible
-from asc_study.search.trial import Setting, TrialRun
-from asc_study.search.worker import Job
+from asc_study.search.trial import TrialRun
 from asc_study.settings.run_config import flatten
-from asc_study.store.addresses import masked, scrubbed
+from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import run_lock
 from asc_study.store.queries import Reader
 from asc_study.store.tracking import Tracker
@@ -111,8 +111,7 @@ def measure_base(job: Job, study: "optuna.Study", tracker: Tracker, say: Say) ->
     if base_point(job.search) is not None or Tag.BASE in study.user_attrs or time.time() > job.deadline:
         return
     worker = uuid.uuid4().hex
-    setting = Setting(job.search, job.launch, tracker, job.train, masked(job.url), worker)
-    run = TrialRun(setting)
+    run = TrialRun(job.setting(tracker, worker))
     try:
         with run_lock(tracker, job.search.name, worker):
             values = run.run()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from asc_study.base.progress import Say
 from asc_study.search.claims import settle_trials, trials_lock
+from asc_study.search.job import DEATHS, FAILURES, Job, SearchEnded, Tell, all_failed
 from asc_study.search.trial import TrialOutcome
-from asc_study.search.worker import DEATHS, FAILURES, Job, SearchEnded, Tell, all_failed, work
+from asc_study.search.worker import work
 from asc_study.store.claims import settle_abandoned
 from asc_study.store.tracking import Tracker
 from asc_study.workers.calls import Backend, Lost

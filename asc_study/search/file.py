@@ -1,11 +1,12 @@
 """Search files: YAML in, a checked `Search` out.
 
 A search tries points of a ``space`` on top of a ``base`` combination. A trial trains once for each held-out device in
-turn (or once), at a lower ``fidelity`` if wanted; what is best becomes a study at full fidelity.
+turn (or once), at a lower ``fidelity`` if wanted; what is best becomes a study at full fidelity. Its ``teachers`` are
+trained first, see `asc_study.search.teachers`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +18,11 @@ from asc_study.search.objective import HOLDOUT, SearchObjective, parse_objective
 from asc_study.search.points import corners, grid_size
 from asc_study.search.sampler import PrunerOptions, SamplerOptions, pruner_options, sampler_options
 from asc_study.search.space import Point, Space, describe, parse_space, settings_of
-from asc_study.settings.identity import run_identity
+from asc_study.search.teachers import NO_TEACHERS, Teachers, TeachersSection, read_teachers, require_used
+from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.run_config import RunConfig, flatten, resolve
 from asc_study.settings.settings_file import SEED_LIMIT, SettingsFile, apply_profile, merge, open_settings_file
+from asc_study.settings.study_file import Study
 
 
 class Holdout(Strict):
@@ -68,6 +71,7 @@ class SearchFile(SettingsFile):
     fidelity: Fidelity = Fidelity()
     seed: int = Field(0, ge=0, lt=SEED_LIMIT)
     final: Final = Final()
+    teachers: TeachersSection = TeachersSection()
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Search:
     figures: str
     source: str
     folder: Path
+    teachers: Teachers = NO_TEACHERS
 
     @property
     def holds_out(self) -> bool:
@@ -106,19 +111,24 @@ class Search:
         merged = merge(self.base, own, where="point")
         if not full:
             merged = merge(merged, self.fidelity.settings(), where="fidelity")
-        merged = merge(apply_profile(merged, self.profile, where="profile", folder=self.folder), own, where="point")
+        return self._overridden(merge(self._profiled(merged), own, where="point"))
+
+    def settings_of_teacher(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a row on top of the base, in full: as in a study, profile and ``--set`` win over it."""
+        return self._overridden(self._profiled(merge(self.base, own, where="teachers")))
+
+    def _profiled(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return apply_profile(settings, self.profile, where="profile", folder=self.folder)
+
+    def _overridden(self, settings: dict[str, Any]) -> dict[str, Any]:
         for key, value in self.overrides:
-            merged = merge(merged, {key: value}, where="--set")
-        return merged
+            settings = merge(settings, {key: value}, where="--set")
+        return settings
 
     def config(self, point: Mapping[str, Any], *, full: bool = False, where: str = "") -> RunConfig:
         """The resolved settings of a point, at the fidelity of trials or at full fidelity; no device is held out."""
         config = resolve(self.settings(point, full=full), where=where, folder=self.folder)
-        for setting, row in config.needs.items():
-            raise InputError(
-                f"{label(where)}a search has no rows that could teach or be continued, got {setting} {shown(row)}: "
-                "compare its settings in the grid of a study"
-            )
+        self.teachers.require(config, label(where))
         return config
 
     def folds(self, config: RunConfig) -> dict[str, RunConfig]:
@@ -133,6 +143,10 @@ class Search:
             )
             for held_out in devices
         }
+
+    def teacher_study(self) -> Study:
+        """The study that trains the teachers, for each fold without its devices, with the seed of the trials."""
+        return self.teachers.study(f"{self.name[:91]}-teachers", self.folds, seed=self.seed, figures=self.figures)
 
     def corners(self, where: str = "") -> list[tuple[Point, RunConfig]]:
         """Points that reach every end of the space, with their settings at the fidelity of trials.
@@ -150,7 +164,9 @@ class Search:
 
     def identity(self, dataset_digest: str) -> dict[str, Any]:
         """What must not change while trials are added, in the types of JSON: the code of every part at any end too."""
-        base = run_identity(self.config({}), dataset_digest)
+        config = self.config({})
+        base = run_identity(config, dataset_digest)
+        taught = {"distillation.teacher": config.distillation.teacher} if config.distillation else {}
         code, versions = dict(base["code"]), dict(base["versions"])
         for _, config in self.corners():
             own = run_identity(config, dataset_digest)
@@ -160,14 +176,22 @@ class Search:
             "space": describe(self.space),
             "objectives": [[objective.name, objective.direction] for objective in self.objectives],
             "holdout": self.holdout.model_dump() if self.holds_out else {},
-            "settings": flatten(base["config"]),
+            "settings": flatten(base["config"]) | taught,
             "profile": flatten(self.profile),
             "schema": base["schema"],
             "versions": dict(sorted(versions.items())),
             "code": dict(sorted(code.items())),
             "seed": self.seed,
             "data": dataset_digest,
+            **({"teachers": self.teachers.combinations(dataset_digest)} if self.teachers.names else {}),
         }
+
+    def combination(self, config: RunConfig, dataset_digest: str) -> str:
+        """The combination of a point's settings (64 hex digits), its teacher's with it; no device is held out."""
+        teacher = ""
+        if config.distillation:
+            teacher = self.teachers.combinations(dataset_digest)[config.distillation.teacher]
+        return signature(run_identity(config, dataset_digest, teacher=teacher))
 
 
 def name_point(point: Mapping[str, Any]) -> str:
@@ -222,10 +246,16 @@ def load_search(
         source=opened.text,
         folder=path.parent.absolute(),
     )
+    search = replace(search, teachers=_teachers(search, file.teachers, where))
     if search.sampler.name == "grid":
         grid_size(space, where=where)
     _check_settings(search, where)
     return search
+
+
+def _teachers(search: Search, section: TeachersSection, where: str) -> Teachers:
+    base = resolve(search.settings({}), where=f"{where}: base", folder=search.folder)
+    return read_teachers(section, base, search.settings_of_teacher, where=where, folder=search.folder)
 
 
 def _require_apart(space: Space, settings: Mapping[str, Any], what: str) -> None:
@@ -271,6 +301,8 @@ def _check_settings(search: Search, where: str) -> None:
     for name in search.space:
         if not any(name in point for point, _ in corners):
             raise InputError(f"{where}: `space.{name}` is never drawn: its `when` asks for what cannot be at once")
+    learning = [config.distillation for config in (base, *(config for _, config in corners)) if config.distillation]
+    require_used(search.teachers, {settings.teacher for settings in learning}, where)
     for point, config in corners:
         for fold in search.folds(config).values():
             resolve(fold.model_dump(), where=f"{where}: {name_point(point)}", folder=search.folder)

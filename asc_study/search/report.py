@@ -13,14 +13,16 @@ from asc_study.search.claims import counted
 from asc_study.search.file import Search, name_point
 from asc_study.search.space import Point, point_of, settings_of
 from asc_study.search.storage import quiet_optuna
-from asc_study.settings.run_config import canonical_json
+from asc_study.search.teachers import BASE, Teachers, written
+from asc_study.settings.run_config import RunConfig, canonical_json
 from asc_study.settings.settings_file import merge
 from asc_study.store.tracking import Tracker
 
 if TYPE_CHECKING:
     import optuna
 
-BASE: Final = "base"
+#: How the row of a trial begins in the study of the best settings.
+BEST_ROW: Final = "best-trial-"
 
 #: How the file of the best settings begins.
 BEST_STUDY_HEAD: Final = "# Best of the search"
@@ -80,16 +82,15 @@ def best_study(search: Search, study: "optuna.Study") -> str:
     best = best_trials(search, study)
     if not best:
         return ""
-    base = search.settings({}, full=True)
-    rows: list[dict[str, Any]] = []
-    seen = set()
-    for one in best:
-        config = canonical_json(search.config(one.point, full=True).model_dump())
-        if config not in seen:
-            seen.add(config)
-            rows.append({"name": f"best-trial-{one.number}", **_row(search, base, one.point)})
-    if canonical_json(search.config({}, full=True).model_dump()) not in seen:
-        rows.append({"name": BASE})
+    points = {f"{BEST_ROW}{one.number}": one.point for one in best} | {BASE: {}}
+    configs = {name: search.config(point, full=True) for name, point in points.items()}
+    teachers = search.teachers.of({own.distillation.teacher for own in configs.values() if own.distillation})
+    seen = {_text(row.config) for row in teachers.rows}
+    for name, config in configs.items():
+        if _text(config) in seen:
+            del points[name]
+        seen.add(_text(config))
+    base, rows = _table(search, points, teachers)
     lead = [f"{BEST_STUDY_HEAD} {search.name}: " + "; ".join(_shown(one) for one in best)]
     lead += [f"# Command:  asc-study run {Artifact.BEST} --data DIR"]
     content = {
@@ -97,6 +98,7 @@ def best_study(search: Search, study: "optuna.Study") -> str:
         "description": f"The best settings of the search {search.name} and its base, in full.",
         "base": base,
         "rows": rows,
+        **({"ensembles": [written(row) for row in teachers.ensembles]} if teachers.ensembles else {}),
         "seeds": list(search.final_seeds),
     }
     return "\n".join(lead) + "\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
@@ -145,10 +147,27 @@ def write_report(
         tracker.log_metrics(run_id, {search.objectives[0].metric: best[0].values[search.objectives[0].name]})
 
 
-def _row(search: Search, base: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row sets on top of the base: the drawn settings, or all if a profile has more for them."""
-    wanted, drawn = search.settings(point, full=True), settings_of(search.space, point)
-    return drawn if merge(base, drawn) == wanted else wanted
+def _table(
+    search: Search, points: Mapping[str, Mapping[str, Any]], teachers: Teachers
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The base of a study and its rows, which set what they need on top of it; an empty base if they cannot.
+
+    A row sets what was drawn, or all of its settings if a profile has more for them. What is merged into a base keeps
+    all of the base's settings: one that a row must not have is why there may be no base.
+    """
+    base = search.settings({}, full=True)
+    wanted = {name: search.settings(point, full=True) for name, point in points.items()} | dict(teachers.settings)
+    rows: dict[str, dict[str, Any]] = {}
+    for name, settings in wanted.items():
+        drawn = settings_of(search.space, points[name]) if name in points else {}
+        rows[name] = drawn if name in points and merge(base, drawn) == settings else settings
+    if any(merge(base, own) != wanted[name] for name, own in rows.items()):
+        base, rows = {}, wanted
+    return base, [{"name": name, **own} for name, own in rows.items()]
+
+
+def _text(config: RunConfig) -> str:
+    return canonical_json(config.model_dump())
 
 
 def _shown(best: Best) -> str:

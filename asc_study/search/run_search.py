@@ -1,8 +1,9 @@
 """Running a search: check it on the data, open its study, run trials under the search's run, report what is best."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +18,16 @@ from asc_study.search.base import BaseResult, compare_base, enqueue_base, measur
 from asc_study.search.claims import one_more, settle_trials, trials_lock
 from asc_study.search.elsewhere import run_elsewhere
 from asc_study.search.file import Search, name_point
+from asc_study.search.fold import Trainer, begin_training
+from asc_study.search.job import Job, SearchEnded
 from asc_study.search.objective import require_measurable
 from asc_study.search.points import grid_size
 from asc_study.search.report import Best, best_study, best_trials, count_ended, count_states, write_report
 from asc_study.search.storage import open_study, storage_errors
-from asc_study.search.trial import Trainer, TrialOutcome, begin_training
-from asc_study.search.worker import Job, SearchEnded, run_workers
+from asc_study.search.teachers import without
+from asc_study.search.teaching import train_teachers
+from asc_study.search.trial import TrialOutcome
+from asc_study.search.worker import run_workers
 from asc_study.settings.run_config import RunConfig
 from asc_study.settings.study_file import Row, Study
 from asc_study.store.claims import settle_abandoned
@@ -134,32 +139,55 @@ def run_search(
         with trials_lock(study):
             settle_trials(study)
         say(_describe(search, data, study, total))
-        ended = ""
-        if one_more(study, total):
-            with trials_lock(study):
-                enqueue_base(search, study)
-            prepare_features(_configs(search), data, jobs, say)
-            with launch(
-                tracker,
-                data,
-                study=search.name,
-                kind=Kind.SEARCH,
-                figures=search.figures,
-                jobs=jobs,
-                command=command,
-                tags={Tag.OPTUNA_STUDY: search.name},
-                workers=workers,
-            ) as shared:
-                if note := _publish(search, tracker, shared):
-                    say(note)
-                try:
-                    _run_trials(Job(search, shared, url, total, deadline, train), tracker, study, jobs, say, workers)
-                except SearchEnded as error:
-                    ended = str(error)
-                    say(f"the search ends here: {ended}")
+        job_of = partial(Job, search, url=url, total=total, deadline=deadline, train=train)
+        ended = (
+            _add_trials(job_of, search, data, study, tracker, jobs, command, say, workers)
+            if one_more(study, total)
+            else ""
+        )
         best = best_trials(search, study)
         base = compare_base(search, study, tracker, best)
         return SearchResult(search.name, count_states(study), best, best_study(search, study), base, ended)
+
+
+def _add_trials(
+    job_of: Callable[..., Job],
+    search: Search,
+    data: IdentifiedDataset,
+    study: "optuna.Study",
+    tracker: Tracker,
+    jobs: int,
+    command: str,
+    say: Say,
+    workers: Workers,
+) -> str:
+    """One launch of a search: its teachers, its features, its trials. Returns why it ended early; empty if it did not.
+
+    ``job_of`` makes the job of a launch and the runs of the teachers.
+    """
+    with trials_lock(study):
+        enqueue_base(search, study)
+    try:
+        teachers = train_teachers(search, data, tracker, jobs=jobs, command=command, say=say, workers=workers)
+        prepare_features(_configs(search), data, jobs, say)
+        with launch(
+            tracker,
+            data,
+            study=search.name,
+            kind=Kind.SEARCH,
+            figures=search.figures,
+            jobs=jobs,
+            command=command,
+            tags={Tag.OPTUNA_STUDY: search.name},
+            workers=workers,
+        ) as shared:
+            if note := _publish(search, tracker, shared):
+                say(note)
+            _run_trials(job_of(launch=shared, teachers=teachers), tracker, study, jobs, say, workers)
+    except SearchEnded as error:
+        say(f"the search ends here: {error}")
+        return str(error)
+    return ""
 
 
 def _configs(search: Search) -> Iterator[RunConfig]:
@@ -189,12 +217,14 @@ def check_search(search: Search, data: IdentifiedDataset, say: Say = tell_nobody
     """
     dataset = data.dataset
     base = search.config({})
-    rows = [Row(f"trial without {name}" if name else "base", fold) for name, fold in search.folds(base).items()]
+    rows = [Row(without("trial", name) if name else "base", fold) for name, fold in search.folds(base).items()]
     rows += [
         Row(f"trial with {name_point(point)}", next(iter(search.folds(config).values())))
         for point, config in search.corners()
     ]
     check_fit(Study(search.name, "", tuple(rows), (search.seed,), search.figures, ""), dataset, say)
+    if search.teachers.names:
+        check_fit(search.teacher_study(), dataset, say)
     validation = _validation(search, data)
     validation = validation.assign(scene=validation[label_column(base.task)])
     require_measurable(search.objectives, validation, base.classes)

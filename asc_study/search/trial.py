@@ -6,10 +6,10 @@ trained again, on full data and several seeds.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, holdout_path, predictions_path
 from asc_study.base.errors import TrainingFailure, failure_reason
@@ -17,9 +17,10 @@ from asc_study.base.files import write_file
 from asc_study.base.progress import EpochProgress
 from asc_study.search.claims import claim_trial
 from asc_study.search.file import Search
+from asc_study.search.fold import CLIPS, Fold, FoldTraining, Trainer
 from asc_study.search.objective import HOLDOUT_METRIC, device_metric, mean_metrics
 from asc_study.search.space import suggest
-from asc_study.settings.identity import run_identity, signature
+from asc_study.search.teachers import without
 from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.addresses import scrubbed
@@ -30,41 +31,13 @@ from asc_study.store.spool import Head, Spool
 from asc_study.store.tracking import Tracker
 from asc_study.study.epoch_log import EpochLog
 from asc_study.study.launch import Launch
-from asc_study.study.run_log import log_environment, metrics_of
+from asc_study.study.run_log import log_environment
 from asc_study.study.spec import RunSpec
-from asc_study.training.run_data import run_data
-from asc_study.training.runtime import start_keras
 
 if TYPE_CHECKING:
-    import pandas as pd
     from optuna import Trial
 
 State = Literal["complete", "pruned", "failed"]
-
-#: Metric of an epoch: the clips that it trained on.
-CLIPS: Final = "clips"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One training of a trial: its metrics and its predictions of validation."""
-
-    metrics: Mapping[str, float]
-    predictions: "pd.DataFrame"
-
-
-class FoldTraining(Protocol):
-    """One training of a trial while it goes on."""
-
-    def train_epoch(self) -> Mapping[str, float]:
-        """Train one more epoch; returns its metrics, the watched ones among them."""
-
-    def result(self) -> Fold:
-        """The metrics and predictions of the model at its chosen epoch."""
-
-
-#: Begins a training: its settings, the launch, and the metrics to watch.
-Trainer = Callable[[RunSpec, Launch, Sequence[str]], FoldTraining]
 
 
 @dataclass(frozen=True)
@@ -81,7 +54,10 @@ class TrialOutcome:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the trials of one worker share; ``storage`` is the URL without its password."""
+    """What the trials of one worker share.
+
+    ``storage`` is the URL without its password, ``teachers`` are the runs of each teacher and fold.
+    """
 
     search: Search
     launch: Launch
@@ -89,31 +65,7 @@ class Setting:
     train: Trainer
     storage: str
     worker: str
-
-
-class _KerasTraining:
-    """The training of one fold in this process, without the test split."""
-
-    def __init__(self, spec: RunSpec, launch: Launch, watch: Sequence[str]) -> None:
-        data = run_data(spec.config, launch.data.dataset, launch.data.audio_digests, study=spec.study)
-        clips = data.clips[data.clips["split"] != "test"]
-        self._clips = int((clips["split"] == "train").sum())
-        start_keras(spec.config.training.threads)
-        from asc_study.training.fit import Training
-
-        self._training = Training(spec.config, clips, data.store, spec.seed, watch=watch)
-
-    def train_epoch(self) -> Mapping[str, float]:
-        return {**self._training.train_epoch(), CLIPS: self._clips}
-
-    def result(self) -> Fold:
-        result = self._training.result()
-        return Fold(metrics_of(result), result.predictions["validation"])
-
-
-def begin_training(spec: RunSpec, launch: Launch, watch: Sequence[str]) -> FoldTraining:
-    """Begin to train one fold in this process."""
-    return _KerasTraining(spec, launch, watch)
+    teachers: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 class _NoTrial:
@@ -226,8 +178,9 @@ class TrialRun:
         watched: dict[str, Sequence[str]] = {}
         for name, settings in search.folds(config).items():
             watched[name] = search.objectives[0].watched(settings.validation.holdout_devices) if alone else ()
-            label = self._name + (f" without {name}" if name else "")
-            spec = RunSpec(search.name, label, search.seed, settings, signature="", combination="")
+            teacher = self._setting.teachers[config.distillation.teacher, name] if config.distillation else ""
+            label = without(self._name, name)
+            spec = RunSpec(search.name, label, search.seed, settings, signature="", combination="", teacher=teacher)
             trainings[name] = self._setting.train(spec, launch, watched[name])
         epochs = config.training.epochs
         with EpochProgress(self._name, epochs, alone=launch.jobs == 1) as progress:
@@ -314,7 +267,7 @@ class TrialRun:
             Tag.OPTUNA_STUDY: setting.search.name,
             Tag.OPTUNA_STORAGE: setting.storage,
             Tag.SEED: str(setting.search.seed),
-            Tag.COMBINATION: signature(run_identity(config, launch.data.digest)),
+            Tag.COMBINATION: setting.search.combination(config, launch.data.digest),
             Tag.TASK: config.task,
             **launch.tags(),
             Tag.LAUNCH: setting.worker,

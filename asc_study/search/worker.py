@@ -9,9 +9,8 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any, Final
@@ -20,11 +19,11 @@ from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.progress import Say
 from asc_study.search.claims import one_more, settle_trials, trials_lock, try_again, worker_lock
-from asc_study.search.file import Search
+from asc_study.search.job import DEATHS, FAILURES, Job, SearchEnded, Tell, all_failed
 from asc_study.search.sampler import make_pruner, make_sampler
 from asc_study.search.storage import open_storage, quiet_optuna, storage_errors
-from asc_study.search.trial import Setting, State, Trainer, TrialOutcome, TrialRun, begin_training
-from asc_study.store.addresses import masked, scrubbed
+from asc_study.search.trial import Setting, State, TrialOutcome, TrialRun
+from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import run_lock, settle_abandoned
 from asc_study.store.failures import is_outer
 from asc_study.store.tracking import Tracker
@@ -34,33 +33,7 @@ if TYPE_CHECKING:
     import filelock
     from optuna import Study, Trial
 
-Tell = Callable[[TrialOutcome], None]
-
-#: Workers that may die one after the other without ending a trial.
-DEATHS: Final = 3
-
-#: Trials that may fail one after the other in a worker: what fails them all is not their points.
-FAILURES: Final = 5
 _STOP_SECONDS: Final = 60
-
-
-class SearchEnded(Exception):
-    """A search ended before there were enough trials, and what was asked for is not the reason."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every worker does: trials of ``search`` until there are ``total`` (None: no limit) or it is ``deadline``.
-
-    ``deadline`` is in seconds since the epoch; infinity for none. ``train`` begins the training of one fold.
-    """
-
-    search: Search
-    launch: Launch
-    url: str
-    total: int | None
-    deadline: float
-    train: Trainer = begin_training
 
 
 def run_workers(job: Job, study: "Study", tracker: Tracker, jobs: int, tell: Tell, say: Say) -> None:
@@ -108,7 +81,7 @@ def work(job: Job, tell: Tell, *, most: float = float("inf")) -> None:
             sampler=make_sampler(search.sampler, search.space),
             pruner=make_pruner(search.pruner, search.epochs()),
         )
-        setting = Setting(search, job.launch, tracker, job.train, masked(job.url), worker)
+        setting = job.setting(tracker, worker)
         failures = done = 0
         while done < most and time.time() < job.deadline and not _orphaned(job.launch):
             outcome = _begin_trial(job, setting, study)
@@ -119,11 +92,6 @@ def work(job: Job, tell: Tell, *, most: float = float("inf")) -> None:
             failures = failures + 1 if outcome.state == "failed" else 0
             if failures == FAILURES:
                 raise all_failed(outcome)
-
-
-def all_failed(last: TrialOutcome) -> SearchEnded:
-    """What ends a search in which trial after trial fails."""
-    return SearchEnded(f"{FAILURES} trials failed one after the other, the last: {last.reason}")
 
 
 def _begin_trial(job: Job, setting: Setting, study: "Study") -> TrialOutcome | None:

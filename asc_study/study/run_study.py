@@ -1,7 +1,7 @@
 """Running a study: plan, train what is missing, combine, compare the rows."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -10,7 +10,8 @@ from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.progress import Say, tell_nobody, time_left
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.data.identified import IdentifiedDataset
-from asc_study.deploy.stage import SystemOutcome, make_systems, quantise_candidates
+from asc_study.deploy.networks import quantise_candidates
+from asc_study.deploy.stage import SystemOutcome, make_systems
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.marks import Mark
 from asc_study.figures.loading import pages_load_plotlyjs
@@ -28,7 +29,7 @@ from asc_study.study.preflight import check_fit
 from asc_study.study.spec import Outcome, RunSpec
 from asc_study.study.summary import compare_rows, describe_study
 from asc_study.study.sync import sync_study
-from asc_study.study.teachers import waves
+from asc_study.study.teachers import heard_before, waves
 from asc_study.study.train_run import execute_run, left_untrained
 from asc_study.systems.marking import Marker
 from asc_study.systems.rows import EnsembleOutcome, make_ensembles
@@ -101,11 +102,10 @@ def run_study(
     tracker = Tracker()
     sync_study(tracker, study.name, say)
     settle_abandoned(tracker, study.name)
-    plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
+    plan_now = partial(make_plan, study, data.digest, tracker, same_fingerprint=same_fingerprint)
+    plan, chosen = plan_now(), study.only(only)
     say(describe_plan(study, plan))
-    chosen, to_train = study.only(only), plan.pending
-    for note in advice(efforts((row for row in chosen.rows if to_train.get(row.name)), data.dataset, cuts)):
-        say(note)
+    _advise(study, chosen, plan, data, cuts, say)
     del cuts  # tables as large as the data set's own, which a launch would else hold to its end
     _rename_rows(plan, tracker)
     pending = _pending(plan, chosen, retry_failed=retry_failed, same_fingerprint=same_fingerprint)
@@ -126,19 +126,19 @@ def run_study(
         prepare_features((spec.config for spec in pending), data, jobs, say)
         outcomes += make_baselines(tracker, chosen, data, jobs, say)
         marker = Marker(tracker, study.name)
-        for wave in waves(study):
-            due: Sequence[RunSpec] = [spec for spec in pending if spec.row in wave]
-            if any(spec.config.needs for spec in due):
-                plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
-                due, told = _with_needed(study, due, plan, tracker, say)
-                outcomes += told
-            outcomes += _train(due, shared, tracker, marker, say, workers.backend)
+        outcomes += _train_waves(study, pending, plan_now, shared, tracker, marker, say, workers.backend)
         if chosen.ensembles or chosen.systems:
-            plan = make_plan(study, data.digest, tracker, same_fingerprint=same_fingerprint)
-            outcomes += _combine(study, chosen, plan, tracker, data, jobs, say)
+            outcomes += _combine(study, chosen, plan_now(), tracker, data, jobs, say)
         marker.mark_all()
         compare_rows(study, tracker, shared, failed=any(outcome.status in UNFINISHED for outcome in outcomes))
     return outcomes
+
+
+def _advise(study: Study, chosen: Study, plan: Plan, data: IdentifiedDataset, cuts: Cuts, say: Say) -> None:
+    """Say what does not fit the number of clips, or what flatters itself, of the rows that are to be trained."""
+    rows = [row for row in chosen.rows if plan.pending.get(row.name)]
+    for note in advice(efforts(rows, data.dataset, cuts)) + heard_before(study, {row.name for row in rows}):
+        say(note)
 
 
 def _mark(marker: Marker, record: RunRecord) -> Mark | None:
@@ -176,6 +176,25 @@ def _failed_before(plan: Plan, chosen: Study, say: Say) -> list[StudyOutcome]:
         names = ", ".join(run.spec.label for run in left[:_NAMED]) + (" ..." if len(left) > _NAMED else "")
         say(f"not tried again, for they failed before: {names}; --retry-failed tries them")
     return [Outcome(run.spec, "failed", reason=run.reason) for run in left]
+
+
+def _train_waves(
+    study: Study,
+    pending: Sequence[RunSpec],
+    plan_now: Callable[[], Plan],
+    shared: Launch,
+    tracker: Tracker,
+    marker: Marker,
+    say: Say,
+    backend: Backend,
+) -> Iterator[StudyOutcome]:
+    """Train the runs, those that others need first: a run begins when all that it needs is there."""
+    for wave in waves(study):
+        due: Sequence[RunSpec] = [spec for spec in pending if spec.row in wave]
+        if any(spec.config.needs for spec in due):
+            due, told = _with_needed(study, due, plan_now(), tracker, say)
+            yield from told
+        yield from _train(due, shared, tracker, marker, say, backend)
 
 
 def _train(

@@ -1,6 +1,6 @@
 """Rows that need others of their study: the order of trainings, the identities of rows, and what a teacher says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asc_study.base.errors import InputError
@@ -48,6 +48,30 @@ def awaited(study: Study, row: str) -> list[str]:
         else:
             trained.append(name)
     return trained
+
+
+def heard_before(study: Study, rows: Collection[str]) -> list[str]:
+    """A line for each of these rows whose validation flatters it: what it learns from heard clips that it does not.
+
+    Those are clips of its validation locations, where the two are cut differently or by folds, and of devices that it
+    holds out. No test clip is among them.
+    """
+    configs = {row.name: row.config for row in study.rows}
+    lines = []
+    for name in (row.name for row in study.rows if row.config.needs and row.name in rows):
+        config, heard = configs[name], set()
+        own = config.validation
+        for theirs in (configs[needed].validation for needed in awaited(study, name)):
+            alike = (own.share, own.seed) == (theirs.share, theirs.seed) and not own.folds and not theirs.folds
+            if config.cuts_validation and not alike:
+                heard.add("its locations")
+            heard |= set(own.holdout_devices) - set(theirs.holdout_devices)
+        if heard:
+            lines.append(
+                f"note ({name}): {' and '.join(config.needs.values())} heard {', '.join(sorted(heard))}, which it is "
+                "validated on: validation flatters it; give both one cut without folds, and hold out the same devices"
+            )
+    return lines
 
 
 def teacher_table(

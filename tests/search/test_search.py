@@ -24,9 +24,9 @@ from asc_study.evaluation.predictions import predictions_table
 from asc_study.search.base import base_point
 from asc_study.search.claims import fail_trial
 from asc_study.search.file import Search, load_search
+from asc_study.search.fold import Fold
 from asc_study.search.run_search import SearchResult, run_search
 from asc_study.search.storage import open_storage, storage_url
-from asc_study.search.trial import Fold
 from asc_study.settings.study_file import load_study
 from asc_study.store import failures
 from asc_study.store.records import RunRecord

@@ -27,10 +27,10 @@ def load(profile: str | None = None, overrides: tuple[str, ...] = (), **content)
     return load_search(path, profile=profile, overrides=overrides)
 
 
-@pytest.mark.parametrize("name", ["search_mixup_masks", "search_augmentation_set", "search_small_model"])
+@pytest.mark.parametrize("name", ["mixup_masks", "augmentation_set", "small_model", "unseen_devices", "student"])
 @pytest.mark.parametrize("profile", [None, "small"])
 def test_shipped_searches_resolve(name: str, profile: str | None):
-    search = load_search(STUDIES / f"{name}.yaml", profile=profile)
+    search = load_search(STUDIES / f"search_{name}.yaml", profile=profile)
     assert search.holds_out
     assert search.corners()
 

@@ -10,7 +10,6 @@ import yaml
 
 from asc_study.base.errors import InputError
 from asc_study.data.identified import IdentifiedDataset, identify
-from asc_study.search.file import load_search
 from asc_study.settings.study_file import Study, load_study
 from asc_study.store.references import current_rows, find_runs
 from asc_study.store.tracking import Tracker
@@ -19,7 +18,7 @@ from asc_study.study.leaderboard import leaderboard
 from asc_study.study.leaderboard_forms import render
 from asc_study.study.plan import make_plan, render_plan, specs
 from asc_study.study.run_study import run_study
-from asc_study.study.teachers import teacher_table, waves
+from asc_study.study.teachers import heard_before, teacher_table, waves
 from asc_study.training.run_data import run_data
 
 BASE = {
@@ -134,6 +133,26 @@ def test_a_student_without_its_teacher_waits_and_says_so(simulated: Path, tracke
 
 
 @pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({}, ""),
+        ({"validation.seed": 1}, "both heard its locations, which it is validated on"),
+        ({"validation.share": 0.2}, "both heard its locations"),
+        ({"validation.folds": 2}, "both heard its locations"),
+        ({"validation.holdout_devices": ["s3", "b"]}, "both heard b, s3, which it is validated on"),
+        ({"validation.seed": 1, "training.data": "development"}, ""),  # it has no validation
+    ],
+)
+def test_a_student_whose_validation_its_teacher_heard_is_told_of(isolated: Path, own: dict, told: str):
+    student, *others = ROWS
+    study = study_of([student | own, *others])
+    lines = heard_before(study, ["student", "plain"])
+    assert len(lines) == bool(told)
+    assert told in "".join(lines)
+    assert heard_before(study, ["plain"]) == []
+
+
+@pytest.mark.parametrize(
     ("rows", "told"),
     [
         ([{"name": "s", "distillation": {"teacher": "teecher"}}, {"name": "teacher"}], "did you mean 'teacher'"),
@@ -147,16 +166,3 @@ def test_a_teacher_that_cannot_be_is_one_line(isolated: Path, rows: list[dict], 
     with pytest.raises(InputError, match=told) as refused:
         study_of(rows, ensembles)
     assert "\n" not in str(refused.value)
-
-
-def test_a_search_has_nobody_that_could_teach(isolated: Path):
-    content = {
-        "search": "taught",
-        "base": {**BASE, "distillation": {"teacher": "plain"}},
-        "space": {"distillation.temperature": {"type": "float", "low": 1, "high": 4}},
-        "objectives": ["validation/acc_avg"],
-        "budget": {"trials": 2},
-    }
-    Path("search.yaml").write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match="a search has no rows that could teach"):
-        load_search(Path("search.yaml"))

@@ -11,22 +11,11 @@ TRAIN = """
 import sys
 sys.modules["tensorflow"] = None  # importing it fails, as where it is not installed
 from pathlib import Path
-import numpy as np
-import pandas as pd
 from asc_study.settings.run_config import resolve
-from asc_study.features.store import FeatureStore
-from asc_study.base.taxonomy import GROUP_OF_SCENE, SCENES
 from asc_study.training.fit import train
+from small_clips import small_clips
 
-splits = ("train", "train", "train", "validation", "test")
-rows = [
-    (f"{scene}{i}", "", scene, GROUP_OF_SCENE[scene], "lisbon", f"{i}", "a", split)
-    for scene in SCENES for i, split in enumerate(splits)
-]
-columns = ["clip_id", "path", "scene", "scene_group", "city", "location", "device", "split"]
-clips = pd.DataFrame(rows, columns=columns)
-features = np.random.default_rng(0).random((len(clips), 32, 40, 1)).astype(np.float16)
-store = FeatureStore([features], [(0, i) for i in range(len(clips))])
+clips, store = small_clips()
 settings = {"epochs": 2, "batch_size": 10, "threads": 1}
 augmentation = {"mixup": {}, "spec_augment": {}, "random_crop": {"frames": 28}}
 config = resolve({"architecture": "tiny_network:TINY", "batch_augmentation": augmentation, "training": settings})
