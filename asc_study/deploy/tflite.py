@@ -13,6 +13,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.quiet import quiet
 from asc_study.base.schema import did_you_mean
 from asc_study.deploy.runtime.network import why_not_run
+from asc_study.models.unequal_strides import as_written
 from asc_study.settings.system_rows import Scheme
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def convert(
 
         logging.getLogger("absl").setLevel(logging.ERROR)
         signature = tf.TensorSpec((1, *input_shape), tf.float32)
-        traced = tf.function(lambda features: model(features, training=False)).get_concrete_function(signature)
+        with as_written():
+            traced = tf.function(lambda features: model(features, training=False)).get_concrete_function(signature)
         # Its variables frozen first: from a Keras 3 model as it is, the converter makes a file full of NaN; and by way
         # of a SavedModel it takes ten times as long.
         frozen = convert_variables_to_constants_v2(traced)

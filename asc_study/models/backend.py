@@ -7,6 +7,7 @@ from typing import Any
 from asc_study.base.errors import InputError
 from asc_study.base.provenance import backend_name
 from asc_study.base.quiet import quiet
+from asc_study.models.unequal_strides import allow_unequal_strides
 
 _REMEDY = "set KERAS_BACKEND or the `backend` of keras.json to tensorflow, or to jax if it is installed"
 
@@ -39,4 +40,6 @@ def import_keras() -> Any:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
+    if keras.backend.backend() == "tensorflow":
+        allow_unequal_strides()
     return keras
