@@ -21,7 +21,7 @@ from asc_study.settings.study_file import Study
 from asc_study.study.limits import require_limits, require_roundable
 from asc_study.training.cycles import require_warmup
 from asc_study.training.fused import require_fusable
-from asc_study.training.run_data import Cuts, data_key, log_mel_settings, steps_of_epoch, train_samples
+from asc_study.training.run_data import Cuts, data_key, input_shape, steps_of_epoch, train_samples
 
 #: Settings of training that decide whether its clips suffice.
 _OF_CLIPS: Final = {
@@ -79,13 +79,16 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody, cuts: Cuts
 
 
 def _require_bundled(study: Study) -> None:
-    """Raise `InputError` if a system is fused by a rule that a bundle cannot carry, or undoes a training for int8."""
+    """Raise `InputError` if a bundle cannot carry a system's rule or features, or would undo a training for int8."""
+    trained = {row.name: row.config for row in study.rows}
     aware = {row.name for row in study.rows if row.config.quantisation_aware}
     known = {row.name: row for row in study.ensembles}
     for system in study.systems:
-        parts = [system.part]
+        parts = [system.part, *system.candidates]
         while parts:
             part = parts.pop()
+            if part in trained:
+                trained[part].features.require_sound(f"system {system.name!r}: {part!r}")
             if part in aware and system.scheme != "int8":
                 raise InputError(
                     f"system {system.name!r}: {part!r} is quantisation-aware, trained for int8, got scheme "
@@ -150,7 +153,7 @@ def usual_samples(dataset: Dataset) -> int:
 
 def _try_shapes(config: RunConfig, dataset: Dataset, samples: int) -> None:
     """Raise `InputError` if what the augmentations leave of a clip is too small for the network."""
-    shape = log_mel_settings(config, dataset).input_shape(samples, dataset.channels)
+    shape = input_shape(config, dataset, samples)
     least, got = find_architecture(config.architecture).smallest_input, augmented_shape(config, shape)[:2]
     if got[0] < least[0] or got[1] < least[1]:
         raise InputError(
