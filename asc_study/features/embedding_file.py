@@ -1,8 +1,8 @@
 """Files of embeddings, as users bring them: an .npz that is read from beginning to end, clip by clip, without pickles.
 
-It holds ``clip_id`` (clips,), the ids of the clips or the names of their files; ``embeddings`` (clips, frames, values) in
-float16 or float32, or (clips, values) for one embedding a clip; and the texts ``name`` and ``version``, which say what
-computed them.
+It holds ``clip_id`` (clips,), the ids of the clips or the names of their files; ``embeddings`` (clips, frames, values)
+in float16 or float32, or (clips, values) for one embedding a clip; and the texts ``name`` and ``version``, which say
+what computed them.
 """
 
 import math

@@ -50,7 +50,7 @@ def test_one_embedding_a_clip_is_one_frame(tmp_path: Path) -> None:
 def test_files_of_clips_are_clips_whatever_their_folder() -> None:
     names = [f"audio/{CLIPS[0]}.wav", f"C:\\sound\\{CLIPS[1]}.FLAC", f"{CLIPS[2]}"]
     assert list(read_embeddings(save(clip_id=np.array(names))).digests) == CLIPS
-    assert list(read_embeddings(save(clip_id=np.array(["v1.2-a", "b", "c"]))).digests)[0] == "v1.2-a"
+    assert "v1.2-a" in read_embeddings(save(clip_id=np.array(["v1.2-a", "b", "c"]))).digests
 
 
 def test_the_digest_is_of_the_contents_alone(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def with_nan(clip: int, value: float) -> np.ndarray:
         ({"clip_id": None}, "got embeddings, name, version without clip_id .*numpy.savez"),
         ({"name": None}, "without name"),
         ({"version": None}, "without version"),
-        ({"embeddings": objects(*VALUES)}, "`embeddings` must be a plain array.* objects .*: give all clips equally ma"),
+        ({"embeddings": objects(*VALUES)}, "`embeddings` must be a plain array.* objects .*: give all clips"),
         ({"clip_id": objects(*CLIPS)}, "`clip_id` must be a plain array.*pickles.*: save texts"),
         ({"name": objects("x")}, "`name` must be a plain array"),
         ({"embeddings": VALUES.astype(float)}, r"must be float16 or float32, got float64 in e\.npz: .*astype"),
@@ -216,21 +216,23 @@ def flipped(path: Path) -> Path:
     return path
 
 
+def written(content: bytes) -> Path:
+    Path("e.npz").write_bytes(content)
+    return Path("e.npz")
+
+
 DAMAGE: dict[str, tuple[Callable[[], Path], str]] = {
     "no file": (lambda: Path("gone.npz"), r"the file of embeddings gone\.npz does not exist: name an \.npz file"),
     "a folder": (lambda: Path("."), "a file of embeddings must be a regular file, got a folder"),
-    "an .npy": (
-        lambda: Path("e.npz") if np.save(Path("e.npz").open("wb"), VALUES) is None else Path(),
-        r"must be an \.npz of NumPy.*not a zip file",
-    ),
+    "an .npy": (lambda: written(npy(VALUES)), r"must be an \.npz of NumPy.*not a zip file"),
     "a flipped bit": (lambda: flipped(save()), "cannot be read .*CRC"),
-    "cut off": (lambda: Path("e.npz") if Path("e.npz").write_bytes(save("f.npz").read_bytes()[:-99]) else Path(), "npz"),
+    "cut off": (lambda: written(save().read_bytes()[:-99]), "cannot be read"),
     "fewer values": (
         lambda: rezip(save(), embeddings=npy(VALUES)[:-4]),
         "must be as long as its header says, got 236 bytes of 240",
     ),
     "more values": (lambda: rezip(save(), embeddings=npy(VALUES) + b"1234"), "got 244 bytes of 240"),
-    "a header that promises too much": (lambda: rezip(save(), embeddings=header((3, 2**40, 2**20))), "header says, got 0"),
+    "a header that promises much": (lambda: rezip(save(), embeddings=header((3, 2**40, 2**20))), "header says, got 0"),
     "a header that overflows": (lambda: rezip(save(), embeddings=header((3, 2**62, 4))), "header says, got 0"),
     "a long list of clips": (lambda: rezip(save(), clip_id=header((2**40,), "<U9")), "`clip_id` must be as long as"),
     "no header": (lambda: rezip(save(), embeddings=b"PK"), "cannot be read"),
@@ -238,7 +240,10 @@ DAMAGE: dict[str, tuple[Callable[[], Path], str]] = {
         lambda: rezip(save(), embeddings=b"\x93NUMPY\x01\x00\x20\x00" + b"__import__('os').system('x')    \n"),
         "cannot be read",
     ),
-    "another format of arrays": (lambda: rezip(save(), name=b"\x93NUMPY\x09\x00\x00\x00"), "one of format|cannot be read"),
+    "another format of arrays": (
+        lambda: rezip(save(), name=b"\x93NUMPY\x03\x00" + npy(np.array("x"))[8:]),
+        r"must be an array of numbers or texts, got one of format \(3, 0\)",
+    ),
     "records": (
         lambda: rezip(save(), embeddings=npy(np.zeros(3, [("a", "<f4")]))),
         "must be float16 or float32",
