@@ -1,5 +1,6 @@
 """Rows on embeddings end to end: made of log-mel statistics of simulated clips, trained, compared, scored, refused."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+import asc_study
 from asc_study.base.errors import InputError
 from asc_study.data.identified import IdentifiedDataset, identify
 from asc_study.deploy.quantise import quantise
@@ -287,6 +289,20 @@ def test_a_teacher_on_embeddings_knows_no_copies(data: IdentifiedDataset, file: 
     heard = student.model_copy(update={"features": resolve(MLP).features})
     with pytest.raises(InputError, match="a teacher on embeddings knows no augmented copies"):
         run_data(heard, data.dataset, data.audio_digests)
+
+
+def test_the_file_of_the_documents_is_made_and_trained_on(simulated: Path, data: IdentifiedDataset):
+    root = Path(asc_study.__file__).parents[1]
+    text = (root / "docs" / "studies.md").read_text(encoding="utf-8")
+    code = next(part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "np.savez" in part)
+    Path("SIM").symlink_to(simulated)
+    exec(compile(code, "docs/studies.md", "exec"), {})
+    config = resolve({"architecture": "embedding_mlp", "features": {"embeddings": "embeddings.npz"}})
+    made = run_data(config, data.dataset, data.audio_digests)
+    assert made.store.input_shape == (128, 4, 1)
+    assert len(made.store) == len(data.dataset.clips)
+    chosen = ["features.embeddings=embeddings.npz"]
+    check_fit(load_study(root / "studies" / "embeddings.yaml", profile="small", overrides=chosen), data.dataset)
 
 
 def test_a_run_is_given_the_values_of_the_file(
