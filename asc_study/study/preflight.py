@@ -74,6 +74,7 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody, cuts: Cuts
         except InputError as error:
             raise InputError(f"ensemble {ensemble.name!r}: {error}") from None
     _require_bundled(study)
+    _require_taught(study)
     if not all(validated.values()):
         say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
 
@@ -101,6 +102,22 @@ def _require_bundled(study: Study) -> None:
                     f"{ensemble.fusion!r} in {ensemble.name!r}: fuse with one of them"
                 )
             parts += [*ensemble.fine, *ensemble.coarse] if ensemble else []
+
+
+def _require_taught(study: Study) -> None:
+    """Raise `InputError` if a row learns from a teacher that cannot tell of all of its clips."""
+    trained = {row.name: row.config for row in study.rows}
+    known = {row.name: row for row in study.ensembles}
+    for row in study.rows:
+        parts = [row.config.distillation.teacher] if row.config.distillation else []
+        while parts:
+            part = parts.pop()
+            if part in trained and trained[part].features.embeddings and row.config.waveform_augmentation:
+                raise InputError(
+                    f"row {row.name!r}: its teacher {part!r} on embeddings knows no augmented copies, got "
+                    f"{', '.join(row.config.waveform_augmentation)}: leave them out, or name another teacher"
+                )
+            parts += known[part].parts if part in known else []
 
 
 def _of_shapes(config: RunConfig) -> str:

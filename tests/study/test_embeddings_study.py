@@ -289,6 +289,12 @@ def test_a_teacher_on_embeddings_knows_no_copies(data: IdentifiedDataset, file: 
     heard = student.model_copy(update={"features": resolve(MLP).features})
     with pytest.raises(InputError, match="a teacher on embeddings knows no augmented copies"):
         run_data(heard, data.dataset, data.audio_digests)
+    base = {key: value for key, value in MLP.items() if key != "model"}
+    noise = {**SPECTROGRAM, "name": "student", "waveform_augmentation": {"noise": {}}, "distillation.teacher": "both"}
+    ensembles = [{"name": "both", "fine": ["mlp", "cnn"]}]
+    study = load_study(study_file({"name": "mlp"}, SPECTROGRAM, noise, base=base, ensembles=ensembles))
+    with pytest.raises(InputError, match="row 'student': its teacher 'mlp' on embeddings knows no augmented copies"):
+        check_fit(study, data.dataset)
 
 
 def test_the_file_of_the_documents_is_made_and_trained_on(simulated: Path, data: IdentifiedDataset):
