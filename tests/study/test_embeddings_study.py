@@ -39,11 +39,11 @@ MLP = {
     "features": {"embeddings": "e.npz"},
     "model": {"hidden_units": [64], "dropout": 0.2},
     "training": {
-        "epochs": 60,
-        "batch_size": 16,
+        "epochs": 15,
+        "batch_size": 4,
         "optimizer": "adamw",
         "weight_decay": 0.0,
-        "lr_max": 0.01,
+        "lr_max": 0.005,
         "schedule": "cosine",
         "select_epoch": "last",
         "threads": 2,
@@ -60,14 +60,15 @@ def data(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Identifie
 
 @pytest.fixture(scope="module")
 def statistics(data: IdentifiedDataset) -> np.ndarray:
-    """(clips, frames, values): mean and deviation of 32 mel bands over a quarter of a second each."""
+    """(clips, frames, values): standardised mean and deviation of 32 mel bands over a quarter of a second each."""
     settings = LogMelSettings(data.dataset.sample_rate, n_mels=32, scale="none")
     made = []
     for path in data.dataset.clips["path"]:
         bands = log_mel(read_audio(Path(path), data.dataset.sample_rate), settings)[:, :, 0]
         pieces = np.array_split(bands, FRAMES, axis=1)
-        made.append([np.concatenate([piece.mean(axis=1) / 5 + 1, piece.std(axis=1)]) for piece in pieces])
-    return np.array(made, np.float16)
+        made.append([np.concatenate([piece.mean(axis=1), piece.std(axis=1)]) for piece in pieces])
+    values = np.array(made)
+    return ((values - values.mean(axis=(0, 1))) / values.std(axis=(0, 1))).astype(np.float16)
 
 
 def save(data: IdentifiedDataset, values: np.ndarray, path: str = "e.npz", **changed: object) -> Path:
@@ -132,16 +133,16 @@ def trained(trained_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
 @pytest.mark.slow
 def test_it_learns_and_stands_beside_spectrograms(trained: Tracker):
     (record,) = find_runs(trained, "emb/mlp")
-    assert record.metrics["test/acc_avg"] > 35  # chance: 10
+    assert record.metrics["test/acc_avg"] > 0.25  # chance: 0.1, within 0.02
     assert record.params["features.embeddings"] == "e.npz"
     assert [name for name in record.params if name.startswith("features.")] == ["features.embeddings"]
     for row in ("frames", "mixed"):
         assert find_runs(trained, f"emb/{row}")[0].metrics["test/log_loss"] > 0
     (both,) = find_runs(trained, "emb/both")
-    assert both.metrics["test/acc_avg"] > 15
+    assert both.metrics["test/acc_avg"] > 0.2
     (baseline,) = find_runs(trained, "emb/baseline")
     assert baseline.tags["asc.system"] == "embedding statistics"
-    assert baseline.metrics["test/acc_avg"] > 35
+    assert baseline.metrics["test/acc_avg"] > 0.2
 
 
 @pytest.mark.slow
