@@ -142,7 +142,7 @@ def test_it_learns_and_stands_beside_spectrograms(trained: Tracker):
     assert both.metrics["test/acc_avg"] > 0.2
     (baseline,) = find_runs(trained, "emb/baseline")
     assert baseline.tags["asc.system"] == "embedding statistics"
-    assert baseline.metrics["test/acc_avg"] > 0.2
+    assert baseline.metrics["test/acc_avg"] > 0.3
 
 
 @pytest.mark.slow
