@@ -80,13 +80,19 @@ def is_heard(name: str) -> bool:
 
 
 def features_of(source: Source, board: Board, row: str) -> LogMelSettings:
-    """The feature settings of a row, else those of the first row that has some, else the defaults."""
-    told = next((told for one in (row, *board.names) if (told := _told(board, one, "features"))), {})
+    """The log-mel settings of a row, else those of the first row that has some, else the defaults."""
+    found = (_told(board, one, "features") for one in (row, *board.names) if not on_embeddings(board, one))
+    told = next(filter(None, found), {})
     rate = recordings.dataset(source).sample_rate
     try:
         return validate(FeatureConfig, told).at(rate)
     except InputError:  # written by another version
         return LogMelSettings(rate)
+
+
+def on_embeddings(board: Board, row: str) -> str:
+    """The file of embeddings that a row was trained on; empty if it hears sound."""
+    return str(_told(board, row, "features").get("embeddings") or "")
 
 
 def settings_of(source: Source, asked: Asked) -> Settings:

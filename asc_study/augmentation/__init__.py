@@ -38,6 +38,10 @@ AUGMENTATIONS: Final = Parts[type[BatchAugmentation]](
     subclasses=True,
 )
 
+#: Those of a batch that are for spectrograms alone: values of an embedding are no bands of a device's sound, have no
+#: order and one channel. The others act on frames, or on clips as they are.
+OF_SPECTROGRAMS: Final = ("frequency_jitter", "spec_augment", "channel_confusion", "freq_mixstyle")
+
 #: Name -> waveform augmentation: a model whose fields are its settings and whose call makes one copy of a clip.
 WAVEFORM_AUGMENTATIONS: Final = Parts[type[WaveformAugmentation]](
     "waveform_augmentation",

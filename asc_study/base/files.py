@@ -71,6 +71,7 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     # Read window by window, also where the platform is not: any length will do.
     "clip": InputKind("recording", 1024 * _GB, "name a sound file"),
     "impulse response": InputKind("impulse response", 64 * _MB, "replace or remove it"),
+    "embeddings": InputKind("file of embeddings", 256 * _GB, "name an .npz file (docs/studies.md)"),
     "weights": InputKind("file of weights", 2 * _GB, "name an HDF5 file of Keras 2"),
     "manifest": InputKind("manifest of a bundle", 16 * _MB, "name the folder of a bundle"),
     "bundle file": InputKind("file of a bundle", 2 * _GB, "copy the bundle again"),

@@ -84,10 +84,23 @@ def import_(
     type=click.Choice(["test"]),
     help="Score the labelled test clips of the data set --data, as new runs that `fuse` takes.",
 )
+@click.option(
+    "--embeddings",
+    type=FILE,
+    metavar="FILE",
+    help="The clips' embeddings, for runs on these; by default the file that they were trained on.",
+)
 @jobs_option
 @json_option
 @own_parts_option
-def score(runs: tuple[str, ...], paths: tuple[Path, ...], split: str | None, jobs: int, as_json: bool) -> None:
+def score(
+    runs: tuple[str, ...],
+    paths: tuple[Path, ...],
+    split: str | None,
+    embeddings: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
     """Name the scenes of clips, which need no labels, with runs, so that `fuse` and `export` can.
 
     An ensemble or a fusion is scored by the trained runs that it is made of.
@@ -102,10 +115,10 @@ def score(runs: tuple[str, ...], paths: tuple[Path, ...], split: str | None, job
     from asc_study.systems.score import score_runs
 
     if split:
-        _score_labelled(runs, paths, jobs, as_json)
+        _score_labelled(runs, paths, embeddings, jobs, as_json)
         return
 
-    scored = score_runs(existing_store(), runs, paths, jobs=jobs, say=teller(as_json))
+    scored = score_runs(existing_store(), runs, paths, jobs=jobs, say=teller(as_json), embeddings=embeddings)
     if as_json:
         click.echo(json.dumps({"runs": [one.to_dict() for one in scored]}, indent=2))
         return
@@ -113,12 +126,15 @@ def score(runs: tuple[str, ...], paths: tuple[Path, ...], split: str | None, job
         click.echo("\n" + one.render())
 
 
-def _score_labelled(runs: tuple[str, ...], paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
+def _score_labelled(
+    runs: tuple[str, ...], paths: tuple[Path, ...], embeddings: Path | None, jobs: int, as_json: bool
+) -> None:
     from asc_study.systems.score_labelled import score_labelled
 
     if len(paths) > 1:
         raise InputError(f"--split test scores one data set at a time, got {len(paths)}: give --data once")
-    scored = score_labelled(existing_store(), runs, paths[0], jobs=jobs, say=teller(as_json))
+    say = teller(as_json)
+    scored = score_labelled(existing_store(), runs, paths[0], jobs=jobs, say=say, embeddings=embeddings)
     if as_json:
         found = [{"run": record.label, "run_id": logged.run_id, "metrics": logged.metrics} for record, logged in scored]
         click.echo(json.dumps({"runs": found}, indent=2))

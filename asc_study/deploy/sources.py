@@ -118,8 +118,9 @@ def one_run(tracker: Reader, reference: str, kinds: tuple[str, ...]) -> RunRecor
 
 
 def source_of(tracker: Reader, record: RunRecord) -> Source:
-    """A trained run as a source; raises `InputError` if its settings are gone."""
+    """A trained run as a source; raises `InputError` if its settings are gone, or it does not hear sound."""
     config = config_of(tracker, record)
+    config.features.require_sound(record.label)
 
     def load() -> "keras.Model":
         start_keras(config.training.threads)
@@ -144,6 +145,8 @@ def _from_file(path: Path, like: str | None) -> Source:
     if not path.is_file():
         raise InputError(f"there is no file {path}: name a .keras or HDF5 file, or a run")
     config = _row(like) if like else None
+    if config:
+        config.features.require_sound(like or "")
     start_keras(config.training.threads if config else _THREADS)
     model = load_model(path) if path.suffix == ".keras" else _load_hdf5(path, config)
     bands, classes = model.input_shape[1], model.output_shape[-1]

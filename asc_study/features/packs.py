@@ -45,12 +45,16 @@ class Pack:
 
 @dataclass(frozen=True)
 class Found:
-    """What the cache holds of the wanted features, and the listings of packs that hold other than was written."""
+    """What the cache holds of the wanted features, and the listings of packs that hold other than was written.
+
+    ``in_use`` says, as long as it exists, that they are used.
+    """
 
     arrays: dict[Path, npt.NDArray[Any]] = field(default_factory=dict)
     places: dict[str, tuple[Path, int]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     damaged: list[Path] = field(default_factory=list)
+    in_use: object = None
 
 
 def find(cache: Path, wanted: Iterable[str], study: str = "") -> Found:
@@ -63,9 +67,9 @@ def find(cache: Path, wanted: Iterable[str], study: str = "") -> Found:
         found = Found()
         tried: set[str] = set()
         _look_up(index, cache, wanted, found, tried)
-        if len(found.places) < len(wanted) and (damaged := index.take_up()) is not None:
-            found.damaged.extend(damaged)
-            _look_up(index, cache, wanted, found, tried)
+        if len(found.places) < len(wanted):
+            found.damaged.extend(index.take_up() or ())
+            _look_up(index, cache, wanted, found, tried)  # also if another process took up what there is meanwhile
         if study and len(found.places) == len(wanted):
             index.note_use((listing_of(pack).name for pack in found.arrays), study)
         return found

@@ -9,7 +9,8 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -189,34 +190,73 @@ def extract(
     for sound in sounds:
         keys.append(entry_key(sound.digest, settings, sound.treatment))
         sound_of_key.setdefault(keys[-1], sound)
-    in_use = hold_use(locks_of(cache), settings.canonical_json())  # from before they are found
-    found = find(cache, sound_of_key, study)
     failed: dict[str, str] = {}
-    if len(found.places) < len(sound_of_key):
+    shape = settings.n_mels, 0, 0
+
+    def make(missing: Sequence[str]) -> None:
+        nonlocal shape
+        looked_at = sounds[:1] if leave_out_broken else sounds
+        shape = _feature_shape([sound.path for sound in looked_at], settings, channels)
+        about = About(settings.canonical_json(), data, label)
+        packs = plan_packs({key: sound_of_key[key] for key in missing}, cache)
+        calls = [(pack, settings, shape, leave_out_broken, about) for pack in packs]
+        with progress_bar(len(missing), label, "clip", shown=progress) as bar:
+            for clips, failures in run_parallel(build_pack, calls, jobs=jobs):
+                bar.update(clips)
+                failed.update(failures)
+
+    found = open_or_make(keys, cache, settings.canonical_json(), make, study=study, failed=failed)
+    if failed:
+        _leave_out(found, failed, np.zeros((1, *shape), settings.dtype))
+    paths = {key: sound.path for key, sound in sound_of_key.items()}
+    store = open_store(keys, paths, found, cache, deltas=settings.deltas)
+    # What the store held already was not read now, so its sound is checked by what was made of it.
+    require_sound(sounds[0].path, (settings.sample_rate, store.shape[2]), (settings.sample_rate, channels))
+    return store
+
+
+def open_or_make(
+    keys: Sequence[str],
+    cache: Path,
+    settings: str,
+    make: Callable[[Sequence[str]], None],
+    *,
+    study: str = "",
+    failed: Collection[str] = (),
+) -> Found:
+    """Find entries of a cache by their keys; those that it lacks are made first, by one process at a time.
+
+    Parameters
+    ----------
+    keys
+        What is wanted.
+    cache
+        Folder of the packs; made where it is missing.
+    settings
+        What they are made by (`About.settings`): it counts as used as long as what is returned, or its store, exists.
+    make
+        Called with the missing keys, each once, to write packs of them.
+    study
+        Who uses them.
+    failed
+        Those that could not be made, once `make` was called.
+    """
+    wanted = dict.fromkeys(keys)
+    in_use = hold_use(locks_of(cache), settings)  # from before they are found
+    found = find(cache, wanted, study)
+    if len(found.places) < len(wanted):
         cache.mkdir(parents=True, exist_ok=True)
         with file_lock(f"features {cache.name}", folder=locks_of(cache)):
             remove_left_over(cache)
-            found = find(cache, sound_of_key, study)  # another process may have computed them while this one waited
+            found = find(cache, wanted, study)  # another process may have computed them while this one waited
             remove_damaged(found, cache)
-            missing = {key: sound for key, sound in sound_of_key.items() if key not in found.places}
-            looked_at = sounds[:1] if leave_out_broken else sounds
-            shape = _feature_shape([sound.path for sound in looked_at], settings, channels)
-            about = About(settings.canonical_json(), data, label)
-            calls = [(pack, settings, shape, leave_out_broken, about) for pack in plan_packs(missing, cache)]
-            with progress_bar(len(missing), label, "clip", shown=progress) as bar:
-                for clips, failures in run_parallel(build_pack, calls, jobs=jobs):
-                    bar.update(clips)
-                    failed |= failures
-        found = find(cache, sound_of_key, study)
-        if len(found.places) + len(failed) < len(sound_of_key):
+            if missing := [key for key in wanted if key not in found.places]:
+                make(missing)
+        found = find(cache, wanted, study)
+        if len(found.places) + len(failed) < len(wanted):
             remake_index(cache)
-            found = find(cache, sound_of_key, study)
-        if failed:
-            _leave_out(found, failed, np.zeros((1, *shape), settings.dtype))
-    store = _open_store(keys, sound_of_key, found, cache, deltas=settings.deltas)
-    # What the store held already was not read now, so its sound is checked by what was made of it.
-    require_sound(sounds[0].path, (settings.sample_rate, store.shape[2]), (settings.sample_rate, channels))
-    return store.holding(in_use)
+            found = find(cache, wanted, study)
+    return replace(found, in_use=in_use)
 
 
 def _leave_out(found: Found, failed: Mapping[str, str], zeros: npt.NDArray[Any]) -> None:
@@ -227,9 +267,16 @@ def _leave_out(found: Found, failed: Mapping[str, str], zeros: npt.NDArray[Any])
     found.broken.update(failed)
 
 
-def _open_store(
-    keys: Sequence[str], sounds: Mapping[str, Sound], found: Found, cache: Path, *, deltas: bool
+def open_store(
+    keys: Sequence[str], paths: Mapping[str, Path], found: Found, cache: Path, *, deltas: bool
 ) -> FeatureStore:
+    """A store of entries that were found, in the order of their keys; ``paths`` are the files that errors name.
+
+    Raises
+    ------
+    InputError
+        If one is gone, or they differ in shape.
+    """
     if missing := next((key for key in keys if key not in found.places), None):
         raise InputError(f"the feature cache changed while it was read, {missing} is gone: keep {cache} and run again")
     files = {file: number for number, file in enumerate(dict.fromkeys(found.places[key][0] for key in keys))}
@@ -238,10 +285,10 @@ def _open_store(
     usual = Counter(shapes.values()).most_common(1)[0][0]
     for key, shape in shapes.items():
         if shape != usual:
-            raise uneven(sounds[key].path, shape, usual)
+            raise uneven(paths[key], shape, usual)
     places = [(files[file], row) for file, row in (found.places[key] for key in keys)]
     broken = {index: found.broken[key] for index, key in enumerate(keys) if key in found.broken}
-    return FeatureStore(arrays, places, broken, deltas=deltas)
+    return FeatureStore(arrays, places, broken, deltas=deltas).holding(found.in_use)
 
 
 def _feature_shape(paths: Sequence[Path], settings: LogMelSettings, channels: int | None) -> tuple[int, int, int]:

@@ -46,6 +46,7 @@ ARCHITECTURES: Final = Parts[Architecture](
         "bc_resnet_asc": "asc_study.models.bc_resnet_asc:BC_RESNET_ASC",
         "tf_sepnet": "asc_study.models.tf_sepnet:TF_SEPNET",
         "dcase2020_task1b": "asc_study.models.dcase2020_task1b:DCASE2020_TASK1B",
+        "embedding_mlp": "asc_study.models.embedding_mlp:EMBEDDING_MLP",
     },
 )
 

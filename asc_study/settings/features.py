@@ -1,13 +1,14 @@
 """The `features` of a run, and the front ends of published systems as presets of them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from asc_study.base.errors import shown
-from asc_study.base.schema import Strict, did_you_mean
+from asc_study.base.errors import InputError, shown
+from asc_study.base.schema import Strict, did_you_mean, label
 from asc_study.features.settings import LogMelSettings
 
 _BASELINE: Final[Mapping[str, Any]] = MappingProxyType(
@@ -45,7 +46,11 @@ _ALWAYS: Final = ("n_fft", "hop_length", "n_mels", "scale", "dtype")
 
 
 class FeatureConfig(Strict):
-    """Log-mel features (section 5.1); sizes in samples, ``n_mels`` in bands.
+    """Log-mel features (section 5.1), sizes in samples, ``n_mels`` in bands; or embeddings.
+
+    ``embeddings`` is a file of what another network made of the clips (`asc_study.features.embedding_file`), which
+    networks are then given in place of spectrograms. The settings of log-mel features mean nothing beside it and are
+    left out; its contents, and not its place, are part of what a run is.
 
     See `asc_study.features.settings.LogMelSettings` for each. ``preset`` names a front end of `PRESETS`, whose settings
     stand in for the defaults: what is given beside it wins, and what is left is these settings alone.
@@ -66,6 +71,15 @@ class FeatureConfig(Strict):
     fmax: float | None = Field(None, gt=0)
     log_offset: float = Field(1e-8, gt=0, le=1)
     deltas: bool = True
+    embeddings: str | None = Field(None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_log_mel(cls, settings: Any) -> Any:
+        if not isinstance(settings, Mapping) or settings.get("embeddings") is None:
+            return settings
+        strange = {key: value for key, value in settings.items() if key not in (*cls.model_fields, "preset")}
+        return {**strange, "embeddings": settings["embeddings"], "deltas": False}
 
     @model_validator(mode="before")
     @classmethod
@@ -93,16 +107,48 @@ class FeatureConfig(Strict):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Log-mel features or embeddings, whichever there are."""
+        settings: dict[str, Any] = write(self)
+        embeddings = settings.pop("embeddings", None)
+        return settings if embeddings is None else {"embeddings": embeddings}
+
     def identity(self) -> dict[str, Any]:
-        """Without what is as it was before there was a choice: runs that were made then stay what they are."""
+        """Without what is as it was before there was a choice: runs that were made then stay what they are.
+
+        Raises
+        ------
+        InputError
+            If the file of embeddings cannot be used.
+        """
+        if self.embeddings is not None:
+            from asc_study.features.embeddings import read_embeddings
+
+            return {"embeddings": read_embeddings(Path(self.embeddings), progress=True).identity()}
         usual = {name: field.default for name, field in type(self).model_fields.items()}
         kept = {key: value for key, value in super().identity().items() if key in _ALWAYS or value != usual[key]}
         if self.window_length == self.n_fft:
             kept.pop("window_length", None)
         return kept
 
+    def require_sound(self, where: str = "") -> None:
+        """Raise `InputError` if the features cannot be computed of sound; ``where`` is whose they are."""
+        if self.embeddings is not None:
+            raise InputError(
+                f"{label(where)}what is deployed or shown must hear sound, got features.embeddings "
+                f"{shown(self.embeddings)}, which another network made: use a row with log-mel features"
+            )
+
     def at(self, sample_rate: int) -> LogMelSettings:
-        """The settings of the features of sound at a sample rate in Hz; raises `InputError` if they do not fit it."""
+        """The settings of log-mel features of sound at a sample rate in Hz.
+
+        Raises
+        ------
+        InputError
+            If they do not fit it, or are those of embeddings.
+        """
+        self.require_sound()
         return LogMelSettings(sample_rate=sample_rate, **self.model_dump())
 
     @property

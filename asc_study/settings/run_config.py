@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SerializeAsAny, field_validator
 
-from asc_study.augmentation import batch_augmentations, waveform_augmentations
+from asc_study.augmentation import OF_SPECTROGRAMS, batch_augmentations, waveform_augmentations
 from asc_study.augmentation.batch import BatchAugmentation
 from asc_study.augmentation.waveform import WaveformAugmentation
 from asc_study.base.errors import InputError, shown
@@ -172,6 +172,7 @@ def _resolve(raw: Mapping[str, Any], where: str) -> RunConfig:
             f"{written.validation.share}: hold no device out, or cut validation from the train split"
         )
     _require_continuation(written, where)
+    _require_spectra(written, where)
     return RunConfig(
         task=written.task,
         architecture=written.architecture,
@@ -208,6 +209,29 @@ def _require_continuation(written: _Plain, where: str) -> None:
         raise InputError(
             f"{label(where)}`continues` trains one network, got {got}, which keeps several: use one cut, and keep the "
             "best or the last epoch"
+        )
+
+
+def _require_spectra(written: _Written, where: str) -> None:
+    """Raise `InputError` if a row on embeddings is to be augmented, or trained, in a way that needs spectrograms."""
+    if written.features.embeddings is None:
+        return
+    got = f"with features.embeddings {shown(written.features.embeddings)}"
+    if heard := [name for name, chosen in written.waveform_augmentation.items() if chosen is not None]:
+        raise InputError(
+            f"{label(where)}waveform_augmentation makes sounds, whose embeddings are in no file, got {heard[0]} {got}: "
+            f"leave it out ({heard[0]}: null)"
+        )
+    seen = [name for name in OF_SPECTROGRAMS if written.batch_augmentation.get(name) is not None]
+    if seen:
+        raise InputError(
+            f"{label(where)}batch_augmentation.{seen[0]} is for spectrograms, got it {got}, whose values are no mel "
+            f"bands: leave it out ({seen[0]}: null)"
+        )
+    if written.quantisation_aware:
+        raise InputError(
+            f"{label(where)}quantisation_aware trains what is deployed, which must hear sound, got it {got}: leave it "
+            "out"
         )
 
 

@@ -1,4 +1,4 @@
-"""The statistics baseline of a study: log-mel means and deviations, logistic regression; no network, seconds.
+"""The statistics baseline of a study: means and deviations of its features, logistic regression; no network, seconds.
 
 It is the reference that tells whether a network learned anything: on a few hundred clips many do not beat it. A study
 gets one for each of its tasks, a row of its own with a run of its own, unless it says ``baseline: false``. It hears the
@@ -34,7 +34,9 @@ from asc_study.systems.derived import Derived, Identity, find_derived, log_deriv
 from asc_study.systems.rows import outcome_dict
 from asc_study.training.run_data import run_data
 
+#: What it is called: statistics of spectrograms, or of embeddings.
 SYSTEM: Final = "log-mel statistics"
+SYSTEM_OF_EMBEDDINGS: Final = "embedding statistics"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def classify(clips: pd.DataFrame, store: FeatureStore, task: str) -> dict[str, p
     clips
         The clip table after the validation cut; its index is the clip's position in ``store``.
     store
-        Static log-mel features.
+        Static log-mel features, or embeddings.
     task
         ``ten_class`` or ``three_class``.
 
@@ -167,7 +169,7 @@ def _make(
             study=study,
             name=row.name,
             task=row.config.task,
-            system=SYSTEM,
+            system=SYSTEM if row.config.features.embeddings is None else SYSTEM_OF_EMBEDDINGS,
             members=(),
             tables=classify(made.clips, made.store, row.config.task),
             tags={Tag.DATASET: data.dataset.root.name, Tag.DATASET_DIGEST: data.digest},

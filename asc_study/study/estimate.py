@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from asc_study.base.errors import InputError
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import progress_bar
 from asc_study.data.identified import IdentifiedDataset
+from asc_study.features.embeddings import missing_bytes, read_embeddings
 from asc_study.features.packs import count_missing
 from asc_study.features.store import entry_key
 from asc_study.settings.run_config import canonical_json
@@ -16,7 +18,7 @@ from asc_study.study.effort import Effort
 from asc_study.study.estimated import Estimate, Kind, Machine, seconds_of
 from asc_study.study.limits import averaged
 from asc_study.study.preflight import augmented_shape, usual_samples
-from asc_study.training.run_data import Cuts, copies_of, data_key, log_mel_settings
+from asc_study.training.run_data import Cuts, copies_of, data_key, input_shape, log_mel_settings, stored_shape
 from asc_study.training.step_cost import StepCost, measure_apart
 
 #: Settings that a network hangs on.
@@ -76,8 +78,7 @@ def estimate(
             first = efforts[0]
             batch = min(first.config.training.batch_size, first.samples)
             training = first.config.training.model_copy(update={"batch_size": batch})
-            settings = log_mel_settings(first.config, data.dataset)
-            shape = settings.n_mels, settings.frames(samples), data.dataset.channels
+            shape = stored_shape(first.config, data.dataset, samples)
             try:
                 cost = measure_apart(first.config.model_copy(update={"training": training}), shape, threads)
             except InputError as error:
@@ -96,7 +97,7 @@ def _keys(efforts: Sequence[Effort], data: IdentifiedDataset, samples: int) -> l
         config = effort.config
         of_shape = canonical_json(config.model_dump(include={"features", "batch_augmentation"}))
         if of_shape not in known:
-            whole = log_mel_settings(config, data.dataset).input_shape(samples, data.dataset.channels)
+            whole = input_shape(config, data.dataset, samples)
             known[of_shape] = augmented_shape(config, whole)
         batch = min(config.training.batch_size, effort.samples)
         of_network = config.model_dump(mode="json", include=_OF_NETWORK)
@@ -144,6 +145,11 @@ def _features_bytes(efforts: Sequence[Effort], data: IdentifiedDataset, samples:
     counted: dict[str, int] = {}
     for effort in efforts:
         config = effort.config
+        if config.features.embeddings is not None:
+            embeddings = read_embeddings(Path(config.features.embeddings))
+            names = dataset.clips["clip_id"].tolist()
+            counted[embeddings.digest] = missing_bytes(embeddings, names, cache)
+            continue
         settings = log_mel_settings(config, dataset)
         of_features = settings.canonical_json()
         if of_features not in clip_bytes:

@@ -11,7 +11,7 @@ from asc_study.settings.limits import BYTES
 from asc_study.settings.run_config import RunConfig, canonical_json
 from asc_study.settings.study_file import Row
 from asc_study.training.cycles import minima
-from asc_study.training.run_data import log_mel_settings
+from asc_study.training.run_data import input_shape
 from asc_study.training.runtime import start_keras
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def require_limits(rows: Iterable[Row], dataset: Dataset, samples: int, say: Say
         if not row.limits.any:
             continue
         config, limits = row.config, row.limits
-        shape = log_mel_settings(config, dataset).input_shape(samples, dataset.channels)
+        shape = input_shape(config, dataset, samples)
         key = canonical_json([config.architecture, config.model.model_dump(mode="json"), shape, len(config.classes)])
         if key not in known:
             known[key] = network_cost(config, shape)
@@ -72,7 +72,7 @@ def require_roundable(rows: Iterable[Row], dataset: Dataset, samples: int) -> No
     for row in rows:
         if row.config.quantisation_aware is None:
             continue
-        network = _network(row.config, log_mel_settings(row.config, dataset).input_shape(samples, dataset.channels))
+        network = _network(row.config, input_shape(row.config, dataset, samples))
         from asc_study.training.fake_quant import rounded_network
 
         try:

@@ -21,7 +21,7 @@ from asc_study.settings.study_file import Study
 from asc_study.study.limits import require_limits, require_roundable
 from asc_study.training.cycles import require_warmup
 from asc_study.training.fused import require_fusable
-from asc_study.training.run_data import Cuts, data_key, log_mel_settings, steps_of_epoch, train_samples
+from asc_study.training.run_data import Cuts, data_key, input_shape, steps_of_epoch, train_samples
 
 #: Settings of training that decide whether its clips suffice.
 _OF_CLIPS: Final = {
@@ -74,18 +74,22 @@ def check_fit(study: Study, dataset: Dataset, say: Say = tell_nobody, cuts: Cuts
         except InputError as error:
             raise InputError(f"ensemble {ensemble.name!r}: {error}") from None
     _require_bundled(study)
+    _require_taught(study)
     if not all(validated.values()):
         say("note: no scene has two training locations, so there is no validation split: the last epoch is kept")
 
 
 def _require_bundled(study: Study) -> None:
-    """Raise `InputError` if a system is fused by a rule that a bundle cannot carry, or undoes a training for int8."""
+    """Raise `InputError` if a bundle cannot carry a system's rule or features, or would undo a training for int8."""
+    trained = {row.name: row.config for row in study.rows}
     aware = {row.name for row in study.rows if row.config.quantisation_aware}
     known = {row.name: row for row in study.ensembles}
     for system in study.systems:
-        parts = [system.part]
+        parts = [system.part, *system.candidates]
         while parts:
             part = parts.pop()
+            if part in trained:
+                trained[part].features.require_sound(f"system {system.name!r}: {part!r}")
             if part in aware and system.scheme != "int8":
                 raise InputError(
                     f"system {system.name!r}: {part!r} is quantisation-aware, trained for int8, got scheme "
@@ -98,6 +102,22 @@ def _require_bundled(study: Study) -> None:
                     f"{ensemble.fusion!r} in {ensemble.name!r}: fuse with one of them"
                 )
             parts += [*ensemble.fine, *ensemble.coarse] if ensemble else []
+
+
+def _require_taught(study: Study) -> None:
+    """Raise `InputError` if a row learns from a teacher that cannot tell of all of its clips."""
+    trained = {row.name: row.config for row in study.rows}
+    known = {row.name: row for row in study.ensembles}
+    for row in study.rows:
+        parts = [row.config.distillation.teacher] if row.config.distillation else []
+        while parts:
+            part = parts.pop()
+            if part in trained and trained[part].features.embeddings and row.config.waveform_augmentation:
+                raise InputError(
+                    f"row {row.name!r}: its teacher {part!r} on embeddings knows no augmented copies, got "
+                    f"{', '.join(row.config.waveform_augmentation)}: leave them out, or name another teacher"
+                )
+            parts += known[part].parts if part in known else []
 
 
 def _of_shapes(config: RunConfig) -> str:
@@ -150,7 +170,7 @@ def usual_samples(dataset: Dataset) -> int:
 
 def _try_shapes(config: RunConfig, dataset: Dataset, samples: int) -> None:
     """Raise `InputError` if what the augmentations leave of a clip is too small for the network."""
-    shape = log_mel_settings(config, dataset).input_shape(samples, dataset.channels)
+    shape = input_shape(config, dataset, samples)
     least, got = find_architecture(config.architecture).smallest_input, augmented_shape(config, shape)[:2]
     if got[0] < least[0] or got[1] < least[1]:
         raise InputError(

@@ -64,10 +64,16 @@ def removal_dict(removal: Removal) -> dict[str, Any]:
 
 
 def describe_settings(settings: str) -> str:
-    """Feature settings in a few words: ``44100 Hz, 2048/1024, 128 mel, min_max, float16``, and what else is set."""
+    """Feature settings in a few words: ``44100 Hz, 2048/1024, 128 mel, min_max, float16``, and what else is set.
+
+    Of embeddings: what computed them, and what there is of a clip.
+    """
     if not settings:
         return "of an earlier version"
     known = json.loads(settings)
+    if "embedding" in known:
+        form = f"{known['frames']} x {known['values']} values"
+        return f"{known['embedding']} {known['version']}, {form}, {known['dtype']}"
     rate, n_fft, hop, mels, scale, dtype = (known.pop(name, "?") for name in _USUAL)
     rest = [f"{name} {value}" for name, value in sorted(known.items())]
     return ", ".join([f"{rate} Hz", f"{n_fft}/{hop}", f"{mels} mel", str(scale), str(dtype), *rest])

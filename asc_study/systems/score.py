@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.acoustics.recordings import is_lossy, sound_info
 from asc_study.base.contract import Artifact, Tag, evaluation_path, predictions_path
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.files import is_recording, shown_path
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import Say
@@ -21,6 +21,7 @@ from asc_study.data.formats import DATA_FORMATS
 from asc_study.data.identity import audio_digests
 from asc_study.evaluation.predictions import predictions_table, write_predictions
 from asc_study.features.audio import Recording
+from asc_study.features.embeddings import embedding_store, read_embeddings
 from asc_study.features.store import FeatureStore, extract
 from asc_study.settings.migrations import read_config
 from asc_study.settings.run_config import RunConfig
@@ -68,7 +69,13 @@ class Scored:
 
 
 def score_runs(
-    tracker: Tracker, references: Sequence[str], paths: Sequence[Path], *, jobs: int, say: Say
+    tracker: Tracker,
+    references: Sequence[str],
+    paths: Sequence[Path],
+    *,
+    jobs: int,
+    say: Say,
+    embeddings: Path | None = None,
 ) -> list[Scored]:
     """Add ``predictions/evaluation-<digest of the clips>.parquet`` to runs: their probabilities for every clip.
 
@@ -85,6 +92,8 @@ def score_runs(
         Processes for the features.
     say
         Told one line a run.
+    embeddings
+        The file of the clips' embeddings, for runs on these; by default the one that a run was trained on.
 
     Raises
     ------
@@ -101,6 +110,7 @@ def score_runs(
     digest = hashlib.sha256("\n".join([*clips["clip_id"], *digests]).encode()).hexdigest()
     recordings = [Recording(path, own) for path, own in zip(files, digests, strict=True)]
     stores: dict[str, FeatureStore] = {}
+    is_started = False
     about = {Tag.EVALUATION_DIGEST: digest, Tag.EVALUATION: ", ".join(path.absolute().name for path in paths)[:500]}
     tables: dict[str, pd.DataFrame] = {}
     for record in networks.values():
@@ -110,16 +120,21 @@ def score_runs(
             tables[record.run_id] = tracker.predictions(record.run_id)["evaluation"]
             continue
         config = config_of(tracker, record)
-        if not stores:  # one process has one number of threads; between runs it moves the last bits only
+        if not is_started:  # one process has one number of threads; between runs it moves the last bits only
             start_keras(config.training.threads)
+            is_started = True
         model = tracker.load_keras_model(record.run_id)
-        rate = sample_rate_of(record, model.input_shape[-1] // config.features.maps)
-        key = f"{config.features.model_dump_json()} {rate} {model.input_shape[-1]}"
-        if key not in stores:
-            stores[key] = extract(
-                recordings, config.features.at(rate), cache_dir() / "features", jobs=jobs, progress=True
-            )
-        tables[record.run_id] = predict_clips(record, config, model, clips, stores[key])
+        if config.features.embeddings is not None:
+            store = embeddings_of(tracker, record, config, clips, embeddings)
+        else:
+            rate = sample_rate_of(record, model.input_shape[-1] // config.features.maps)
+            key = f"{config.features.model_dump_json()} {rate} {model.input_shape[-1]}"
+            if key not in stores:
+                stores[key] = extract(
+                    recordings, config.features.at(rate), cache_dir() / "features", jobs=jobs, progress=True
+                )
+            store = stores[key]
+        tables[record.run_id] = predict_clips(record, config, model, clips, store)
         _keep(tracker, record, tables[record.run_id], about, say)
     scored = []
     for record in records:
@@ -192,6 +207,38 @@ def sample_rate_of(record: RunRecord, channels: int) -> int:
         if known.channels == channels:
             return known.sample_rate
     raise InputError(f"{record.label!r} does not say what sample rate it was trained at: train it again")
+
+
+def embeddings_of(
+    tracker: Reader, record: RunRecord, config: RunConfig, clips: "pd.DataFrame", path: Path | None = None
+) -> FeatureStore:
+    """The embeddings of clips that a run is to be given, in their order.
+
+    Parameters
+    ----------
+    tracker, record, config
+        The store, a run on embeddings and its settings.
+    clips
+        The clip table.
+    path
+        The file that has them; by default the one that the run was trained on.
+
+    Raises
+    ------
+    InputError
+        If the file lacks a clip, or its embeddings were computed by something else than those of the run.
+    """
+    file = path or Path(config.features.embeddings or "")
+    found = read_embeddings(file, progress=True).identity()
+    logged = tracker.json_artifact(record.run_id, Artifact.IDENTITY).get("config", {}).get("features", {})
+    trained = logged.get("embeddings", {})
+    for part in ("name", "version"):
+        if trained.get(part, found[part]) != found[part]:
+            raise InputError(
+                f"{record.label!r} was trained on embeddings of {part} {shown(trained[part])}, got "
+                f"{shown(found[part])} in {shown_path(file)}: name a file of the same by --embeddings"
+            )
+    return embedding_store(file, clips["clip_id"].tolist(), cache_dir() / "features", progress=True)
 
 
 def predict_clips(

@@ -21,7 +21,7 @@ from asc_study.store.records import RunRecord
 from asc_study.store.references import find_each
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, existing, find_derived, log_derived
-from asc_study.systems.score import config_of, predict_clips, sample_rate_of
+from asc_study.systems.score import config_of, embeddings_of, predict_clips, sample_rate_of
 from asc_study.systems.score_fused import fused_table, networks_of
 from asc_study.training.runtime import start_keras
 from asc_study.workers.pool import require_jobs
@@ -43,7 +43,13 @@ def _converted(path: Path, digest: str, sample_rate: int, channels: int) -> Reco
 
 
 def score_labelled(
-    tracker: Tracker, references: Sequence[str], folder: Path, *, jobs: int, say: Say
+    tracker: Tracker,
+    references: Sequence[str],
+    folder: Path,
+    *,
+    jobs: int,
+    say: Say,
+    embeddings: Path | None = None,
 ) -> list[tuple[RunRecord, Logged]]:
     """Log what runs say of the labelled test clips of a data set, as runs of kind ``imported`` named ``ROW-on-DATA``.
 
@@ -60,6 +66,8 @@ def score_labelled(
         Processes for the features.
     say
         Told one line a run.
+    embeddings
+        The file of the clips' embeddings, for runs on these; by default the one that a run was trained on.
 
     Returns
     -------
@@ -95,7 +103,7 @@ def score_labelled(
             continue
         for network in networks_of(tracker, record):
             if network.run_id not in tables:
-                tables[network.run_id] = _predict(tracker, network, data, clips, jobs)
+                tables[network.run_id] = _predict(tracker, network, data, clips, jobs, embeddings)
         name = f"{record.tags[Tag.ROW]}-on-{data.dataset.root.name}"
         run = Derived(
             identity=identity,
@@ -114,11 +122,19 @@ def score_labelled(
 
 
 def _predict(
-    tracker: Tracker, network: RunRecord, data: IdentifiedDataset, clips: "pd.DataFrame", jobs: int
+    tracker: Tracker,
+    network: RunRecord,
+    data: IdentifiedDataset,
+    clips: "pd.DataFrame",
+    jobs: int,
+    embeddings: Path | None,
 ) -> "pd.DataFrame":
     config = config_of(tracker, network)
     start_keras(config.training.threads)
     model = tracker.load_keras_model(network.run_id)
+    if config.features.embeddings is not None:
+        store = embeddings_of(tracker, network, config, clips, embeddings)
+        return predict_clips(network, config, model, clips, store)
     channels = model.input_shape[-1] // config.features.maps
     rate = sample_rate_of(network, channels)
     native = (data.dataset.sample_rate, data.dataset.channels) == (rate, channels)

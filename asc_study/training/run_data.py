@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from asc_study.base.errors import TrainingFailure
+from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset, as_of_reference
 from asc_study.data.cut import cut_validation, keep_share_of_train, keep_subset_of_train
 from asc_study.data.folds import cut_fold
 from asc_study.features.audio import Recording
-from asc_study.features.settings import LogMelSettings
+from asc_study.features.embeddings import embedding_store, read_embeddings
+from asc_study.features.settings import LogMelSettings, stacked_shape
 from asc_study.features.store import FeatureStore, extract
 from asc_study.settings.run_config import RunConfig, canonical_json
 
@@ -35,7 +36,7 @@ class RunData:
         The clip table with its splits, and a train row for every augmented copy, whose ``clip_id`` names the
         augmentation (``<clip>+pitch_shift``). The index is the clip's position in ``store``.
     store
-        Static log-mel features.
+        Static log-mel features, or embeddings.
     left_out
         One line for each copy that could not be made.
     teacher
@@ -150,6 +151,27 @@ def log_mel_settings(config: RunConfig, dataset: Dataset) -> LogMelSettings:
     return config.features.at(dataset.sample_rate)
 
 
+def stored_shape(config: RunConfig, dataset: Dataset, samples: int) -> tuple[int, int, int]:
+    """Frequency bands, frames and channels that the store keeps of a clip of so many samples; of embeddings, theirs.
+
+    Raises
+    ------
+    InputError
+        If the features do not fit the sound, or a file of embeddings does not have every clip.
+    """
+    if config.features.embeddings is not None:
+        found = read_embeddings(Path(config.features.embeddings), progress=True)
+        found.keys(dataset.clips["clip_id"].tolist())
+        return found.shape
+    settings = log_mel_settings(config, dataset)
+    return settings.n_mels, settings.frames(samples), dataset.channels
+
+
+def input_shape(config: RunConfig, dataset: Dataset, samples: int) -> tuple[int, int, int]:
+    """What a network is given of a clip: `stored_shape`, with deltas where there are some."""
+    return stacked_shape(stored_shape(config, dataset, samples), deltas=config.features.deltas)
+
+
 def run_data(
     config: RunConfig,
     dataset: Dataset,
@@ -180,11 +202,21 @@ def run_data(
     Raises
     ------
     InputError
-        If a clip cannot be read, or a waveform augmentation does not find what it needs.
+        If a clip cannot be read or has no embedding, or a waveform augmentation does not find what it needs.
     TrainingFailure
         If more than 5 % of the copies of an augmentation cannot be made.
     """
-    settings, cache = log_mel_settings(config, dataset), cache_dir() / "features"
+    cache = cache_dir() / "features"
+    if config.features.embeddings is not None:
+        if config.waveform_augmentation:  # of a student, whose teacher has these features
+            raise InputError(
+                "a teacher on embeddings knows no augmented copies, got waveform_augmentation of its student: leave it "
+                "out, or name another teacher"
+            )
+        names, path = dataset.clips["clip_id"].tolist(), Path(config.features.embeddings)
+        store = embedding_store(path, names, cache, progress=progress, data=dataset.root.name, study=study)
+        return RunData(split_clips(dataset, config, fold), store)
+    settings = log_mel_settings(config, dataset)
     recordings = [
         Recording(Path(path), digest) for path, digest in zip(dataset.clips["path"], audio_digests, strict=True)
     ]

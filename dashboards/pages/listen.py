@@ -17,7 +17,15 @@ from asc_study.figures.hardest import hardest_figure
 from asc_study.figures.sounds import Drawn, change_of, mean_beliefs, sounds_figure
 from asc_study.figures.theme import listed, percent
 from dashboards import augmented, recordings
-from dashboards.augmentation_settings import MOST_DRAWS, Asked, augmentations, called, features_of, is_heard
+from dashboards.augmentation_settings import (
+    MOST_DRAWS,
+    Asked,
+    augmentations,
+    called,
+    features_of,
+    is_heard,
+    on_embeddings,
+)
 from dashboards.blocks import Block, Figure, Note, Table
 from dashboards.pages.choices import comparable_rows, first_rows, reference_of, study_control
 from dashboards.registry import Control, Page
@@ -69,12 +77,22 @@ def blocks(source: Source, state: Listen) -> Sequence[Block]:
     try:
         clips = recordings.may_be_heard(source, state.study)
         found += recordings.other_data(source, board)
+        found += _unheard(board, row)
         chosen = replace(state, row=row, clip=_clip(clips, state), augmentation=_augmentation(state), scene="")
         found += _augmented(source, chosen)
         found += _devices(source, board, chosen, state)
     except InputError as error:
         found.append(recordings.silent(source, error))
     return [*found, *_hardest(source, board, row, state)]
+
+
+def _unheard(board: Board, row: str) -> list[Block]:
+    """A line if a system was given no sound: what is drawn here is not what it decided by."""
+    file = on_embeddings(board, row)
+    if not file:
+        return []
+    what = f"{row} decides by embeddings of the clips ({file}), which cannot be drawn or augmented here"
+    return [Note(f"{what}: spectrograms have other settings. Choose a system on spectrograms to see its own.")]
 
 
 def _row(board: Board, state: Listen) -> str:

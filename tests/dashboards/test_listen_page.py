@@ -19,7 +19,7 @@ from asc_study.features.audio import read_audio
 from asc_study.store.queries import Reader
 from dashboards import augmented, recordings
 from dashboards.app import create_app
-from dashboards.augmentation_settings import MOST_DRAWS, settings_of
+from dashboards.augmentation_settings import MOST_DRAWS, features_of, settings_of
 from dashboards.blocks import Figure, Live, Note, Table
 from dashboards.kept import Kept
 from dashboards.pages import PAGES
@@ -329,3 +329,17 @@ def test_a_report_names_the_page_but_does_not_hold_it(source):
     assert PAGE in PAGES
     assert not PAGE.in_report
     assert "Listen" in str(_more(source, "s"))
+
+
+def test_a_system_on_embeddings_is_told_to_have_heard_no_sound(tracker, simulated, clips, clip_of):
+    drawn = np.random.default_rng(0).dirichlet(np.ones(10), len(test := clips.query("split == 'test'")))
+    tables = {"test": predictions_table(test, drawn.astype(np.float32), "ten_class")}
+    for row, params in {"mlp": {"features.embeddings": "e.npz"}, "cnn": {"features.n_mels": "40"}}.items():
+        run = log(tracker, row, tables, study="t")
+        for name, value in params.items():
+            tracker.client.log_param(run, name, value)
+    source = Source(Reader(tracker.uri), ("t",), simulated)
+    chosen = Listen(row="mlp", clip=clip_of("a"), augmentation="noise")
+    assert "mlp decides by embeddings of the clips (e.npz), which cannot be drawn" in notes(PAGE.blocks(source, chosen))
+    assert features_of(source, source.board(()), "mlp").n_mels == 40  # of the first row that hears sound
+    assert "embeddings" not in notes(PAGE.blocks(source, dataclasses.replace(chosen, row="cnn")))

@@ -220,3 +220,19 @@ def test_the_time_of_a_listing_says_when_its_pack_was_used(cache: Path, recordin
     used = [file for file in cache.glob("*.json") if file.stat().st_mtime > old + 1]
     assert len(used) == 1
     assert used[0].with_suffix(".npy").stat().st_mtime == pytest.approx(old)  # when it was made
+
+
+def test_what_another_process_takes_up_between_two_looks_is_found(
+    cache: Path, recordings: list[Recording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That nothing is new in the folder does not say that nothing is new in the index."""
+    take_up = PackIndex.take_up
+
+    def after_another(index: PackIndex) -> list[Path] | None:
+        with_index(cache, take_up)
+        return take_up(index)
+
+    (cache / INDEX_NAME).unlink()
+    monkeypatch.setattr(PackIndex, "take_up", after_another)
+    keys = [entry_key(one.digest, SETTINGS) for one in recordings]
+    assert len(find(cache, keys).places) == CLIPS
