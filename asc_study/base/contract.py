@@ -51,6 +51,8 @@ class Tag:
 
     SYSTEM: Final = "asc.system"
     MEMBERS: Final = "asc.members"
+    #: Of a system by device: which member hears which device.
+    ROUTES: Final = "asc.routes"
     BASIS: Final = "asc.basis"
     CHANGE_AGAINST: Final = "asc.change_against"
     #: Of a system: the digest of its bundle's manifest.

@@ -185,10 +185,13 @@ def register(folder: Path, name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="All probabilities, a line a clip.")
 @click.option(
+    "--device", default="", metavar="NAME", help="What recorded the clips: a system by device hears them accordingly."
+)
+@click.option(
     "--labels", type=FILE, metavar="LIST", help="List with the clips' labels: print the device table instead."
 )
 def classify(
-    bundle: str, clips: tuple[str, ...], top: int | None, as_json: bool, as_csv: bool, labels: Path | None
+    bundle: str, clips: tuple[str, ...], top: int | None, as_json: bool, as_csv: bool, device: str, labels: Path | None
 ) -> None:
     """Name the scene of recordings: files, folders, patterns, or - for standard input.
 
@@ -199,6 +202,7 @@ def classify(
     \b
     Example:
       asc-study classify scene-system recording.wav
+      asc-study classify by-device recording.wav --device a
       asc-study classify scene-system tau-mobile/audio --labels tau-mobile/evaluation_setup/fold1_evaluate.csv
     """
     from asc_study.deploy.runtime.program import classify_clips, write_results
@@ -207,6 +211,8 @@ def classify(
 
     if as_json and as_csv:
         raise InputError("results are written in one form, got --json and --csv: leave one out")
+    if device and labels is not None:
+        raise InputError(f"the list of --labels says what recorded each clip, got --device {device} too: leave it out")
     folder = _bundle_folder(bundle)
     system = load_bundle(folder)
     found = find_clips(list(clips))
@@ -217,7 +223,7 @@ def classify(
         return
     form: Form = "json" if as_json else "csv" if as_csv else "text"
     write_results(
-        classify_clips(system, found),
+        classify_clips(system, found, device),
         system,
         form,
         top,

@@ -1,4 +1,4 @@
-"""What is held back of the train split: validation locations, whole devices, and a share of the clips."""
+"""What is held back of the train split: validation locations, whole devices, a share or a part of the clips."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -189,3 +189,29 @@ def keep_subset_of_train(clips: pd.DataFrame, subsets: Mapping[str, frozenset[st
     # Not `isin`: pandas makes an Arrow scalar of each of the subset's names first, which takes five times as long.
     named = clips["clip_id"].map(subsets[name].__contains__).astype(bool)
     return clips[(clips["split"] != "train") | named]
+
+
+def keep_devices_of_train(clips: pd.DataFrame, devices: Sequence[str]) -> pd.DataFrame:
+    """Keep the train clips of some devices; the other splits stay.
+
+    Parameters
+    ----------
+    clips
+        Clip table, cut or not.
+    devices
+        Those to keep.
+
+    Raises
+    ------
+    InputError
+        If train has no clip of one of them.
+    """
+    train = clips["split"] == "train"
+    there = sorted(set(clips.loc[train, "device"]))
+    for device in devices:
+        if device not in there:
+            raise InputError(
+                f"training.devices must be devices of the train clips ({', '.join(there)}), got {shown(device)}: name "
+                "some of these"
+            )
+    return clips[~train | clips["device"].isin(list(devices))]

@@ -61,6 +61,9 @@ _PACKAGE: Final = f'''"""The part of asc-study that a bundle runs by."""
 __version__ = "{__version__}"
 '''
 
+#: What is told of the bytes of its networks.
+_SIZES: Final = ("file_bytes", "stored_bytes", "nonzero_bytes")
+
 #: Windows of all networks must be equally long, to this share.
 _SAME_LENGTH: Final = 0.01
 
@@ -121,7 +124,7 @@ class BuiltBundle:
 
     @property
     def kilobytes(self) -> float:
-        """Size of its networks' files, in units of 1,024 bytes."""
+        """Size of the files of the networks that run for a clip, in units of 1,024 bytes."""
         return float(self.manifest["sizes"]["file_bytes"]) / 1024
 
     @property
@@ -247,11 +250,9 @@ def _files(
             }
             for file, member in zip(names, members, strict=True)
         ],
-        "sizes": {
-            "file_bytes": sum(len(member.content) for member in members),
-            "stored_bytes": sum(member.file.stored_bytes for member in members),
-            "nonzero_bytes": sum(member.file.nonzero_bytes for member in members),
-        },
+        # Of what runs for a clip: of a system by device the largest of its models.
+        "sizes": {size: tree.most({one.key: getattr(one.file, size) for one in members}) for size in _SIZES},
+        **({"devices": list(tree.devices)} if tree.devices else {}),
         "metrics": dict(sorted(metrics.items())),
         "measured_on": measured_on,
         "versions": {"asc-study": __version__, **{package: version(package) for package in _VERSIONS}},

@@ -34,6 +34,7 @@ def model_card(manifest: Mapping[str, Any], requirements: Sequence[str]) -> str:
         "|---|---|---|---|---|",
         *(f"| {m['file']} | {m['task']} | {m['source']} | {m['scheme']} | {m['bytes']:,} |" for m in members),
         "",
+        *_by_device(manifest.get("devices", [])),
         f"Together {manifest['sizes']['file_bytes']:,} bytes of files, {manifest['sizes']['nonzero_bytes']:,} of "
         f"non-zero weights (DCASE 2020), {manifest['sizes']['stored_bytes']:,} of all weights (DCASE 2022).",
         "",
@@ -54,6 +55,17 @@ def model_card(manifest: Mapping[str, Any], requirements: Sequence[str]) -> str:
         *(f"- {known.title}: {known.licence}." for known in DATA_FORMATS.values()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _by_device(devices: Sequence[str]) -> list[str]:
+    """Who is heard by which networks, of a system by device."""
+    if not devices:
+        return []
+    return [
+        f"A clip of {', '.join(devices)} is heard by the networks of its device (`--device {devices[0]}`), one of any "
+        "other or of no known device by the general ones. The sizes below are those of the largest of these.",
+        "",
+    ]
 
 
 def _device_table(manifest: Mapping[str, Any]) -> list[str]:

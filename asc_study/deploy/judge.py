@@ -17,7 +17,7 @@ from asc_study.evaluation.predictions import predictions_table
 
 
 def judge(system: System, clips: Sequence[str], labels: Path, *, name: str, as_json: bool) -> str:
-    """Classify the listed ones among recordings, and lay out the accuracy by device subset.
+    """Classify the listed ones among recordings, each as one of its device, and lay out the accuracy by device subset.
 
     Parameters
     ----------
@@ -52,8 +52,9 @@ def judge(system: System, clips: Sequence[str], labels: Path, *, name: str, as_j
         )
     outputs = []
     with progress_bar(len(chosen), "classified", "clip", keep=False, delay_seconds=2) as bar:
-        for clip_id in chosen["clip_id"]:
-            outputs.append(list(system.classify_file(path_of[clip_id]).probabilities.values()))
+        for clip_id, device in zip(chosen["clip_id"], chosen["device"], strict=True):
+            heard_by = device if system.devices else ""
+            outputs.append(list(system.classify_file(path_of[clip_id], heard_by).probabilities.values()))
             bar.update()
     metrics = evaluate(predictions_table(chosen.assign(split="test"), np.array(outputs), task))
     if as_json:

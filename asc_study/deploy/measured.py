@@ -99,4 +99,5 @@ def fused(tree: FusionTree, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     outputs = {key: found.probabilities[place] for found in stacks.values() for place, key in enumerate(found.names)}
     task = task_of_classes(tree.classes) or ""
     context = stacks[task].context
-    return predictions_table(context.assign(scene_group=context["scene"]), tree.apply(outputs), task)
+    probabilities = tree.apply(outputs, context["device"].tolist())
+    return predictions_table(context.assign(scene_group=context["scene"]), probabilities, task)

@@ -26,7 +26,7 @@ from asc_study.systems.rows import outcome_dict
 class SystemOutcome:
     """How a system of one seed ended; ``waits`` means that what it is made of is not finished.
 
-    ``kilobytes`` is the size of its networks' files, in units of 1,024 bytes.
+    ``kilobytes`` is the size of the files of its networks that run for a clip, in units of 1,024 bytes.
     """
 
     name: str

@@ -50,7 +50,7 @@ def log_system(
     agreed = {f"{split}/agreement": agreement(before[split], tables[split]) for split in shared}
     measured = [measure({split: of[split] for split in shared}) for of in (before, tables)]
     costs = {
-        name: sum(record.metrics[name] for record in networks.values())
+        name: recipe.tree.most({key: record.metrics[name] for key, record in networks.items()})
         for name in next(iter(networks.values())).metrics
         if name.startswith("cost/") and all(name in record.metrics for record in networks.values())
     }

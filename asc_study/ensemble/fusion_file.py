@@ -29,10 +29,12 @@ written so that they are read back unchanged::
 
 or of two stages: ``{"rule": "two_stage", "fine": a fitted rule, "coarse": a fitted rule, "join": ...}`` with the joins
 ``{"rule": "product", "exponent": 1.0, "group_columns": [...]}`` (the coarse column of each fine class) and
-``{"rule": "learned", "model": ...}``. The output has the classes of the first system's task, and rows that sum to 1.
+``{"rule": "learned", "model": ...}``; or by device: ``{"rule": "by_device", "systems": [...], "routes": [{"device":
+"a", "system": "..."}, ...]}``, of each clip the output of its device's system, else that of the first. The output has
+the classes of the first system's task, and rows that sum to 1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
@@ -42,6 +44,7 @@ from asc_study.base.contract import Artifact
 from asc_study.base.errors import InputError, shown
 from asc_study.base.plain import from_plain, to_plain
 from asc_study.ensemble.arrays import Probabilities
+from asc_study.ensemble.by_device import BY_DEVICE, ByDevice
 from asc_study.ensemble.fuse import read_rule
 from asc_study.ensemble.rules import FusionRule
 from asc_study.ensemble.two_stage import TWO_STAGE, FittedTwoStage
@@ -112,13 +115,15 @@ class FusionFile:
         """The classes of the output's columns."""
         return self.classes[self.systems[0].task]
 
-    def apply(self, outputs: Mapping[str, Probabilities]) -> Probabilities:
+    def apply(self, outputs: Mapping[str, Probabilities], devices: Sequence[str] | None = None) -> Probabilities:
         """Fuse the outputs of the systems for the same n clips.
 
         Parameters
         ----------
         outputs
             System's name -> (n, classes of its task) probabilities; rows sum to 1.
+        devices
+            Of the n clips, where they are known: a system by device goes by them.
 
         Returns
         -------
@@ -140,6 +145,8 @@ class FusionFile:
                     f"{system.name!r} in place of {expected or '(clips, classes)'}: give those of {system.task}"
                 )
         stacks = [np.stack([np.asarray(outputs[name], np.float64) for name in stage.systems]) for stage in self._stages]
+        if isinstance(self.fusion, ByDevice):
+            return self.fusion.apply(stacks[0], devices)
         return self.fusion.apply(*stacks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,4 +190,6 @@ class FusionFile:
         fusion, place = raw["fusion"], f"{where}: fusion"
         if isinstance(fusion, Mapping) and fusion.get("rule") == TWO_STAGE:
             return cls(raw["basis"], classes, systems, FittedTwoStage.from_dict(fusion, place))
+        if isinstance(fusion, Mapping) and fusion.get("rule") == BY_DEVICE:
+            return cls(raw["basis"], classes, systems, ByDevice.from_dict(fusion, place))
         return cls(raw["basis"], classes, systems, read_rule(fusion, place))

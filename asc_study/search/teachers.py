@@ -207,6 +207,10 @@ def _require_unlearned(row: EnsembleRow, here: str, folder: Path) -> None:
             f"{here} must not be selected by the clips that its students are judged on, got `select`: name its rows "
             "under `fine`"
         )
+    if row.devices:
+        raise InputError(
+            f"{here} must hear a held-out device as any other, got a system by device: name its rows under `fine`"
+        )
     with looking_beside(folder):
         learns = find_fusion(row.fusion).learns
     if learns:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from asc_study.base.errors import InputError, shown
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, require_objective
 from asc_study.base.schema import Strict, did_you_mean, require_row_name, validate
-from asc_study.base.taxonomy import label_column
+from asc_study.base.taxonomy import known_devices, label_column
 
 
 class SelectOptions(Strict):
@@ -64,17 +64,50 @@ class EnsembleRow(MadeRow):
     ``fine`` names rows, or ensembles above it; without them, ``select`` chooses among all rows of the task of the
     study's first row. With ``coarse`` (three-class rows) it is a two-stage fusion. Whether there is a rule of the name
     ``fusion`` is found out by `asc_study.study.preflight`: rules are of a later stage.
+
+    With ``general`` and ``devices`` it is a system by device: a clip is heard by the row of its device, or, if that has
+    none, by the general one. These are its ``fine`` rows when it has been looked up, the general one first.
     """
 
     what: ClassVar[str] = "ensemble"
+
+    general: str | None = None
+    devices: dict[str, str] = {}
 
     @property
     def parts(self) -> list[str]:
         """The names of all that must be there before it is made."""
         return [*self.fine, *self.coarse]
 
+    @property
+    def routes(self) -> dict[str, int]:
+        """Device -> place of its row among the ``fine`` ones of a system by device."""
+        return {device: self.fine.index(row) for device, row in sorted(self.devices.items())}
+
+    @model_validator(mode="after")
+    def _check_devices(self) -> Self:
+        here = f"ensemble {shown(self.name)}"
+        if (self.general is None) == bool(self.devices):
+            raise ValueError(
+                f"{here} by device needs `general` and at least one of `devices`, got {shown(self.general)} and "
+                f"{shown(self.devices)}: write general: ROW and devices: {{a: ROW}}"
+            )
+        for device, row in self.devices.items():
+            if device not in known_devices():
+                raise ValueError(f"{here}: unknown device {shown(device)}: {did_you_mean(device, [*known_devices()])}")
+            if row == self.general:
+                raise ValueError(f"{here} hears {shown(device)} by {shown(row)} anyway: leave it out of `devices`")
+        if self.devices and (self.fine or self.coarse or self.select or self.fusion != "average"):
+            raise ValueError(
+                f"{here} is fused or by device, got `devices` beside `fine`, `coarse`, `select` or `fusion`: leave "
+                "these out, and name it under `fine` of another ensemble"
+            )
+        return self
+
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
+        if self.devices:
+            return self
         if self.select and self.select.method == "budget" and not isinstance(self, BudgetRow):
             raise ValueError(
                 f"ensemble {shown(self.name)} cannot select by `budget`, its rows have no files: that is for `systems`"
@@ -166,6 +199,9 @@ def checked(row: EnsembleRow, tasks: Mapping[str, str], ensembles: Sequence[Ense
     InputError
         If a part is unknown or of the wrong task.
     """
+    if row.general is not None:
+        by_device = (row.devices[device] for device in sorted(row.devices))
+        row = row.model_copy(update={"fine": list(dict.fromkeys([row.general, *by_device]))})
     known = known_tasks([*row.fine, *row.coarse], tasks, ensembles, here)
     of_fine = {known[part] for part in row.fine} or {next(iter(tasks.values()))}
     if len(of_fine) > 1 or any(label_column(known[part]) != "scene_group" for part in row.coarse):

@@ -159,11 +159,17 @@ def _resolve(raw: Mapping[str, Any], where: str) -> RunConfig:
         architecture = find_architecture(written.architecture)
     except InputError as error:
         raise InputError(f"{label(where)}{error}") from None
-    held_out = written.validation.holdout_devices
-    for device in held_out:
-        if device not in known_devices():
-            known = did_you_mean(device, list(known_devices()))
-            raise InputError(f"{label(where)}unknown validation.holdout_devices {device!r}: {known}")
+    held_out, heard = written.validation.holdout_devices, written.training.devices or []
+    for setting, devices in (("validation.holdout_devices", held_out), ("training.devices", heard)):
+        for device in devices:
+            if device not in known_devices():
+                known = did_you_mean(device, list(known_devices()))
+                raise InputError(f"{label(where)}unknown {setting} {device!r}: {known}")
+    if both := sorted(set(held_out) & set(heard)):
+        raise InputError(
+            f"{label(where)}training.devices must not be held out, got {', '.join(both)} in "
+            "validation.holdout_devices too: leave them out of one"
+        )
     uncut = written.validation.share == 0 and not written.validation.folds
     if held_out and (written.training.data == "development" or uncut):
         raise InputError(

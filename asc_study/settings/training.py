@@ -21,8 +21,10 @@ class TrainingConfig(Strict):
     ``data: development`` trains on all development data, the test split included: there is no validation and no test.
     ``subset`` trains, and cuts validation, of the clips of train that a list of the data set of this name has, such as
     ``split25``.
+    ``devices`` trains on their clips alone, after validation is cut: the second stage of the baseline of DCASE 2025,
+    which goes on from a general network. Their validation clips tell the best epoch; all clips are predicted.
     ``clip_fraction`` trains on that share of the train clips, drawn by scene and device: a search tries settings on it.
-    ``select_epoch`` keeps the best epoch on validation (on its devices that are not held out), the last one, or the
+    ``select_epoch`` keeps the best epoch on validation (on the devices that training hears), the last one, or the
     mean output of the models at the last ``snapshots`` learning-rate minima (section 5.2, the final submission).
     ``select_by`` is the metric by which the best epoch is told: three quarters of the validation clips are of device A,
     so by default each device counts alike.
@@ -34,6 +36,7 @@ class TrainingConfig(Strict):
 
     data: Literal["train", "development"] = "train"
     subset: str | None = None
+    devices: list[str] | None = None
     clip_fraction: float = Field(1, gt=0, le=1)
     batch_size: int = Field(32, ge=1, le=65536)
     balance_classes: bool = False
@@ -79,6 +82,16 @@ class TrainingConfig(Strict):
             )
         return self
 
+    @field_validator("devices")
+    @classmethod
+    def _in_order(cls, devices: list[str] | None) -> list[str] | None:
+        """The order in which devices are named means nothing."""
+        if devices is None:
+            return None
+        if not devices:
+            raise ValueError("training.devices must name at least one device, got []: leave it out to train on all")
+        return sorted(set(devices))
+
     @field_validator("select_by")
     @classmethod
     def _check_metric(cls, name: str) -> str:
@@ -90,7 +103,7 @@ class TrainingConfig(Strict):
         return self.epochs if self.schedule == "cosine" else self.first_cycle_epochs
 
     def identity(self) -> dict[str, Any]:
-        """Without the number of snapshots where none are kept, the growth of cycles that never come, and no subset.
+        """Without snapshots where none are kept, the growth of cycles that never come, and parts of train that are all.
 
         Optimiser, schedule, warm-up and batches are left out where they are as before there was a choice, and with them
         what only the others have. The metric that the best epoch is chosen by is left out where none is
@@ -100,8 +113,9 @@ class TrainingConfig(Strict):
         settings = super().identity()
         if self.select_epoch != "best" or self.select_by == ALL_CLIPS.metric:
             del settings["select_by"]
-        if self.subset is None:
-            del settings["subset"]
+        for part in ("subset", "devices"):
+            if settings[part] is None:
+                del settings[part]
         if self.select_epoch != "snapshots":
             del settings["snapshots"]
         del settings["momentum" if self.optimizer == "adamw" else "weight_decay"]

@@ -113,12 +113,12 @@ def classify(clips: pd.DataFrame, store: FeatureStore, task: str) -> dict[str, p
 
 def baseline_identity(config: RunConfig, dataset_digest: str) -> Identity:
     """What makes two baselines the same: features, train clips, data and the code that computes it."""
-    subset = {"subset": config.training.subset} if config.training.subset else {}
+    training = config.training
     settings = {
-        **subset,
+        **{name: part for name in ("subset", "devices") if (part := getattr(training, name))},
         "task": config.task,
         "features": config.features.identity(),
-        "clip_fraction": config.training.clip_fraction,
+        "clip_fraction": training.clip_fraction,
         "validation": _heard(config).identity()["validation"],
         "versions": {"features": feature_store.FEATURE_VERSION},
         "code": source_digest(classify),

@@ -23,6 +23,7 @@ _OF_TIME: Final = (
     "waveform_augmentation.",
     "training.data",
     "training.subset",
+    "training.devices",
     "training.clip_fraction",
     "training.batch_size",
     "training.precision",
@@ -164,4 +165,5 @@ def _seconds_of_epoch(config: RunConfig, records: Sequence[RunRecord]) -> float 
 
 
 def _cost_settings(flat: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in flat.items() if key.startswith(_OF_TIME)}
+    # A setting that is newer than a run is none of it.
+    return {key: str(value) for key, value in flat.items() if key.startswith(_OF_TIME) and str(value) != "None"}

@@ -21,7 +21,7 @@ from asc_study.settings.study_file import Study
 from asc_study.study.limits import require_limits, require_roundable
 from asc_study.training.cycles import require_warmup
 from asc_study.training.fused import require_fusable
-from asc_study.training.run_data import Cuts, data_key, input_shape, steps_of_epoch, train_samples
+from asc_study.training.run_data import Cuts, data_key, deciding, input_shape, steps_of_epoch, train_samples
 
 #: Settings of training that decide whether its clips suffice.
 _OF_CLIPS: Final = {
@@ -144,7 +144,12 @@ def _try_clips(config: RunConfig, cuts: Cuts) -> bool:
 
 def _require_selection(config: RunConfig, validation: pd.DataFrame) -> None:
     """Raise `InputError` if validation cannot tell the best epoch by the metric wanted."""
-    heard = validation[~validation["device"].isin(config.validation.holdout_devices)]
+    heard = deciding(validation, config)
+    if config.training.select_epoch == "best" and config.training.devices and heard.empty and not validation.empty:
+        raise InputError(
+            "training.select_epoch: best needs validation clips of training.devices, got none of "
+            f"{', '.join(config.training.devices)}: keep the last epoch, or raise validation.share"
+        )
     if config.training.select_epoch == "best" and len(heard):
         heard = heard.assign(scene=heard[label_column(config.task)])
         try:

@@ -1,6 +1,6 @@
 """A fusion as a run of the store, as text and as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,6 +9,8 @@ from asc_study.base.contract import Artifact, Tag
 from asc_study.ensemble.crossfit import describe
 from asc_study.evaluation.accuracy_table import accuracy_table
 from asc_study.figures.ensemble import change_figure
+from asc_study.store.records import RunRecord
+from asc_study.store.routes import routes_tag
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Logged, log_derived
 from asc_study.systems.fusions import Fusion, FusionOptions, fusion_identity
@@ -30,8 +32,8 @@ def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logge
         system=fusion.system,
         members=[*fine, *coarse],
         tables=fusion.tables,
-        tags={Tag.BASIS: fusion.basis, Tag.CHANGE_AGAINST: fusion.against},
-        metrics=changes,
+        tags={Tag.BASIS: fusion.basis, Tag.CHANGE_AGAINST: fusion.against, **routes_tag(fine, fusion.options.devices)},
+        metrics=changes | (_largest(fine) if fusion.options.devices else {}),
         files={
             Artifact.PARTS: pd.DataFrame(shown).T.rename_axis("system").to_csv(),
             Artifact.PARTS_TEXT: render(fusion, name),
@@ -40,6 +42,12 @@ def log_fusion(tracker: Tracker, study: str, name: str, fusion: Fusion) -> Logge
         figures=[change_figure(shown)] if "test" in fusion.tables else [],
     )
     return log_derived(tracker, derived)
+
+
+def _largest(members: Sequence[RunRecord]) -> dict[str, float]:
+    """What a system by device costs: of each cost that of its largest member, for one of them runs for a clip."""
+    known = [{name: value for name, value in one.metrics.items() if name.startswith("cost/")} for one in members]
+    return {name: max(one[name] for one in known) for name in known[0] if all(name in one for one in known)}
 
 
 def _with_result(fusion: Fusion, name: str) -> dict[str, Mapping[str, float]]:

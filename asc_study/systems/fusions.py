@@ -1,7 +1,7 @@
 """Fusions of named systems: several of one task, or ten-class and three-class ones in two stages (section 2.1)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from asc_study.base.contract import Kind
 from asc_study.base.errors import InputError
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, full_name
+from asc_study.ensemble.by_device import BY_DEVICE, RouteRule
 from asc_study.ensemble.crossfit import Basis, Fused, fuse_splits
 from asc_study.ensemble.fuse import find_fusion, fusion_settings
 from asc_study.ensemble.rules import FusionRule
@@ -39,11 +40,14 @@ class FusionOptions:
         How the two stages are joined: ``product`` or ``learned``.
     exponent
         Of the coarse score in the product, at least 0; None: fitted.
+    devices
+        Of a system by device (``fusion`` is `BY_DEVICE`): device -> place of its system, of which the first is general.
     """
 
     fusion: str = "average"
     join: Literal["product", "learned"] = "product"
     exponent: float | None = 1.0
+    devices: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.exponent is not None and not 0 <= self.exponent <= 100:
@@ -55,7 +59,8 @@ class Fusion:
     """A fusion: its parts by name with their metrics, what came out, and what it is measured against.
 
     ``change`` is the difference of each metric of test to that of the part in ``against``: the best one, chosen on
-    validation by `DEFAULT_OBJECTIVE`, or on test (which is harder on the fusion) where a part has no validation. Those
+    validation by `DEFAULT_OBJECTIVE`, or on test (which is harder on the fusion) where a part has no validation; of a
+    system by device the general one. Those
     of the columns of Table 1 have ``<metric>_lo`` and ``_hi``, the interval of the paired difference.
     """
 
@@ -75,6 +80,8 @@ class Fusion:
     @property
     def system(self) -> str:
         """What it is in a few words."""
+        if self.options.devices:
+            return f"by device of {len(self.fine)}"
         kind = (
             f"two-stage {len(self.fine)}+{len(self.coarse)}"
             if self.coarse
@@ -138,7 +145,7 @@ def parse_exponent(value: str | float) -> float | None:
 
 
 def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOptions) -> Fusion:
-    """Fuse systems of one task, or, with ``coarse``, of both.
+    """Fuse systems of one task, or, with ``coarse``, of both; or take of each clip that of its device.
 
     What learns is fitted on validation, or cross-fitted over the locations of test where there is no validation.
 
@@ -147,6 +154,9 @@ def fuse(fine: Sequence[Member], coarse: Sequence[Member], options: FusionOption
     InputError
         If the systems do not go together or an option is unknown.
     """
+    if options.devices:
+        samples, notes = stacks(fine)
+        return _measured(fine, coarse, options, fuse_splits(RouteRule(options.devices), samples), {}, notes)
     rule = find_fusion(options.fusion)
     if coarse:
         shared, notes = two_stage_stacks(fine, coarse)
@@ -219,9 +229,13 @@ def _measured(
     metrics = measure(tables)
     single = {member.name: member.tables for member in fine}
     of_stages = {name: stage.tables for name, stage in stages.items() if name.startswith("fine: ")}
-    best, split = _best_part({name: known for name, known in (single | of_stages).items() if name in parts})
+    if options.devices:
+        best = fine[0].name
+        against = f"{best}, which hears devices without a model of their own"
+    else:
+        best, split = _best_part({name: known for name, known in (single | of_stages).items() if name in parts})
+        against = f"{best}, the best part on {split}"
     change = _change((single | of_stages)[best], tables, metrics, parts[best])
-    against = f"{best}, the best part on {split}"
     bases = {fused.basis, *(basis_of(member.record) for member in (*fine, *coarse))}
     basis: Basis = next(found for found in _BASES if found in bases)
     touched = [member.name for member in (*fine, *coarse) if basis_of(member.record) == "cross-fitted"]
@@ -264,6 +278,8 @@ def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
 
 def fusion_identity(options: FusionOptions, fine: Sequence[RunRecord], coarse: Sequence[RunRecord]) -> Identity:
     """What makes a fusion the same: the options that count and its parts."""
+    if options.devices:
+        return Identity(Kind.FUSION, {"fusion": BY_DEVICE, "fine": len(fine), "devices": dict(options.devices)}, fine)
     settings: dict[str, Any] = {**fusion_settings(options.fusion), "fine": len(fine)}
     if coarse:
         settings |= {"coarse": len(coarse), "join": options.join}

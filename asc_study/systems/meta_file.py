@@ -1,6 +1,6 @@
 """The file of meta information of a submission to DCASE 2024 or 2025 Task 1: its form, and results as it has them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,7 @@ class Complexity:
 
 def meta_information(
     label: str,
-    cost: Complexity,
+    costs: Sequence[Mapping[str, Complexity]],
     tests: Mapping[int, pd.DataFrame],
     words: Mapping[str, str],
     said: Mapping[str, Mapping[str, Any]],
@@ -48,8 +48,8 @@ def meta_information(
     ----------
     label
         Of the submission.
-    cost
-        Of the system; of several the largest.
+    costs
+        Of each system, by device. The largest stands for all; those of the models by device stand beside it.
     tests
         Split -> predictions table of the development test split.
     words
@@ -57,13 +57,17 @@ def meta_information(
     said
         Section -> what people say.
     """
+    every = [(device, cost) for known in costs for device, cost in known.items()]
+    largest = max((cost for _, cost in every), key=lambda one: (one.total_model_size, one.macs))
     submission: dict[str, Any] = {"label": label, "name": FILL_IN, "abbreviation": FILL_IN, "authors": [_AUTHOR]}
     system: dict[str, Any] = {
         "description": dict(words),
-        "complexity": vars(cost),
+        "complexity": dict(vars(largest)),
         "external_datasets": FILL_IN,
         "source_code": FILL_IN,
     }
+    if len(costs) == 1 and len(costs[0]) > 1:
+        system["complexity_by_device"] = {device: dict(vars(cost)) for device, cost in every}
     described = system["description"] | dict(said.get("system", {}).get("description", {}))
     return {
         "submission": submission | dict(said.get("submission", {})),

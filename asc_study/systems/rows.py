@@ -7,6 +7,7 @@ from typing import Any, Literal
 from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.errors import InputError, failure_reason
 from asc_study.base.progress import Say
+from asc_study.ensemble.by_device import BY_DEVICE
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.ensemble_rows import BudgetRow, EnsembleRow
 from asc_study.settings.system_rows import StudySystem
@@ -221,6 +222,8 @@ def _stand_in(combination: str) -> RunRecord:
 
 def _options(row: EnsembleRow, records: Mapping[str, RunRecord]) -> EnsembleOptions | BudgetOptions | FusionOptions:
     """How an ensemble is made of its parts, by name."""
+    if row.devices:
+        return FusionOptions(BY_DEVICE, devices=row.routes)
     if row.select is None:
         return FusionOptions(row.fusion, row.join, parse_exponent(row.exponent))
     if isinstance(row, BudgetRow):

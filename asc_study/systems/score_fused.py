@@ -69,7 +69,7 @@ def fused_table(
         table = fused_table(tracker, _part(tracker, record, system.run_id), clips, tables).set_index("clip_id")
         values = table.loc[clips["clip_id"], list(CLASSES[system.task])].to_numpy(float)
         outputs[system.name] = values / values.sum(axis=1, keepdims=True)  # tables hold float32
-    return predictions_table(clips, file.apply(outputs), file.systems[0].task)
+    return predictions_table(clips, file.apply(outputs, clips["device"].tolist()), file.systems[0].task)
 
 
 def _fusion(tracker: Reader, record: RunRecord) -> FusionFile:

@@ -21,6 +21,7 @@ from asc_study.base.files import write_file
 from asc_study.evaluation.scores_out import write_scores
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_each
+from asc_study.store.routes import GENERAL, routed_devices, running
 from asc_study.store.stale import further_down, members_of
 from asc_study.store.tracking import Tracker
 from asc_study.systems.meta_file import FILL_IN, Complexity, check_meta, left_to_fill_in, meta_information, read_about
@@ -96,15 +97,15 @@ def export_submission(
     if there and not overwrite:
         raise InputError(f"{there[0]} is there already: name another folder, or replace it with --force")
 
-    complexities = {split: complexity(tracker, record) for split, record in runs.items()}
+    complexities = {split: complexities_of(tracker, record) for split, record in runs.items()}
     notes = list(_notes(form, runs, tables, complexities))
     for split, path in outputs.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         known = tables[split]
         write_scores(known.get("evaluation", known["test"]), path, form, overwrite=overwrite)
-    largest = max(complexities.values(), key=lambda one: (one.total_model_size, one.macs))
     words = description(tracker, next(reversed(runs.values())))
-    content = meta_information(label, largest, {split: known["test"] for split, known in tables.items()}, words, said)
+    tests = {split: known["test"] for split, known in tables.items()}
+    content = meta_information(label, list(complexities.values()), tests, words, said)
     check_meta(content)
     write_file(meta, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     left = sorted(left_to_fill_in(content))
@@ -115,7 +116,7 @@ def export_submission(
 
 def description(tracker: Tracker, record: RunRecord) -> dict[str, str]:
     """A system in the words of the meta file, as far as its runs tell."""
-    networks = _networks(tracker, record)
+    networks, devices = _networks(tracker, record), routed_devices(record, tracker.run)
     source = _source(tracker, networks[0])
     rates = (source.params.get("features.resample_to", ""), source.tags.get(Tag.SAMPLE_RATE, ""))
     rate = next((text for text in rates if text.isdecimal()), "")
@@ -126,13 +127,26 @@ def description(tracker: Tracker, record: RunRecord) -> dict[str, str]:
         "acoustic_features": "log-mel energies",
         "data_augmentation": ", ".join(augmentations) or "none",
         "machine_learning_method": record.tags.get(Tag.SYSTEM) or source.params.get("architecture", FILL_IN),
-        "decision_making": "maximum likelihood" if len(networks) == 1 else f"fusion of {len(networks)} networks",
+        "decision_making": _deciding(len(_networks(tracker, record, device=GENERAL)), devices),
         "complexity_management": "weight quantization" if quantised else "none",
     }
 
 
-def complexity(tracker: Tracker, record: RunRecord) -> Complexity:
-    """What a system costs: of an ensemble the sum over its networks, of a quantised network at its own precision.
+def _deciding(networks: int, devices: Sequence[str]) -> str:
+    """How a system that runs so many networks for a clip decides, in words."""
+    decided = "maximum likelihood" if networks == 1 else f"fusion of {networks} networks"
+    own = [device for device in devices if device]
+    return decided + (f", by models of their own for {', '.join(own)}" if own else "")
+
+
+def complexities_of(tracker: Tracker, record: RunRecord) -> dict[str, Complexity]:
+    """Device -> what runs for a clip of it, of a system by device; ``general`` for any other. See `complexity`."""
+    devices = routed_devices(record, tracker.run) or [GENERAL]
+    return {device or "general": complexity(tracker, record, device) for device in devices}
+
+
+def complexity(tracker: Tracker, record: RunRecord, device: str = GENERAL) -> Complexity:
+    """What a system costs for a clip of a device: the sum over its networks, each at its own precision.
 
     Running statistics of batch normalisation are no parameters.
 
@@ -147,7 +161,7 @@ def complexity(tracker: Tracker, record: RunRecord) -> Complexity:
     from asc_study.models.cost import model_size
 
     size = parameters = macs = 0
-    for network in _networks(tracker, record):
+    for network in _networks(tracker, record, device=device):
         source = _source(tracker, network)
         counted = source.metrics.get("cost/torchinfo_macs")
         if counted is None:
@@ -160,17 +174,19 @@ def complexity(tracker: Tracker, record: RunRecord) -> Complexity:
     return Complexity(size, parameters, macs)
 
 
-def _networks(tracker: Tracker, record: RunRecord, above: tuple[str, ...] = ()) -> list[RunRecord]:
-    """The networks of a system, which is a part of those ``above``, each once."""
+def _networks(
+    tracker: Tracker, record: RunRecord, above: tuple[str, ...] = (), device: str | None = None
+) -> list[RunRecord]:
+    """The networks of a system, which is a part of those ``above``, each once: all, or those that a device needs."""
     if record.tags.get(Tag.KIND) in (Kind.TRAIN, Kind.QUANTISED):
         return [record]
     above = further_down(record, above)
     found: dict[str, RunRecord] = {}
-    for run_id in members_of(record):
+    for run_id in running(record, device):
         member = tracker.run(run_id)
         if member is None:
             raise InputError(f"{record.label!r} is made of run {run_id}, which was deleted: make it anew")
-        found |= {one.run_id: one for one in _networks(tracker, member, above)}
+        found |= {one.run_id: one for one in _networks(tracker, member, above, device)}
     if not found:
         raise InputError(f"the complexity of {record.label!r} is not known, it was not trained here: name another run")
     return list(found.values())
@@ -218,18 +234,19 @@ def _notes(
     form: str,
     runs: Mapping[int, RunRecord],
     tables: Mapping[int, Mapping[str, pd.DataFrame]],
-    complexities: Mapping[int, Complexity],
+    complexities: Mapping[int, Mapping[str, Complexity]],
 ) -> Iterable[str]:
     missing = [split for split in SPLITS[form] if split not in runs]
     if missing:
         yield f"{form} ranks by {', '.join(f'split{one}' for one in SPLITS[form])}, missing: " + ", ".join(
             f"split{one}" for one in missing
         )
-    for split, cost in complexities.items():
+    for split, device, cost in ((split, *one) for split, costs in complexities.items() for one in costs.items()):
+        of = f"split{split}" + (f", {device}" if len(complexities[split]) > 1 else "")
         if cost.total_model_size > LARGEST_SIZE:
-            yield f"split{split}: {cost.total_model_size:,} bytes of parameters are over the limit of {LARGEST_SIZE:,}"
+            yield f"{of}: {cost.total_model_size:,} bytes of parameters are over the limit of {LARGEST_SIZE:,}"
         if cost.macs > MOST_MACS:
-            yield f"split{split}: {cost.macs:,} multiply-accumulates are over the limit of {MOST_MACS:,}"
+            yield f"{of}: {cost.macs:,} multiply-accumulates are over the limit of {MOST_MACS:,}"
     for split, known in tables.items():
         if "evaluation" not in known:
             yield f"split{split}: the output is that of test, not of the evaluation set: `asc-study score` that first"

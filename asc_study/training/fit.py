@@ -28,13 +28,14 @@ from asc_study.training.distillation import labels_and_loss
 from asc_study.training.fake_quant import rounded_network
 from asc_study.training.networks import build_network, final_model
 from asc_study.training.optimisers import make_optimiser
+from asc_study.training.run_data import deciding
 from asc_study.training.runtime import forget_gradients
 from asc_study.training.schedule import WarmRestarts
 
 #: Called after every epoch with its index (from 0) and its metrics.
 EpochReport = Callable[[int, dict[str, float]], None]
 
-#: Metric of an epoch by which the best is chosen: `training.select_by` on the devices that are not held out.
+#: Metric of an epoch by which the best is chosen: `training.select_by` on the clips that `deciding` leaves.
 _SELECTION: Final = "selection"
 
 
@@ -200,8 +201,7 @@ class Training:
             "validation_loss": measured[full_name("log_loss", "validation")],
         }
         if self._config.training.select_epoch == "best":
-            # Devices that are held out stand for unseen ones: nothing is chosen on them.
-            heard = predictions[~predictions["device"].isin(self._config.validation.holdout_devices)]
+            heard = deciding(predictions, self._config)
             chosen_by = full_name(self._config.training.select_by, "validation")
             values = evaluate(heard, intervals=False) if 0 < len(heard) < len(predictions) else measured
             if len(heard) and chosen_by in values:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.base.paths import cache_dir
 from asc_study.data.clips import Dataset, as_of_reference
-from asc_study.data.cut import cut_validation, keep_share_of_train, keep_subset_of_train
+from asc_study.data.cut import cut_validation, keep_devices_of_train, keep_share_of_train, keep_subset_of_train
 from asc_study.data.folds import cut_fold
 from asc_study.features.audio import Recording
 from asc_study.features.embeddings import embedding_store, read_embeddings
@@ -64,7 +64,7 @@ def split_clips(dataset: Dataset, config: RunConfig, fold: int = 0) -> "pd.DataF
     Raises
     ------
     InputError
-        If the devices to be held out cannot be, or the data set has no such subset.
+        If the devices to be held out cannot be, or the data set has no such subset or no train clip of a device.
     """
     from pandas import Index
 
@@ -90,10 +90,22 @@ def split_clips(dataset: Dataset, config: RunConfig, fold: int = 0) -> "pd.DataF
             holdout_devices=validation.holdout_devices,
             reference_device=dataset.format.reference_device,
         )
+    if config.training.devices:
+        clips = keep_devices_of_train(clips, config.training.devices)
     if config.training.clip_fraction < 1:
         share = config.training.clip_fraction
         clips = keep_share_of_train(clips, share, seed=validation.seed, of=dataset.clips)
     return clips.set_index(Index(dataset.clips["clip_id"]).get_indexer(clips["clip_id"]))
+
+
+def deciding(validation: "pd.DataFrame", config: RunConfig) -> "pd.DataFrame":
+    """The validation clips by which the best epoch is told: those of the devices that training hears.
+
+    Devices that are held out stand for unseen ones: nothing is chosen on them.
+    """
+    if config.training.devices:
+        return validation[validation["device"].isin(config.training.devices)]
+    return validation[~validation["device"].isin(config.validation.holdout_devices)]
 
 
 class Cuts:
@@ -115,7 +127,7 @@ class Cuts:
 
 def _of_cut(config: RunConfig) -> dict[str, Any]:
     """The settings that say which clips a run has in which split."""
-    training = config.training.model_dump(include={"data", "subset", "clip_fraction"})
+    training = config.training.model_dump(include={"data", "subset", "devices", "clip_fraction"})
     return {"validation": config.validation.model_dump(), **training}
 
 

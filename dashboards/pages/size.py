@@ -1,6 +1,6 @@
 """What accuracy costs in size, multiply-accumulates or latency: networks, quantised or not, and ensembles of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -12,6 +12,7 @@ from asc_study.base.metric_table import ALL_CLIPS, unseen_among
 from asc_study.evaluation.side_by_side import comparable, side_by_side
 from asc_study.figures.size import COSTS, Cost, size_figure
 from asc_study.store.records import RunRecord
+from asc_study.store.routes import GENERAL, routed_devices, running
 from asc_study.store.stale import members_of
 from dashboards.blocks import Block, Figure, Note
 from dashboards.pages.choices import (
@@ -100,8 +101,8 @@ def _systems(source: Source, board: Board, names: Sequence[str], cost: Cost, acc
     rows = []
     for name in names:
         row, records = board.row(name), board.records[name]
-        networks = [_networks(source, record, by_id) for record in records]
-        costs = [_cost(one, cost) for one in networks]
+        networks = [_of_a_clip(source, record, by_id) for record in records]
+        costs = [_most(one, cost) for one in networks]
         value = row.get(accuracy)
         if any(one is None for one in costs) or value is None or pd.isna(value):
             continue
@@ -111,7 +112,7 @@ def _systems(source: Source, board: Board, names: Sequence[str], cost: Cost, acc
         known = {
             "row": name,
             "kind": kind,
-            "networks": len(networks[0]),
+            "networks": max(map(len, networks[0])),
             "cost": sum(one for one in costs if one is not None) / len(costs) / cost.scale,
             "accuracy": float(value),
             "low": row.get(f"{accuracy}_lo", float("nan")),
@@ -125,18 +126,34 @@ def _systems(source: Source, board: Board, names: Sequence[str], cost: Cost, acc
     return pd.DataFrame(rows, columns=columns)
 
 
-def _networks(source: Source, record: RunRecord, by_id: Mapping[str, RunRecord]) -> list[RunRecord]:
-    """The networks that a system consists of, each once; empty if one was deleted."""
+def _of_a_clip(source: Source, record: RunRecord, by_id: Mapping[str, RunRecord]) -> list[list[RunRecord]]:
+    """The networks that run for a clip, by its device where that matters."""
+
+    def find(run_id: str) -> RunRecord | None:
+        found: RunRecord | None = by_id.get(run_id) or source.kept(("run", run_id), partial(source.reader.run, run_id))
+        return found
+
+    return [_networks(record, find, device) for device in routed_devices(record, find) or [GENERAL]]
+
+
+def _networks(record: RunRecord, find: Callable[[str], RunRecord | None], device: str) -> list[RunRecord]:
+    """The networks of a system that run for a clip of a device, each once; empty if one was deleted."""
     if record.tags.get(Tag.KIND) not in (Kind.ENSEMBLE, Kind.FUSION):
         return [record]
     found: dict[str, RunRecord] = {}
-    for run_id in members_of(record):
-        member = by_id.get(run_id) or source.kept(("run", run_id), partial(source.reader.run, run_id))
-        inside = _networks(source, member, by_id) if member else []
+    for run_id in running(record, device):
+        member = find(run_id)
+        inside = _networks(member, find, device) if member else []
         if not inside:
             return []
         found |= {one.run_id: one for one in inside}
     return list(found.values())
+
+
+def _most(networks: Sequence[Sequence[RunRecord]], cost: Cost) -> float | None:
+    """The cost of the dearest of several systems; None if that of one is not known."""
+    costs = [_cost(one, cost) for one in networks]
+    return max(one or 0.0 for one in costs) if all(costs) else None
 
 
 def _cost(networks: Sequence[RunRecord], cost: Cost) -> float | None:

@@ -42,6 +42,20 @@ def test_each_row_stands_at_what_its_networks_cost_together(costs):
     assert "unknown" in notes[0].text
 
 
+def test_a_system_by_device_stands_at_the_largest_of_its_models(tracker, costs, make_table):
+    ids = {record.tags["asc.row"]: record.run_id for record in tracker.runs("s")}
+    routes = {"general": ids["small"], "devices": {"a": ids["large"]}}
+    made = {"members": json.dumps([ids["small"], ids["large"]]), "routes": json.dumps(routes)}
+    routed = log(tracker, "routed", {"test": make_table(2, skill=3)}, kind="fusion", **made)
+    mean = json.dumps([routed, ids["small"]])
+    log(tracker, "with-small", {"test": make_table(2, skill=3)}, kind="ensemble", members=mean)
+    (figure,), _ = parts(Source(Reader(tracker.uri), ("s",)))
+    behind = figure.table.set_index("row")
+    sizes = behind["size of the weights (kB)"]
+    assert (sizes["routed"], sizes["with-small"]) == (800, 1000)
+    assert (behind["networks"]["routed"], behind["networks"]["with-small"]) == (1, 2)
+
+
 def test_the_quantised_network_is_compared_with_its_source_on_the_same_clips(costs):
     (figure,), _ = parts(costs)
     row = figure.table.set_index("row").loc["small-int8"]

@@ -4,7 +4,7 @@ import pytest
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import GROUP_OF_SCENE
 from asc_study.data.clips import CLIP_COLUMNS
-from asc_study.data.cut import cut_validation
+from asc_study.data.cut import cut_validation, keep_devices_of_train
 
 
 def table(*places: tuple[str, str, str, str, dict[str, int]]) -> pd.DataFrame:
@@ -159,3 +159,13 @@ def test_what_cannot_be_held_out_is_refused(device, message):
 def test_validation_is_cut_once():
     with pytest.raises(InputError, match="validation is cut once"):
         cut_validation(cut_validation(grid(), seed=0), seed=0)
+
+
+def test_only_the_train_clips_of_some_devices_are_kept():
+    cut = cut_validation(grid(devices={"a": 2, "b": 1, "s1": 1}), seed=0)
+    kept = keep_devices_of_train(cut, ["b", "s1"])
+    pd.testing.assert_frame_equal(kept[kept["split"] != "train"], cut[cut["split"] != "train"])
+    of = cut["device"].isin(["b", "s1"]) & (cut["split"] == "train")
+    assert set(kept.loc[kept["split"] == "train", "clip_id"]) == set(cut.loc[of, "clip_id"])
+    with pytest.raises(InputError, match=r"must be devices of the train clips \(a, b, s1\), got 's4': name some"):
+        keep_devices_of_train(cut, ["b", "s4"])

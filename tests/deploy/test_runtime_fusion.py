@@ -6,6 +6,7 @@ import pytest
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import CLASSES
 from asc_study.deploy.runtime.fusion import FusionTree, require_built_in
+from asc_study.ensemble.by_device import ByDevice, Route
 from asc_study.ensemble.fusion_file import FusionFile, System
 from asc_study.ensemble.rules.average import Average
 from asc_study.ensemble.rules.weighted import Weighted
@@ -67,3 +68,22 @@ def test_a_rule_of_ones_own_is_not_carried() -> None:
         require_built_in(file, "mine")
     with pytest.raises(InputError, match="got 'own_rules:OwnRule': it runs no code"):
         FusionTree.from_dict({"top": "x", "fusions": {"x": file.to_dict()}})
+
+
+def test_one_network_of_a_system_by_device_runs_for_a_clip() -> None:
+    routed = ByDevice(("system a", "system b"), (Route("s1", "system b"),))
+    inner = FusionFile("fixed", CLASSES, (system("a"), system("b")), routed)
+    systems = (system("inner", kind="fusion"), system("c"))
+    mean = FusionFile("fixed", CLASSES, systems, Average(("system inner", "system c")))
+    whole = FusionTree("top", {"top": mean, "inner": inner})
+    assert FusionTree.from_dict(whole.to_dict()) == whole
+    assert whole.devices == ("s1",)
+    assert (whole.running("s1"), whole.running("a"), whole.running()) == ({"b", "c"}, {"a", "c"}, {"a", "c"})
+    assert whole.most({"a": 5, "b": 7, "c": 1}) == 8
+    assert tree().running("s1") == {"a", "b", "c"}
+    a, b, c = outputs(3, 10)
+    devices = ["s1", "a", "", "unknown"] * 5
+    heard = np.where((np.array(devices) == "s1")[:, None], b, a)
+    np.testing.assert_allclose(whole.apply({"a": a, "b": b, "c": c}, devices), (heard + c) / 2, atol=1e-12)
+    np.testing.assert_allclose(whole.apply({"a": a, "c": c}), (a + c) / 2, atol=1e-12)
+    np.testing.assert_allclose(whole.apply({"b": b, "c": c}, ["s1"] * 20), (b + c) / 2, atol=1e-12)

@@ -121,6 +121,10 @@ def test_a_base_that_is_taught_leaves_its_teachers_untaught(isolated: Path):
         ({"teachers": teachers(wdith=1)}, "teacher 'plain': unknown key 'wdith'"),
         ({"teachers": {"ensembles": CONTENT["teachers"]["ensembles"]}}, "needs `teachers.rows` to be made of"),
         ({"teachers": fused(select={})}, "must not be selected by the clips that its students are judged on"),
+        (
+            {"teachers": fused(fine=[], general="plain", devices={"a": "coarse-ears"})},
+            "must hear a held-out device as any other, got a system by device: name its rows",
+        ),
         ({"teachers": fused(fusion="weighted")}, "must not be fitted to the clips that its students are judged on"),
         ({"teachers": fused(fusion="logistic")}, "got fusion logistic: use average or product"),
         ({"teachers": fused(fusion="averaeg")}, "did you mean 'average'"),

@@ -42,6 +42,12 @@ def test_null_switches_an_augmentation_off():
         ({"task": "nine_class"}, "`task` must be one of ten_class, three_class.*, got 'nine_class'"),
         ({"validation": {"folds": 1}}, "validation.folds must be at least 2, or 0 for one cut, got 1"),
         ({"validation": {"holdout_devices": ["s9"]}}, "unknown validation.holdout_devices 's9'"),
+        ({"training": {"devices": ["s9"]}}, "unknown training.devices 's9': known: a, b"),
+        ({"training": {"devices": []}}, r"training.devices must name at least one device, got \[\]: leave it out"),
+        (
+            {"training": {"devices": ["a", "b"]}, "validation": {"holdout_devices": ["b"]}},
+            "training.devices must not be held out, got b in validation.holdout_devices too",
+        ),
         ({"features": {"preset": "dcase24"}}, "unknown features.preset 'dcase24': did you mean 'dcase2024'?"),
         ({"features": {"window_length": 4096}}, "window_length must be at most features.n_fft, got 4096 and 2048: lo"),
         ({"features": {"fmin": 900, "fmax": 800}}, "fmin must be below features.fmax, got 900 and 800: swap them"),

@@ -35,9 +35,14 @@ def test_seed_data_and_settings_change_the_signature_and_the_seed_leaves_the_com
     assert len({sign({}), sign({}, seed=1), sign({}, "e"), sign({"training": {"epochs": 3}}), sign({}, seed=None)}) == 5
 
 
-def test_order_of_held_out_devices_means_nothing():
-    one, other = ({"validation": {"holdout_devices": devices}} for devices in (["s3", "b", "s3"], ["b", "s3"]))
-    assert sign(one) == sign(other)
+@pytest.mark.parametrize(("group", "name"), [("validation", "holdout_devices"), ("training", "devices")])
+def test_the_order_of_devices_means_nothing(group, name):
+    one, other = ({group: {name: devices}} for devices in (["s3", "b", "s3"], ["b", "s3"]))
+    assert sign(one) == sign(other) != sign({})
+
+
+def test_a_run_of_all_devices_is_what_it_was_before_there_was_a_choice():
+    assert "devices" not in resolve({"training": {"devices": None}}).identity()["training"]
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,31 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
     assert study.only(["a"]).ensembles == ()
 
 
+def test_a_system_by_device_is_made_of_its_general_row_and_those_of_the_devices(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        ENSEMBLES + "- {name: r, general: a, devices: {s1: b, b: b}}\n- {name: e, fine: [r, a]}\n"
+        "systems: [{name: small, fine: [r]}]\n"
+    )
+    study = load_study(file)
+    routed, ensemble = study.ensembles
+    assert routed.parts == routed.fine == ["a", "b"]
+    assert routed.routes == {"b": 1, "s1": 1}
+    assert ensemble.parts == ["r", "a"]
+    assert [system.part for system in study.systems] == ["r"]
+    assert [row.name for row in study.only(["e"]).ensembles] == ["e"]
+
+
+def test_devices_are_an_axis_of_a_grid_and_set_on_the_command_line(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text("study: s\nrows: [{name: all}]\ngrid: {training.devices: {a: [a], simulated: [s2, s1]}}\n")
+    found = [row.config.training.devices for row in load_study(file).rows]
+    assert found == [None, ["a"], ["s1", "s2"]]
+    file.write_text("study: s\nrows: [{name: all}]\n")
+    (row,) = load_study(file, overrides=["training.devices=[c]"]).rows
+    assert row.config.training.devices == ["c"]
+
+
 @pytest.mark.parametrize(
     ("ensemble", "message"),
     [
@@ -276,6 +301,14 @@ def test_ensembles_are_rows_made_of_rows(tmp_path):
         ("{name: x, select: {objective: acc_agv}}", "must be a known metric, got 'acc_agv': did you mean 'acc_avg'"),
         ("{name: x, select: {objective: test/acc_avg}}", "nothing is chosen on the test split"),
         ("{name: ' ', fine: [a, b]}", "ensemble 1 needs a `name` of one line"),
+        ("{name: x, general: a}", "by device needs `general` and at least one of `devices`, got 'a' and"),
+        ("{name: x, devices: {a: b}}", "by device needs `general` and at least one of `devices`, got None and"),
+        ("{name: x, general: a, devices: {a: c}}", "ensemble 'x' names the unknown row 'c'"),
+        ("{name: x, general: a, devices: {s7: b}}", "ensemble 'x': unknown device 's7': "),
+        ("{name: x, general: a, devices: {a: a}}", "ensemble 'x' hears 'a' by 'a' anyway: leave it out"),
+        ("{name: x, general: a, devices: {a: three}}", "`fine` takes rows of one task"),
+        ("{name: x, general: a, devices: {a: b}, fine: [a, b]}", "ensemble 'x' is fused or by device, got"),
+        ("{name: x, general: a, devices: {a: b}, fusion: product}", "ensemble 'x' is fused or by device, got"),
         ("{name: x, select: {max_overlap: 2}}", "`select.max_overlap` must be at most 1.0, got 2"),
     ],
 )

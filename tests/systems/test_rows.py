@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
 
-from asc_study.settings.ensemble_rows import EnsembleRow, SelectOptions
+from asc_study.base.metric_table import BY_NAME
+from asc_study.base.taxonomy import SCENES
+from asc_study.settings.ensemble_rows import EnsembleRow, SelectOptions, read_ensembles
 from asc_study.store.stale import members_of, stale_reasons
 from asc_study.study.leaderboard import leaderboard
 from asc_study.systems.rows import make_ensembles, stale_ensembles
@@ -139,3 +142,44 @@ def test_an_ensemble_renamed_in_the_study_file_is_renamed_in_the_store(tracker, 
     renamed = (ROWS[0].model_copy(update={"name": "better"}),)
     assert make_ensembles(tracker, "s", renamed, renamed, [0], finished, lambda line: None).outcomes == []
     assert [r.tags["asc.row"] for r in tracker.runs("s", kind="ensemble")] == ["better"]
+
+
+def by_device(**devices: str) -> list[EnsembleRow]:
+    raw = [
+        {"name": "routed", "general": "a", "devices": devices},
+        {"name": "with-b", "fine": ["routed", "b"]},
+    ]
+    return read_ensembles(raw, {"a": "ten_class", "b": "ten_class"}, where="s.yaml")
+
+
+def test_a_system_by_device_is_made_once_a_seed_and_costs_what_its_largest_member_does(tracker, finished):
+    for (row, _), run_id in finished.items():
+        tracker.log_metrics(run_id, {"cost/parameters": {"a": 100.0, "b": 70.0, "three": 9.0}[row]})
+    rows = by_device(s1="b", s2="b")
+    made(tracker, finished, rows)
+    assert made(tracker, finished, rows) == []
+    record, above = (next(r for r in tracker.runs("s") if r.tags["asc.row"] == name) for name in ("routed", "with-b"))
+    assert (record.tags["asc.kind"], record.tags["asc.system"]) == ("fusion", "by device of 2")
+    assert record.metrics["cost/parameters"] == 100
+    assert "cost/parameters" not in above.metrics
+    assert record.tags["asc.change_against"] == "a seed 0, which hears devices without a model of their own"
+    tables = [tracker.predictions(run)["test"] for run in (finished["a", 0], finished["b", 0], record.run_id)]
+    general, own, routed = (table.set_index("clip_id") for table in tables)
+    heard = general["device"].isin(["s1", "s2"])
+    assert 0 < heard.sum() < len(heard)
+    expected = np.where(heard.to_numpy()[:, None], own[list(SCENES)], general[list(SCENES)])
+    np.testing.assert_allclose(routed.loc[general.index, list(SCENES)], expected, atol=1e-6)
+    board = leaderboard(tracker, "s").set_index("row")
+    metrics = tracker.run(finished["b", 0]).metrics
+    assert board.loc["routed", "device_acc_s1"] == pytest.approx(100 * metrics[BY_NAME["device_acc_s1"].test_name])
+    assert board.loc["routed", "seeds"] == 1
+
+
+def test_a_system_by_device_is_stale_when_a_member_or_a_device_is_another(tracker, finished, log_run, make_table):
+    made(tracker, finished, by_device(s1="b"))
+    assert reasons(tracker, finished, by_device(s1="b")) == {}
+    other = reasons(tracker, finished, by_device(s1="b", s2="b"))
+    assert other["routed seed 0"] == "it was made by other settings, or of other runs, than the study has now"
+    run_id = log_run("b", {s: make_table(70, split=s) for s in ("validation", "test")}, seed=0)
+    tracker.set_tags(run_id, {"asc.signature": "f" * 64, "asc.combination": "e" * 64})
+    assert set(reasons(tracker, finished | {("b", 0): run_id}, by_device(s1="b"))) == {"routed seed 0", "with-b seed 0"}

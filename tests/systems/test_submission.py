@@ -14,10 +14,12 @@ import asc_study.systems.submission as submission
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENES
+from asc_study.settings.ensemble_rows import read_ensembles
 from asc_study.store.records import RunRecord
 from asc_study.store.tracking import Tracker
 from asc_study.systems.meta_file import Complexity, check_meta, meta_information, results
-from asc_study.systems.submission import complexity, export_submission
+from asc_study.systems.rows import make_ensembles
+from asc_study.systems.submission import complexities_of, complexity, export_submission
 
 LABEL = "Smith_MyUni_task1_1"
 HEADER = ["filename", "scene_label", *SCENES]
@@ -148,7 +150,7 @@ def test_results_are_means_over_the_classes():
 
 
 def test_the_form_is_checked(make_table):
-    whole = meta_information(LABEL, Complexity(1, 1, 1), {25: make_table(0)}, {}, {})
+    whole = meta_information(LABEL, [{"general": Complexity(1, 1, 1)}], {25: make_table(0)}, {}, {})
     check_meta(whole)
     for change, message in (
         (lambda one: one["system"]["complexity"].pop("macs"), "must have system.complexity.macs, which is missing"),
@@ -177,8 +179,10 @@ def test_complexity_is_that_of_all_networks_at_their_precision():
         def load_keras_model(self, run_id: str) -> keras.Model:
             return model
 
-    def record(run_id: str, kind: str, metrics: dict[str, float], members: tuple[str, ...] = ()) -> RunRecord:
-        tags = {Tag.KIND: kind, Tag.ROW: run_id, Tag.MEMBERS: json.dumps(members)}
+    def record(
+        run_id: str, kind: str, metrics: dict[str, float], members: tuple[str, ...] = (), routes: str = "{}"
+    ) -> RunRecord:
+        tags = {Tag.KIND: kind, Tag.ROW: run_id, Tag.MEMBERS: json.dumps(members), Tag.ROUTES: routes}
         return RunRecord(run_id, "1", "FINISHED", tags, {}, metrics, 0.0)
 
     macs = {"cost/torchinfo_macs": 84.0}
@@ -187,6 +191,13 @@ def test_complexity_is_that_of_all_networks_at_their_precision():
         "other": record("other", Kind.TRAIN, macs),
         "int8": record("int8", Kind.QUANTISED, {"cost/stored_kb": 26 / 1024}, ("net",)),
         "both": record("both", Kind.ENSEMBLE, {}, ("int8", "other")),
+        "routed": record(
+            "routed",
+            Kind.FUSION,
+            {},
+            ("int8", "both"),
+            json.dumps({"general": "int8", "devices": {"a": "both", "s1": "both"}}),
+        ),
         "lost": record("lost", Kind.ENSEMBLE, {}, ("gone",)),
         "uncounted": record("uncounted", Kind.TRAIN, {}),
         "imported": record("imported", Kind.IMPORTED, {}),
@@ -195,6 +206,35 @@ def test_complexity_is_that_of_all_networks_at_their_precision():
     assert complexity(store, records["net"]) == Complexity(4 * trainable, trainable, 84)
     assert complexity(store, records["int8"]) == Complexity(26, trainable, 84)
     assert complexity(store, records["both"]) == Complexity(26 + 4 * trainable, 2 * trainable, 168)
+    one, two = Complexity(26, trainable, 84), Complexity(26 + 4 * trainable, 2 * trainable, 168)
+    assert complexities_of(store, records["routed"]) == {"general": one, "a": two, "s1": two}
+    assert complexities_of(store, records["net"]) == {"general": Complexity(4 * trainable, trainable, 84)}
     for name, message in (("lost", "gone, which was deleted"), ("uncounted", "not counted"), ("imported", "not known")):
         with pytest.raises(InputError, match=message):
             complexity(store, records[name])
+
+
+def test_each_model_of_a_system_by_device_stands_in_the_meta_file(tracker, log_run, make_table, tmp_path, monkeypatch):
+    sizes = {"general": Complexity(120_000, 30_000, 29), "a": Complexity(128_001, 31_000, 28)}
+    monkeypatch.setattr(submission, "complexity", lambda tracker, record, device: sizes[device or "general"])
+    runs = {}
+    for number, row in enumerate(("general", "of-a")):
+        blank = make_table(number + 7, skill=2, clips=40).assign(split="evaluation", scene="")
+        blank["device"] = ["a", "unknown"] * 20
+        known = {"evaluation": blank, "test": make_table(number, skill=2)}
+        runs[row, 0] = log_run(row, known, evaluation_digest="e" * 64)
+        tracker.client.log_param(runs[row, 0], "training.subset", "split25")
+    raw = [{"name": "by-device", "general": "general", "devices": {"a": "of-a"}}]
+    rows = read_ensembles(raw, dict.fromkeys(("general", "of-a"), "ten_class"), where="s.yaml")
+    (outcome,) = make_ensembles(tracker, "s", rows, rows, [0], runs, lambda line: None).outcomes
+    assert outcome.status == "done", outcome.reason
+    made = export_submission(tracker, ["s/by-device"], tmp_path, "dcase2025", label=LABEL)
+    system = yaml.safe_load(made.files[1].read_text())["system"]
+    assert system["complexity"] == vars(sizes["a"])
+    assert system["complexity_by_device"] == {device: vars(size) for device, size in sizes.items()}
+    assert system["description"]["decision_making"] == "maximum likelihood, by models of their own for a"
+    assert made.notes[0] == "split25, a: 128,001 bytes of parameters are over the limit of 128,000"
+    written = pd.read_csv(made.files[0], sep="\t")[list(SCENES)].to_numpy()
+    heard = [tracker.predictions(runs[row, 0])["evaluation"][list(SCENES)].to_numpy() for row in ("of-a", "general")]
+    np.testing.assert_allclose(written[0::2], heard[0][0::2], atol=1e-6)
+    np.testing.assert_allclose(written[1::2], heard[1][1::2], atol=1e-6)

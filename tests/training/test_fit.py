@@ -267,7 +267,8 @@ def test_trainings_that_take_turns_give_what_each_gives_alone(clips, store, unin
     assert not np.array_equal(probabilities(both[1].result()), probabilities(uninterrupted[0]))
 
 
-def test_the_epoch_is_not_chosen_on_held_out_devices(clips, store):
+@pytest.mark.parametrize("of", [{"validation": {"holdout_devices": ["s3"]}}, {"training": {"devices": ["a"]}}])
+def test_the_epoch_is_not_chosen_on_devices_that_training_does_not_hear(clips, store, of):
     """Other labels of the held-out clips change their accuracy, but not which epoch is chosen."""
     held_out = clips["clip_id"].str.endswith("5") & clips["scene"].isin(SCENES[:5])
     clips = clips.assign(device=np.where(held_out, "s3", "a"))
@@ -275,7 +276,8 @@ def test_the_epoch_is_not_chosen_on_held_out_devices(clips, store):
     assert (shuffled["scene"] != clips["scene"]).sum() >= 4
 
     def trained(table):
-        settings = config(epochs=4).model_dump() | {"validation": {"holdout_devices": ["s3"]}}
+        settings = config(epochs=4).model_dump()
+        settings |= {group: settings[group] | values for group, values in of.items()}
         training = Training(resolve(settings), table, store, 5)
         measured = [training.train_epoch() for _ in range(4)]
         return measured, training.result().chosen_epochs

@@ -10,7 +10,7 @@ from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.data.identified import identify
 from asc_study.settings.run_config import resolve
 from asc_study.study.launch import prepare_features
-from asc_study.training.run_data import describe_left_out, run_data, split_clips
+from asc_study.training.run_data import data_key, describe_left_out, run_data, split_clips
 
 FEATURES = {"n_mels": 16, "hop_length": 4096, "n_fft": 4096}
 
@@ -122,3 +122,19 @@ def test_the_treatment_tells_all_that_decides_a_copy(data):
     assert told["settings"] == {"seed": 0, "low_weight": 0.7, "high_weight": 1.0}
     assert told["partner"] in data.audio_digests
     assert told["partner"] != copies[0].digest
+
+
+def test_a_run_of_some_devices_is_trained_on_theirs_and_measured_on_all(data):
+    whole, alone = (split_clips(data.dataset, config(training=part)) for part in ({}, {"devices": ["b"]}))
+    assert set(alone.loc[alone["split"] == "train", "device"]) == {"b"}
+    for split in ("validation", "test"):
+        assert alone[alone["split"] == split].equals(whole[whole["split"] == split])
+    assert data_key(config(training={"devices": ["b"]})) != data_key(config())
+    copied = config(training={"devices": ["b"]}, waveform_augmentation={"noise": {}})
+    made = run_data(copied, data.dataset, data.audio_digests)
+    assert made.clips["clip_id"].str.endswith("+noise").sum() == (alone["split"] == "train").sum()
+
+
+def test_devices_that_train_lacks_are_told(data):
+    with pytest.raises(InputError, match=r"training.devices must be devices of the train clips \(a, .*got 's4'"):
+        split_clips(data.dataset, config(training={"devices": ["s4"]}))

@@ -23,6 +23,7 @@ CARRIED: Final = (
     "features/settings.py",
     "ensemble/__init__.py",
     "ensemble/arrays.py",
+    "ensemble/by_device.py",
     "ensemble/fuse.py",
     "ensemble/fusion_file.py",
     "ensemble/logistic.py",

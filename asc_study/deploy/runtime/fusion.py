@@ -1,17 +1,20 @@
 """How the outputs of a system's networks become one: the fusion that its run logged, and those inside of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from asc_study.base.errors import InputError, shown
 from asc_study.ensemble.arrays import Probabilities
+from asc_study.ensemble.by_device import BY_DEVICE, ByDevice
 from asc_study.ensemble.fuse import FUSIONS
-from asc_study.ensemble.fusion_file import FusionFile
+from asc_study.ensemble.fusion_file import FusionFile, System
 from asc_study.ensemble.two_stage import JOINS, TWO_STAGE
 
 #: What may stand as ``rule``: one of somebody's own would have to be imported, and a bundle runs no code.
-_RULES: Final = frozenset({*FUSIONS, *JOINS, TWO_STAGE})
+_RULES: Final = frozenset({*FUSIONS, *JOINS, TWO_STAGE, BY_DEVICE})
 
 #: Fusions inside of fusions at most.
 _DEEPEST: Final = 20
@@ -64,15 +67,58 @@ class FusionTree:
                 found |= self._below(system.run_id, depth + 1)
         return found
 
-    def apply(self, outputs: Mapping[str, Probabilities]) -> Probabilities:
-        """Fuse the outputs of all networks, by key, for the same n clips: (n, classes of its task) -> (n, classes)."""
-        return self._apply(self.top, outputs)
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that have networks of their own."""
+        routed = (file.fusion for file in self.fusions.values() if isinstance(file.fusion, ByDevice))
+        return tuple(sorted({device for fusion in routed for device in fusion.devices}))
 
-    def _apply(self, key: str, outputs: Mapping[str, Probabilities]) -> Probabilities:
+    def running(self, device: str = "") -> frozenset[str]:
+        """Keys of the networks that run for a clip of a device; all, unless a fusion in it is by device."""
+        return frozenset(self._running(self.top, device))
+
+    def most(self, each: Mapping[str, float]) -> float:
+        """The sum over the networks that run for a clip, of what each has by key: for the device that has most."""
+        return max(sum(each[key] for key in self.running(device)) for device in ("", *self.devices))
+
+    def _running(self, key: str, device: str) -> list[str]:
+        if key not in self.fusions:
+            return [key]
+        return [network for system in self._heard(key, device) for network in self._running(system.run_id, device)]
+
+    def _heard(self, key: str, device: str) -> tuple[System, ...]:
+        """The systems of a fusion that are heard of a clip of a device."""
+        file = self.fusions[key]
+        if not isinstance(file.fusion, ByDevice):
+            return file.systems
+        return tuple(system for system in file.systems if system.name == file.fusion.system_of(device))
+
+    def apply(self, outputs: Mapping[str, Probabilities], devices: Sequence[str] = ()) -> Probabilities:
+        """Fuse the outputs of networks, by key, for the same n clips: (n, classes of its task) -> (n, classes).
+
+        Parameters
+        ----------
+        outputs
+            Of the networks that run for these clips (`running`).
+        devices
+            Of the n clips, where they are known; of one that is not, the general network is heard.
+        """
+        if not devices or not self.devices:
+            return self._apply(self.top, outputs, "")
+        of_clip = np.asarray(devices)
+        fused = np.empty((len(of_clip), len(self.classes)))
+        for device in sorted(set(devices)):
+            rows = of_clip == device
+            heard = {key: outputs[key][rows] for key in self.running(device)}
+            fused[rows] = self._apply(self.top, heard, device)
+        return fused
+
+    def _apply(self, key: str, outputs: Mapping[str, Probabilities], device: str) -> Probabilities:
         if key not in self.fusions:
             return outputs[key]
-        file = self.fusions[key]
-        return file.apply({system.name: self._apply(system.run_id, outputs) for system in file.systems})
+        file, heard = self.fusions[key], self._heard(key, device)
+        inside = {system.name: self._apply(system.run_id, outputs, device) for system in heard}
+        return next(iter(inside.values())) if isinstance(file.fusion, ByDevice) else file.apply(inside)
 
     def to_dict(self) -> dict[str, Any]:
         """In the types of JSON."""

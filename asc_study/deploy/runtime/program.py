@@ -21,8 +21,10 @@ Form = Literal["text", "json", "csv"]
 TOP = 3
 
 
-def classify_clips(system: System, clips: Sequence[str]) -> Iterator[tuple[str, Scene]]:
+def classify_clips(system: System, clips: Sequence[str], device: str = "") -> Iterator[tuple[str, Scene]]:
     """Classify recordings one by one; those that cannot be read are left out, and named in the error at the end.
+
+    ``device`` is what all of them were recorded with, where that is known.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def classify_clips(system: System, clips: Sequence[str]) -> Iterator[tuple[str, 
     failures = []
     for clip in clips:
         try:
-            yield clip, system.classify_file(clip)
+            yield clip, system.classify_file(clip, device)
         except InputError as error:
             failures.append(str(error))
     if failures:
@@ -90,7 +92,9 @@ def write_results(
                 note(f"note: {line}")
 
 
-def stream(system: System, sample_rate: int, channels: int, hop_seconds: float) -> Iterator[tuple[str, Scene]]:
+def stream(
+    system: System, sample_rate: int, channels: int, hop_seconds: float, device: str = ""
+) -> Iterator[tuple[str, Scene]]:
     """Classify sliding windows of raw 16-bit samples (little-endian, interleaved) on standard input, as they come.
 
     Yields
@@ -111,7 +115,7 @@ def stream(system: System, sample_rate: int, channels: int, hop_seconds: float) 
         read += len(samples)
         whole = len(samples) == (size if not classified else hop)
         if whole or (not classified and len(window)):
-            scene = system.classify(window, sample_rate)
+            scene = system.classify(window, sample_rate, device)
             classified += 1
             yield f"{read / sample_rate:.2f} s", scene
         if not whole:
@@ -126,6 +130,7 @@ def main(folder: Path) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object")
     form.add_argument("--csv", action="store_true", help="all probabilities, a line a clip")
+    parser.add_argument("--device", default="", metavar="NAME", help="what recorded them, for a system by device")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each network")
     parser.add_argument("--raw", type=int, metavar="RATE", help="- is raw 16-bit samples at this rate, as they come")
     parser.add_argument("--channels", type=int, default=1, metavar="N", help="of --raw")
@@ -136,9 +141,9 @@ def main(folder: Path) -> None:
         if options.raw is not None:
             if options.clips != [STANDARD_INPUT]:
                 raise InputError(f"--raw reads standard input, got {' '.join(options.clips)}: write - for the clip")
-            results = stream(system, options.raw, options.channels, options.hop or system.seconds)
+            results = stream(system, options.raw, options.channels, options.hop or system.seconds, options.device)
         else:
-            results = classify_clips(system, find_clips(options.clips))
+            results = classify_clips(system, find_clips(options.clips), options.device)
         chosen: Form = "json" if options.json else "csv" if options.csv else "text"
         write_results(results, system, chosen, options.top, lambda line: print(line, flush=True), _note)
     except InputError as error:

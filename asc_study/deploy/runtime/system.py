@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asc_study.base.contract import Artifact
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.files import shown_path
 from asc_study.deploy.runtime.fusion import FusionTree
 from asc_study.deploy.runtime.network import Network
@@ -56,19 +56,22 @@ class System:
         The names of the scenes.
     seconds
         Length of the windows that are classified.
+    devices
+        Those that have networks of their own; none, unless it is a system by device.
     notes
         What was done to recordings that are not like those of the training.
     """
 
     def __init__(self, front_ends: Sequence[FrontEnd], members: Mapping[str, Member], fusion: FusionTree) -> None:
         self.classes = fusion.classes
+        self.devices = fusion.devices
         self.seconds = front_ends[0].seconds
         self.notes = Notes()
         self._front_ends = tuple(front_ends)
         self._members = dict(members)
         self._fusion = fusion
 
-    def classify(self, samples: npt.ArrayLike, sample_rate: int) -> Scene:
+    def classify(self, samples: npt.ArrayLike, sample_rate: int, device: str = "") -> Scene:
         """Name the scene of one clip.
 
         Parameters
@@ -79,6 +82,9 @@ class System:
             repeated.
         sample_rate
             In Hz.
+        device
+            What it was recorded with, as the data set of the training calls it: a system by device goes by it, and
+            hears one that is not known, or not among `devices`, by its general network.
 
         Raises
         ------
@@ -94,14 +100,16 @@ class System:
         waveform = values[:, np.newaxis] if values.ndim == 1 else values
         size = window_size(sample_rate, self.seconds)
         blocks = (waveform[start : start + size] for start in range(0, len(waveform) + 1, size))
-        return self._scene(cut_windows(blocks, size), sample_rate, "")
+        return self._scene(cut_windows(blocks, size), sample_rate, "", device)
 
-    def classify_batch(self, clips: Sequence[npt.ArrayLike], sample_rate: int) -> list[Scene]:
+    def classify_batch(self, clips: Sequence[npt.ArrayLike], sample_rate: int, device: str = "") -> list[Scene]:
         """Name the scenes of several clips; see `classify`."""
-        return [self.classify(clip, sample_rate) for clip in clips]
+        return [self.classify(clip, sample_rate, device) for clip in clips]
 
-    def classify_file(self, clip: str | Path | bytes) -> Scene:
+    def classify_file(self, clip: str | Path | bytes, device: str = "") -> Scene:
         """Name the scene of a recording by its path (``-``: standard input) or its bytes, read window by window.
+
+        ``device`` is that of `classify`.
 
         Raises
         ------
@@ -111,26 +119,30 @@ class System:
         with open_recording(clip if isinstance(clip, bytes) else str(clip)) as recording:
             try:
                 windows = file_windows(recording, self.seconds)
-                return self._scene(windows, recording.samplerate, shown_clip(clip))
+                return self._scene(windows, recording.samplerate, shown_clip(clip), device)
             except InputError as error:
                 raise InputError(f"{shown_clip(clip)}: {error}") from None
 
-    def window_probabilities(self, window: Floats, sample_rate: int) -> Probabilities:
-        """Probabilities (classes,) of one window (samples, channels)."""
-        features = [front_end.features(window, sample_rate) for front_end in self._front_ends]
-        outputs = {key: member.network(features[member.front_end])[np.newaxis] for key, member in self._members.items()}
-        fused: Probabilities = self._fusion.apply(outputs)[0]
+    def window_probabilities(self, window: Floats, sample_rate: int, device: str = "") -> Probabilities:
+        """Probabilities (classes,) of one window (samples, channels); ``device`` is that of `classify`."""
+        members = {key: self._members[key] for key in sorted(self._fusion.running(device))}
+        heard = {member.front_end for member in members.values()}
+        features = {number: self._front_ends[number].features(window, sample_rate) for number in sorted(heard)}
+        outputs = {key: member.network(features[member.front_end])[np.newaxis] for key, member in members.items()}
+        fused: Probabilities = self._fusion.apply(outputs, [device])[0]
         return fused
 
-    def _scene(self, windows: Iterator[Floats], sample_rate: int, clip: str) -> Scene:
+    def _scene(self, windows: Iterator[Floats], sample_rate: int, clip: str, device: str) -> Scene:
         total, count = np.zeros(len(self.classes)), 0
         shape = (0, 0)
         for window in windows:
-            total += self.window_probabilities(window, sample_rate)
+            total += self.window_probabilities(window, sample_rate, device)
             shape, count = window.shape, count + 1
         if not count:
             raise InputError("a clip must hold sound, got no samples: record it again")
         self._note(*shape, sample_rate, clip)
+        if device and device not in self.devices:
+            self.notes.add("heard by what is for any device", clip, f"no network of its own for {shown(device)}")
         if count > 1:
             self.notes.add("cut into windows whose probabilities are averaged", clip, f"{count} windows")
         mean = total / count
