@@ -22,9 +22,15 @@ CONTEXT_COLUMNS: Final = ("clip_id", "scene", "device", "city", "location", "spl
 #: How far a row's sum may be from 1: float32 softmax output rounds.
 SUM_TOLERANCE: Final = 1e-3
 
+#: How far from 1 the sum of a clip's probabilities in bfloat16, of 8 significant bits, may be.
+_ROUNDING: Final = 2**-7
+
 
 def predictions_table(clips: pd.DataFrame, probabilities: npt.NDArray[np.floating], task: str) -> pd.DataFrame:
     """Join clips (n rows of the clip table) and their class probabilities (n, classes) into a predictions table.
+
+    Probabilities in half precision, of a network whose own last layer computes so, sum to 1 but for its rounding, which
+    is taken off.
 
     Raises
     ------
@@ -37,9 +43,13 @@ def predictions_table(clips: pd.DataFrame, probabilities: npt.NDArray[np.floatin
             f"probabilities must have the shape (clips, classes) = ({len(clips)}, {len(classes)}), got "
             f"{probabilities.shape}: predict the clips of the table with a model of the task {task!r}"
         )
+    rounded, probabilities = probabilities.dtype.itemsize < 4, probabilities.astype(np.float32)
+    sums = probabilities.sum(axis=1, keepdims=True)
+    if rounded and np.all(np.abs(sums - 1) < _ROUNDING):
+        probabilities = probabilities / sums
     table = clips[list(CONTEXT_COLUMNS)].reset_index(drop=True)
     table["scene"] = clips[label_column(task)].to_numpy()
-    table = pd.concat([table, pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))], axis=1)
+    table = pd.concat([table, pd.DataFrame(probabilities, columns=list(classes))], axis=1)
     check_predictions(table)
     return table
 

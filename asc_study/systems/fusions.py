@@ -278,9 +278,11 @@ def _test_metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
 
 def fusion_identity(options: FusionOptions, fine: Sequence[RunRecord], coarse: Sequence[RunRecord]) -> Identity:
     """What makes a fusion the same: the options that count and its parts."""
+    settings: dict[str, Any]
     if options.devices:
-        return Identity(Kind.FUSION, {"fusion": BY_DEVICE, "fine": len(fine), "devices": dict(options.devices)}, fine)
-    settings: dict[str, Any] = {**fusion_settings(options.fusion), "fine": len(fine)}
+        settings = {"fusion": BY_DEVICE, "fine": len(fine), "devices": dict(options.devices)}
+        return Identity(Kind.FUSION, settings, fine)
+    settings = {**fusion_settings(options.fusion), "fine": len(fine)}
     if coarse:
         settings |= {"coarse": len(coarse), "join": options.join}
         if options.join == "product":

@@ -147,7 +147,7 @@ def test_three_hours_take_the_memory_of_a_few_windows(classify, untrained_bundle
     chances = np.full(len(SCENES), 1 / len(SCENES))
     heard: list[tuple[int, ...]] = []
 
-    def listen(self: System, window: np.ndarray, sample_rate: int) -> np.ndarray:
+    def listen(self: System, window: np.ndarray, sample_rate: int, device: str | None) -> np.ndarray:
         heard.append(window.shape)
         return chances
 

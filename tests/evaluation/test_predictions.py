@@ -8,6 +8,7 @@ from asc_study.base.errors import InputError
 from asc_study.base.taxonomy import SCENE_GROUPS, SCENES
 from asc_study.evaluation.predictions import (
     CONTEXT_COLUMNS,
+    SUM_TOLERANCE,
     check_predictions,
     predictions_table,
     read_predictions,
@@ -48,6 +49,21 @@ def test_parquet_round_trip():
     table = predictions_table(CLIPS, uniform(10), "ten_class")
     write_predictions(table, Path("predictions/test.parquet"))
     pd.testing.assert_frame_equal(read_predictions(Path("predictions/test.parquet")), table)
+
+
+def test_what_half_precision_rounds_off_is_put_right():
+    import ml_dtypes
+
+    values = [0.125, 0.1289, 0.1133, 0.126, 0.0967, 0.0713, 0.0625, 0.0933, 0.0732, 0.1079]  # what a network gave
+    exact = np.array([values, values], np.float32)
+    rounded = exact.astype(ml_dtypes.bfloat16)
+    assert abs(rounded.astype(np.float32).sum(axis=1) - 1).max() > SUM_TOLERANCE
+    table = predictions_table(CLIPS, rounded, "ten_class")
+    np.testing.assert_allclose(table[list(SCENES)].sum(axis=1), 1, atol=1e-6)
+    with pytest.raises(InputError, match="sum to 1"):
+        predictions_table(CLIPS, (0.9 * exact).astype(ml_dtypes.bfloat16), "ten_class")
+    with pytest.raises(InputError, match="sum to 1"):  # float32 rounds less: something else is wrong
+        predictions_table(CLIPS, rounded.astype(np.float32), "ten_class")
 
 
 def test_wrong_shape():
