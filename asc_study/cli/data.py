@@ -95,7 +95,7 @@ def data_download(name: str, directory: Path, base_url: str | None, keep_zips: b
 @click.option("--task", default="ten_class", show_default=True, type=click.Choice(["ten_class", "three_class"]))
 @click.option("--format", "data_format", metavar="NAME", help="Another format: tau2022-mobile, or a dataset.yaml.")
 @click.option("--clips-per-scene", default=60, show_default=True, metavar="N", help="Training segments of each scene.")
-@click.option("--seconds", default=10.0, show_default=True, metavar="S", help="Length of a clip in seconds.")
+@click.option("--seconds", type=float, metavar="S", help="Length of a clip in seconds; by default the format's.")
 @click.option("--seed", default=0, show_default=True, metavar="K")
 @jobs_option
 @json_option

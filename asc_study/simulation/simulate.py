@@ -67,7 +67,7 @@ def simulate(
     task: str = "ten_class",
     data_format: str | None = None,
     clips_per_scene: int,
-    seconds: float = 10.0,
+    seconds: float | None = None,
     seed: int = 0,
     jobs: int = 1,
 ) -> Written:
@@ -90,7 +90,7 @@ def simulate(
         Train segments of a scene, at least `FEWEST_CLIPS`; there are `TEST_SHARE` as many test segments, at least two.
         Where clips are pieces of a recording, a segment is ten clips.
     seconds
-        Length of a clip, at least 1.
+        Length of a clip, at least 1; by default as in the format: 10, in ``tau2022-mobile`` 1.
     seed
         The same seed gives the same bytes, whatever ``jobs`` is.
     jobs
@@ -105,11 +105,13 @@ def simulate(
         raise InputError(f"--task must be one of {', '.join(FORMATS)}, got {task}: choose one of these")
     if clips_per_scene < FEWEST_CLIPS:
         raise InputError(f"--clips-per-scene must be at least {FEWEST_CLIPS}, got {clips_per_scene}: raise it")
-    if not 1.0 <= seconds <= 600.0:
-        raise InputError(f"--seconds must be in 1 to 600, got {seconds}: TAU's clips have 10")
     check_seed_and_jobs(seed, jobs)
     described = Path(data_format) if data_format and Path(data_format).suffix in (".yaml", ".yml") else None
     known = _format(task, data_format, described)
+    if seconds is None:
+        seconds = max(1.0, known.clip_seconds)
+    if not 1.0 <= seconds <= 600.0:
+        raise InputError(f"--seconds must be in 1 to 600, got {seconds}: TAU's clips have 10")
     which = {"task": task} if data_format is None else {"format": known.name}
     if described:
         which["description_digest"] = hashlib.sha256(read_input(described, "description")).hexdigest()[:16]
