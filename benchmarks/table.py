@@ -20,7 +20,13 @@ LINES: Final = (
         "ours, one pass",
     ),
     (
-        "the same, the authors' deltas in memory beforehand",
+        "the same, two threads",
+        "batches",
+        "authors, loading and deltas",
+        "ours, one pass, 2 threads",
+    ),
+    (
+        "the same, one thread, the authors' deltas in memory beforehand",
         "batches",
         "authors, deltas in memory",
         "ours, one pass",
