@@ -17,10 +17,14 @@ import pytest
 
 from asc_study import load_bundle
 from asc_study.base.errors import InputError
+from asc_study.base.progress import tell_nobody
 from asc_study.cli import main
 from asc_study.deploy.bundle import build_bundle
 from asc_study.deploy.register import _crown, register_bundle, render
+from asc_study.settings.ensemble_rows import read_ensembles
+from asc_study.store.references import find_runs
 from asc_study.store.registry import Version, champion, model_folder
+from asc_study.systems.rows import make_ensembles
 
 
 @pytest.fixture
@@ -57,9 +61,19 @@ def test_the_champion_changes_only_for_what_beats_it_on_validation(tracker, vers
 
 @pytest.fixture(scope="module")
 def registered(trained, tmp_path_factory) -> Path:
-    """A bundle in the registry of the shared store, as the model ``scenes``."""
+    """A two-stage bundle in the registry of the shared store, as the model ``scenes``: it hears device b by itself."""
     folder = tmp_path_factory.mktemp("registered") / "system"
-    build_bundle(trained, ["mini/ten"], ["mini/three@0"], fusion="average", scheme="float32", out=folder)
+    rows = {"general": "mini/ten@0", "of-b": "mini/ten@1", "three": "mini/three@0"}
+    runs = {(row, 0): find_runs(trained, reference)[0].run_id for row, reference in rows.items()}
+    listed = [
+        {"name": "by-device", "general": "general", "devices": {"b": "of-b"}},
+        {"name": "whole", "fine": ["by-device"], "coarse": ["three"]},
+    ]
+    tasks = {"general": "ten_class", "of-b": "ten_class", "three": "three_class"}
+    ensembles = read_ensembles(listed, tasks, where="test")
+    made = make_ensembles(trained, "routed", ensembles, ensembles, [0], runs, tell_nobody)
+    assert [outcome.status for outcome in made.outcomes] == ["done", "done"]
+    build_bundle(trained, [], [], fusion="routed/whole", scheme="float32", out=folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASC_STUDY_CACHE", str(folder.parent / "cache"))
         assert register_bundle(trained, folder, "scenes").is_champion
@@ -140,8 +154,41 @@ def server(registered, trained) -> Iterator[Callable[..., tuple[int, Any]]]:
         process.wait(30)
 
 
-def wav(content: bytes) -> dict[str, Any]:
-    return {"dataframe_split": {"columns": ["wav"], "data": [[base64.b64encode(content).decode()]]}}
+def wav(content: bytes, *devices: str | None) -> dict[str, Any]:
+    """A request of a recording, once for each device that it is said to be of, where one is said."""
+    text = base64.b64encode(content).decode()
+    if not devices:
+        return {"dataframe_split": {"columns": ["wav"], "data": [[text]]}}
+    return {"dataframe_split": {"columns": ["wav", "device"], "data": [[text, device] for device in devices]}}
+
+
+@pytest.mark.slow
+def test_the_server_hears_each_clip_by_the_network_of_its_device(server, registered, simulated) -> None:
+    content = sorted((simulated / "audio").glob("*.wav"))[0].read_bytes()
+    bundle = load_bundle(registered)
+    general, of_b = (bundle.classify_file(content, device).probabilities for device in ("", "b"))
+    assert general != pytest.approx(of_b, abs=1e-3)
+
+    def answered(payload: dict[str, Any]) -> list[dict[str, float]]:
+        status, answer = server(payload)
+        assert status == 200, answer
+        return [{name: value for name, value in row.items() if name != "scene"} for row in answer["predictions"]]
+
+    def heard(payload: dict[str, Any]) -> list[str]:
+        said = {"general": general, "of-b": of_b}
+        matching = [[name for name in said if row == pytest.approx(said[name], abs=1e-6)] for row in answered(payload)]
+        return [name for (name,) in matching]
+
+    assert heard(wav(content)) == ["general"]
+    assert heard(wav(content, "b", "a", "unknown", None, "")) == ["of-b", *["general"] * 4]
+    assert heard(wav(content, "b", None, "a") | {"params": {"device": "b"}}) == ["of-b", "of-b", "general"]
+    assert heard(wav(content) | {"params": {"device": "b"}}) == ["of-b"]
+    assert heard(wav(content) | {"params": {"device": "unknown"}}) == ["general"]
+    columns = ["samples", "sample_rate", "device"]
+    tones = [[[0.1, -0.1] * 22_050, 44_100, device] for device in ("b", "a")]
+    as_b, as_a = answered({"dataframe_split": {"columns": columns, "data": tones}})
+    assert as_b != pytest.approx(as_a, abs=1e-3)
+    assert server(wav(content) | {"params": {"device": ["b"]}})[0] == 400
 
 
 @pytest.mark.slow
