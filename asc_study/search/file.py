@@ -18,7 +18,8 @@ from asc_study.search.objective import HOLDOUT, SearchObjective, parse_objective
 from asc_study.search.points import corners, grid_size
 from asc_study.search.sampler import PrunerOptions, SamplerOptions, pruner_options, sampler_options
 from asc_study.search.space import Point, Space, describe, parse_space, settings_of
-from asc_study.search.teachers import NO_TEACHERS, Teachers, TeachersSection, read_teachers, require_used
+from asc_study.search.teachers import NO_TEACHERS, Teachers
+from asc_study.search.teachers_file import TeachersSection, read_teachers, require_heard, require_used
 from asc_study.settings.identity import run_identity, signature
 from asc_study.settings.run_config import RunConfig, flatten, resolve
 from asc_study.settings.settings_file import SEED_LIMIT, SettingsFile, apply_profile, merge, open_settings_file
@@ -302,7 +303,9 @@ def _check_settings(search: Search, where: str) -> None:
         if not any(name in point for point, _ in corners):
             raise InputError(f"{where}: `space.{name}` is never drawn: its `when` asks for what cannot be at once")
     learning = [config.distillation for config in (base, *(config for _, config in corners)) if config.distillation]
-    require_used(search.teachers, {settings.teacher for settings in learning}, where)
+    named = {settings.teacher for settings in learning}
+    require_used(search.teachers, named, where)
+    require_heard(search.teachers, named, search.folds, where)
     for point, config in corners:
         for fold in search.folds(config).values():
             resolve(fold.model_dump(), where=f"{where}: {name_point(point)}", folder=search.folder)

@@ -72,8 +72,11 @@ def train_teachers(
             f"the trials need teachers that are not finished, {', '.join(missing)}: `asc-study status {study.name}` "
             "says why; then start the search again"
         )
-    folds = search.folds(search.config({}))
-    return {(name, fold): found[without(name, fold)] for name in search.teachers.names for fold in folds}
+    return {
+        (name, fold): found[without(stands_for, fold)]
+        for fold, part in search.teachers.in_folds(search.folds).items()
+        for name, stands_for in {**{name: name for name in part.names}, **part.stand_ins}.items()
+    }
 
 
 def _finished(study: Study, data: IdentifiedDataset, tracker: Tracker) -> dict[str, str]:

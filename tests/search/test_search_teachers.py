@@ -50,6 +50,29 @@ CONTENT = {
 IDLE = [*CONTENT["teachers"]["rows"], {"name": "idle", "training.epochs": 2}]
 
 
+#: Teachers by device: each goes on from the general one, on the clips of its device.
+BY_DEVICE = {
+    "rows": [
+        {"name": "plain"},
+        *(
+            {"name": f"of-{device}", "continues": {"row": "plain"}, "training": {"devices": [device]}}
+            for device in ("a", "b", "s3")
+        ),
+    ],
+    "ensembles": [
+        {"name": "by-device", "general": "plain", "devices": {"a": "of-a", "b": "of-b", "s3": "of-s3"}},
+        {"name": "of-held-out", "general": "plain", "devices": {"s3": "of-s3"}},
+        {"name": "both", "fine": ["by-device", "of-held-out"]},
+    ],
+}
+
+#: Without s3 both of its members are one.
+TWICE = {
+    "rows": [BY_DEVICE["rows"][0], BY_DEVICE["rows"][-1]],
+    "ensembles": [BY_DEVICE["ensembles"][1], {"name": "both", "fine": ["plain", "of-held-out"]}],
+}
+
+
 def load(**changes) -> Search:
     path = Path("taught.yaml")
     path.write_text(yaml.safe_dump(CONTENT | changes))
@@ -66,13 +89,15 @@ def fused(**settings) -> dict:
     return CONTENT["teachers"] | {"ensembles": [CONTENT["teachers"]["ensembles"][0] | settings]}
 
 
+@pytest.mark.parametrize("taught_by", [CONTENT["teachers"], BY_DEVICE], ids=["plain", "by device"])
 @pytest.mark.parametrize("mode", ["in_turn", "together"])
-def test_no_teacher_hears_what_its_students_are_judged_on(simulated: Path, mode: str):
-    search = load(holdout={"devices": ["s3", "b"], "mode": mode})
+def test_no_teacher_hears_what_its_students_are_judged_on(simulated: Path, mode: str, taught_by: dict):
+    search = load(holdout={"devices": ["s3", "b"], "mode": mode}, teachers=taught_by)
     dataset = identify(simulated).dataset
     study = search.teacher_study()
     folds = search.folds(search.config({}))
-    assert len(study.rows) == 2 * len(folds)
+    deaf = 0 if taught_by is not BY_DEVICE else 2  # each of these has nothing to train on where its device is held out
+    assert len(study.rows) == len(taught_by["rows"]) * len(folds) - deaf
     for name, student in folds.items():
         judged_on = split_clips(dataset, student).query("split == 'validation'")
         for row in study.rows:
@@ -82,6 +107,29 @@ def test_no_teacher_hears_what_its_students_are_judged_on(simulated: Path, mode:
                 assert not set(heard["clip_id"]) & set(judged_on["clip_id"])
                 assert not set(heard["device"]) & set(name.split("+"))
                 assert not set(heard["city"] + heard["location"]) & set(judged_on["city"] + judged_on["location"])
+
+
+def test_a_teacher_by_device_has_no_row_of_the_device_that_is_held_out(isolated: Path):
+    search = load(teachers=BY_DEVICE)
+    study = search.teacher_study()
+    rows = {row.name: row.config for row in study.rows}
+    assert rows.keys() == {
+        *(f"plain without {fold}" for fold in ("s3", "b")), *(f"of-a without {fold}" for fold in ("s3", "b")),
+        "of-b without s3", "of-s3 without b",
+    }  # fmt: skip
+    assert rows["of-b without s3"].continues.row == "plain without s3"
+    assert yaml.safe_load(study.source)["rows"][-1]["continues"] == {"row": "plain without b"}
+    ensembles = {row.name: row for row in study.ensembles}
+    assert ensembles["by-device without s3"].devices == {"a": "of-a without s3", "b": "of-b without s3"}
+    assert ensembles["by-device without s3"].routes == {"a": 1, "b": 2}
+    assert ensembles["both without s3"].fine == ["by-device without s3", "plain without s3"]
+    assert "of-held-out without s3" not in ensembles
+    assert ensembles["of-held-out without b"].devices == {"s3": "of-s3 without b"}
+    assert set(search.teachers.of({"of-held-out"}).names) == {"plain", "of-s3", "of-held-out"}
+    first, second = (load(teachers=BY_DEVICE | {"rows": rows}).teachers.combinations("d1") for rows in (
+        BY_DEVICE["rows"], [{"name": "plain", "training.epochs": 2}, *BY_DEVICE["rows"][1:]]
+    ))  # fmt: skip
+    assert all(first[name] != second[name] for name in first)  # all go on from the general one
 
 
 def test_teachers_are_trained_in_full_and_by_the_profile(isolated: Path):
@@ -116,20 +164,28 @@ def test_a_base_that_is_taught_leaves_its_teachers_untaught(isolated: Path):
         ({"teachers": teachers(training={"threads": 1})}, "must have the base's `training.threads`, 2, got 1"),
         ({"teachers": teachers(task="three_class")}, "must have the base's `task`, 'ten_class', got 'three_class'"),
         ({"teachers": teachers(distillation={"teacher": "x"})}, "must learn from labels alone, got `distillation`"),
-        ({"teachers": teachers(**{"continues.row": "x"})}, "must learn from labels alone, got `continues`"),
+        ({"teachers": teachers(**{"continues.row": "x"})}, "`continues.row` must be a row or an ensemble of the study"),
+        (
+            {"teachers": teachers(**{"continues.row": "coarse-ears"})},
+            "`continues.row` must have the network of the row, got another features in 'coarse-ears'",
+        ),
+        ({"teachers": teachers(**{"training.devices": ["s3"]})}, "must be trained on more devices than the search"),
+        (
+            {"teachers": TWICE},
+            "teacher 'both' must be of different rows without s3, got ['plain', 'plain'], as a system by",
+        ),
         ({"teachers": teachers(name="base")}, "teacher 'base': the name is taken"),
         ({"teachers": teachers(wdith=1)}, "teacher 'plain': unknown key 'wdith'"),
         ({"teachers": {"ensembles": CONTENT["teachers"]["ensembles"]}}, "needs `teachers.rows` to be made of"),
         ({"teachers": fused(select={})}, "must not be selected by the clips that its students are judged on"),
-        (
-            {"teachers": fused(fine=[], general="plain", devices={"a": "coarse-ears"})},
-            "must hear a held-out device as any other, got a system by device: name its rows",
-        ),
         ({"teachers": fused(fusion="weighted")}, "must not be fitted to the clips that its students are judged on"),
         ({"teachers": fused(fusion="logistic")}, "got fusion logistic: use average or product"),
         ({"teachers": fused(fusion="averaeg")}, "did you mean 'average'"),
         ({"teachers": teachers() | {"rows": IDLE}}, "no point of the space learns from the teacher 'idle': name it"),
-        ({"base": CONTENT["base"] | {"continues": {"row": "plain"}}}, "a search has no rows that could be continued"),
+        (
+            {"base": CONTENT["base"] | {"continues": {"row": "plain"}}},
+            "the trials of a search begin with weights of their own",
+        ),
     ],
 )
 def test_a_teacher_that_cannot_be_is_one_line(isolated: Path, changes: dict, told: str):
@@ -275,6 +331,27 @@ def test_a_launch_waits_for_the_teachers_of_another(simulated: Path, tracker: Tr
     found = train_teachers(search, identify(simulated), tracker, say=say)
     assert said == ["teachers: another launch trains them: waiting for it"]
     assert found == {(name, "s3"): f"id of {name} without s3" for name in ("plain", "coarse-ears", "both")}
+
+
+@pytest.mark.slow
+def test_students_of_a_teacher_by_device_are_trained(simulated: Path, tracker: Tracker):
+    said: list[str] = []
+    rows = [row for row in BY_DEVICE["rows"] if row["name"] != "of-b"]
+    rows = [{**row, "training": row.get("training", {}) | {"select_epoch": "last"}} for row in rows]
+    ensembles = [{"name": "both", "general": "plain", "devices": {"a": "of-a", "s3": "of-s3"}}]
+    choices = {"by-device": {"teacher": "both"}, "of-held-out": {"teacher": "held-out"}}
+    ensembles.append({"name": "held-out", "general": "plain", "devices": {"s3": "of-s3"}})
+    search = load(
+        space={"distillation": {"type": "categorical", "choices": choices}},
+        teachers={"rows": rows, "ensembles": ensembles},
+        sampler={"name": "grid", "seed": 0},
+    )
+    result = run_search(search, identify(simulated), url=storage_url(), trials=2, say=said.append)
+    assert result.counts["complete"] == 2, said
+    runs = {run.tags["asc.row"]: run for run in tracker.runs("taught-teachers") if "asc.row" in run.tags}
+    found = train_teachers(search, identify(simulated), tracker)
+    assert found["held-out", "s3"] == runs["plain without s3"].run_id
+    assert found["held-out", "b"] == runs["held-out without b"].run_id
 
 
 @pytest.mark.slow
