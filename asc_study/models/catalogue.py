@@ -25,7 +25,7 @@ class ReferenceSystem:
     channels
         Of the features: in the paper three (static, delta, delta-delta) for each channel of the audio.
     bands
-        Mel bands (of the paper's systems: section 5.1).
+        Mel bands (of the paper's systems: section 5.1); of a network on embeddings the values of one.
     crop_frames, clip_frames
         Frames that it is trained on, and those of a whole clip.
     """
@@ -105,6 +105,7 @@ SYSTEMS: Final = (
         **_TASK_1B,
     ),
     ReferenceSystem("MobNet", "mobnet", **_TASK_1B),
+    _challenge("DCASE 2020 Task 1a baseline", "embedding_mlp", 512, 1),
     _challenge("DCASE 2020 Task 1b baseline", "dcase2020_task1b", 40, 500),
     _challenge("CP-Mobile-128K", "cp_mobile", 256, 64),
     _challenge("DCASE 2024 baseline", "cp_mobile", 256, 65, variant="dcase2024"),
@@ -132,6 +133,7 @@ def render(rows: Sequence[CatalogueRow]) -> str:
     )
     notes = [
         "Input: mel bands x frames of a whole clip x channels; Other: running statistics of batch normalisation",
+        "embedding_mlp needs `features: {embeddings: FILE.npz}`: values x frames; the figures are of one frame",
         "Crop, Clip: 10^6 multiply-accumulates of a training crop, of a whole clip, by the kernels of convolutions and",
         "dense layers; Torchinfo: of a whole clip by the rule of DCASE from 2022 on (biases too, normalisation once)",
         "MB: float32 parameters, 10^6 bytes",

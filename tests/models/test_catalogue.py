@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from asc_study.models import build_model
+from asc_study.models import ARCHITECTURES, build_model
 from asc_study.models.catalogue import SYSTEMS, CatalogueRow, catalogue, render, stored_catalogue, to_json
 
 # Read from the authors' code and published weights, but for the fsFCNN-s, which they published neither of: there the
@@ -34,8 +34,10 @@ REFERENCE = {
 }
 
 # Of the challenges: trainable parameters, running statistics and the multiply-accumulates of torchinfo, to the unit.
-# The last but of 2020, whose count is 40 x 500 and 8 x 100 positions, 7 x 7 kernels and biases, and what is used once.
+# The last but of 2020: in Task 1a each value is used once; in Task 1b the count is 40 x 500 and 8 x 100 positions, of
+# 7 x 7 kernels and biases, and what is used once.
 CHALLENGES = {
+    "DCASE 2020 Task 1a baseline": (329_610, 0, 329_610),
     "DCASE 2020 Task 1b baseline": (116_022, 96, 20_000 * 1_600 + 800 * 100_416 + 80 + 16 + 12_900 + 1_010),
     "CP-Mobile-128K": (126_952, 4_180, 28_893_268),
     "DCASE 2024 baseline": (61_148, 2_708, 29_419_156),
@@ -48,6 +50,8 @@ def test_all_systems_are_listed_in_order() -> None:
     names = [*REFERENCE, *CHALLENGES]
     assert [system.system for system in SYSTEMS] == names
     assert [row.system for row in stored_catalogue()] == names
+    assert {system.architecture for system in SYSTEMS} == set(ARCHITECTURES)
+    assert "embedding_mlp needs `features: {embeddings: FILE.npz}`" in render(stored_catalogue())
 
 
 @pytest.mark.parametrize(
