@@ -1,6 +1,7 @@
 """The networks of a study's systems, quantised beside each other: those that are members, or may become some."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from asc_study.base.contract import Kind, Tag
@@ -23,30 +24,51 @@ from asc_study.workers.pool import run_parallel
 _Wanted = Mapping[tuple[str, str], RunRecord]
 
 
-def quantise_candidates(
-    tracker: Tracker,
-    systems: Sequence[StudySystem],
-    seeds: Sequence[int],
-    finished: Mapping[tuple[str, int], str],
-    data: IdentifiedDataset,
-    *,
-    jobs: int,
-    say: Say,
-) -> dict[tuple[str, int], str]:
-    """Quantise the rows that systems choose among by the size of their files.
+@dataclass(frozen=True)
+class SystemsWork:
+    """The systems of a study that are to be made, and what they are made of.
 
-    Parameters and what is told are those of `asc_study.deploy.stage.make_systems`.
+    Attributes
+    ----------
+    tracker, study
+        The store and the study.
+    systems
+        Those that are to be made.
+    seeds
+        The study's seeds.
+    finished
+        (row or ensemble, seed) -> id of the finished run.
+    data
+        What the rows were trained on.
+    jobs
+        Networks that are quantised at the same time.
+    say
+        Told one line for people at a time.
+    """
+
+    tracker: Tracker
+    study: str
+    systems: Sequence[StudySystem]
+    seeds: Sequence[int]
+    finished: Mapping[tuple[str, int], str]
+    data: IdentifiedDataset
+    jobs: int
+    say: Say
+
+
+def quantise_candidates(work: SystemsWork) -> dict[tuple[str, int], str]:
+    """Quantise the rows that systems choose among by the size of their files.
 
     Returns
     -------
     dict
         (name of the quantised row, seed) -> id of its run; what could not be quantised is left out.
     """
-    records: dict[tuple[str, int], tuple[RunRecord, str]] = {}
-    for system in systems:
+    tracker, records = work.tracker, dict[tuple[str, int], tuple[RunRecord, str]]()
+    for system in work.systems:
         for name, row in system.quantised.items():
-            for seed in seeds:
-                run_id = finished.get((row, seed))
+            for seed in work.seeds:
+                run_id = work.finished.get((row, seed))
                 if run_id and (record := tracker.run(run_id)):
                     records[name, seed] = record, system.scheme
     wanted = {
@@ -54,43 +76,24 @@ def quantise_candidates(
         for record, scheme in records.values()
         if not find_quantised(tracker, record, scheme)
     }
-    _quantise_all(tracker, wanted, data, jobs, say)
+    _quantise_all(work, wanted)
     found = {place: find_quantised(tracker, record, scheme) for place, (record, scheme) in records.items()}
     return {place: record.run_id for place, record in found.items() if record}
 
 
-def quantise_members(
-    tracker: Tracker,
-    study: str,
-    systems: Sequence[StudySystem],
-    seeds: Sequence[int],
-    finished: Mapping[tuple[str, int], str],
-    data: IdentifiedDataset,
-    *,
-    jobs: int,
-    say: Say,
-) -> dict[tuple[str, str], str]:
-    """Quantise the networks that systems consist of; returns why some could not be, by run and scheme.
-
-    Parameters and what is told are those of `asc_study.deploy.stage.make_systems`.
-    """
-    return _quantise_all(tracker, _members(tracker, study, systems, seeds, finished), data, jobs, say)
+def quantise_members(work: SystemsWork) -> dict[tuple[str, str], str]:
+    """Quantise the networks that systems consist of; returns why some could not be, by run and scheme."""
+    return _quantise_all(work, _members(work))
 
 
-def _members(
-    tracker: Tracker,
-    study: str,
-    systems: Sequence[StudySystem],
-    seeds: Sequence[int],
-    finished: Mapping[tuple[str, int], str],
-) -> dict[tuple[str, str], RunRecord]:
+def _members(work: SystemsWork) -> dict[tuple[str, str], RunRecord]:
     """The trained runs that are to be converted, by id and scheme; what is converted already is left out."""
-    wanted: dict[tuple[str, str], RunRecord] = {}
-    for system in systems:
-        for seed in seeds:
-            run_id = finished.get((system.part, seed))
+    tracker, wanted = work.tracker, dict[tuple[str, str], RunRecord]()
+    for system in work.systems:
+        for seed in work.seeds:
+            run_id = work.finished.get((system.part, seed))
             record = tracker.run(run_id) if run_id else None
-            if record is None or find_derived(tracker, study, system_identity(record, system.scheme)):
+            if record is None or find_derived(tracker, work.study, system_identity(record, system.scheme)):
                 continue
             try:
                 networks = recipe_of(tracker, record).networks.values()
@@ -108,15 +111,13 @@ def recipe_of(tracker: Reader, part: RunRecord) -> Recipe:
     return make_recipe(tracker, [part.run_id] if alone else [], [], "average" if alone else part.run_id)
 
 
-def _quantise_all(
-    tracker: Tracker, wanted: _Wanted, data: IdentifiedDataset, jobs: int, say: Say
-) -> dict[tuple[str, str], str]:
+def _quantise_all(work: SystemsWork, wanted: _Wanted) -> dict[tuple[str, str], str]:
     """Quantise runs beside each other; returns why some could not be."""
     failures = {}
-    one, calls = partial(_quantise, uri=tracker.uri, data=data, figures=plotlyjs()), list(wanted)
-    for number, (run_id, scheme, line, failure) in enumerate(run_parallel(one, calls, jobs=jobs), 1):
+    one, calls = partial(_quantise, uri=work.tracker.uri, data=work.data, figures=plotlyjs()), list(wanted)
+    for number, (run_id, scheme, line, failure) in enumerate(run_parallel(one, calls, jobs=work.jobs), 1):
         head = f"[{number}/{len(calls)}] {wanted[run_id, scheme].label}, {scheme}"
-        say(f"{head}: FAILED: {failure}" if failure else f"{head}: {line}")
+        work.say(f"{head}: FAILED: {failure}" if failure else f"{head}: {line}")
         if failure:
             failures[run_id, scheme] = failure
     return failures

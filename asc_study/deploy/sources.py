@@ -16,7 +16,7 @@ from asc_study.settings.run_config import RunConfig
 from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_runs
-from asc_study.systems.score import config_of, sample_rate_of
+from asc_study.systems.score_network import config_of, sample_rate_of
 from asc_study.training.runtime import start_keras
 
 if TYPE_CHECKING:

@@ -1,16 +1,14 @@
 """The last stage of a study: each of its systems becomes a run, and a bundle in its folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag
 from asc_study.base.errors import InputError, failure_reason
-from asc_study.base.progress import Say
-from asc_study.data.identified import IdentifiedDataset
 from asc_study.deploy.bundle_folder import bundle_folder, manifest_digest, put_in_place
-from asc_study.deploy.networks import quantise_members
+from asc_study.deploy.networks import SystemsWork, quantise_members
 from asc_study.deploy.system_run import log_system
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.settings.system_rows import StudySystem
@@ -43,61 +41,29 @@ class SystemOutcome:
         return outcome_dict(self.name, self.seed, self.status, self.metrics, self.reason) | about
 
 
-def make_systems(
-    tracker: Tracker,
-    study: str,
-    systems: Sequence[StudySystem],
-    seeds: Sequence[int],
-    finished: Mapping[tuple[str, int], str],
-    data: IdentifiedDataset,
-    *,
-    jobs: int,
-    say: Say,
-) -> list[SystemOutcome]:
+def make_systems(work: SystemsWork) -> list[SystemOutcome]:
     """Make the systems of every seed whose parts are there, and report those that were not there before.
 
     A bundle that is gone from its folder is written again from its run; one that is larger than allowed is kept, and is
     reported as failed each time.
-
-    Parameters
-    ----------
-    tracker, study
-        The store and the study.
-    systems
-        Those that are to be made.
-    seeds
-        The study's seeds.
-    finished
-        (row or ensemble, seed) -> id of the finished run.
-    data
-        What the rows were trained on.
-    jobs
-        Networks that are quantised at the same time.
-    say
-        Told one line for people at a time.
     """
-    failures = quantise_members(tracker, study, systems, seeds, finished, data, jobs=jobs, say=say)
+    failures = quantise_members(work)
     outcomes = []
-    for seed in seeds:
-        for system in systems:
-            folder = bundle_folder(study, system.name, seed if len(seeds) > 1 else None)
-            outcome = _make(tracker, study, system, seed, finished.get((system.part, seed)), folder, failures, say)
+    for seed in work.seeds:
+        for system in work.systems:
+            outcome = _make(work, system, seed, failures)
             if outcome:
                 outcomes.append(outcome)
-                say(_line(outcome))
+                work.say(_line(outcome))
     return outcomes
 
 
 def _make(
-    tracker: Tracker,
-    study: str,
-    system: StudySystem,
-    seed: int,
-    part_id: str | None,
-    folder: Path,
-    failures: Mapping[tuple[str, str], str],
-    say: Say,
+    work: SystemsWork, system: StudySystem, seed: int, failures: Mapping[tuple[str, str], str]
 ) -> SystemOutcome | None:
+    tracker, study = work.tracker, work.study
+    folder = bundle_folder(study, system.name, seed if len(work.seeds) > 1 else None)
+    part_id = work.finished.get((system.part, seed))
     if part_id is None:
         return SystemOutcome(system.name, seed, "waits", reason=f"not finished: {system.part}")
     try:
@@ -109,12 +75,12 @@ def _make(
             _rename(tracker, done, system.name, seed)
             kilobytes, metrics = done.metrics["cost/file_kb"], done.metrics
             if _restore(tracker, study, done, folder):
-                say(f"system {system.name} seed {seed}: its bundle was written again, {folder}")
+                work.say(f"system {system.name} seed {seed}: its bundle was written again, {folder}")
         else:
             built, metrics = log_system(tracker, study, system, part, failures)
             kilobytes = built.kilobytes
             for note in built.notes:
-                say(f"note: {note}")
+                work.say(f"note: {note}")
             put_in_place(built.files, built.digest, folder, _earlier(tracker, study))
     except Exception as error:  # a bad input, MLflow's or the disk's: the others are made all the same
         return SystemOutcome(system.name, seed, "failed", reason=scrubbed(failure_reason(error), tracker.uri))

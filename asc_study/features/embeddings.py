@@ -157,7 +157,7 @@ def embedding_store(
     keys = found.keys(clips)
     about = About(found.settings_json(), data, "embeddings")
 
-    def make(missing: Sequence[str]) -> None:
+    def make(missing: Sequence[str]) -> dict[str, str]:
         wanted, most = set(missing), max(_CLIPS_PER_PACK, math.ceil(len(missing) / _MOST_PACKS))
         made: dict[str, Values] = {}
         bar = progress_bar(len(wanted), "embeddings", "clip", shown=progress)
@@ -173,6 +173,7 @@ def embedding_store(
                 if len(made) == most or (made and not wanted):
                     _write_pack(made, cache, about)
                     made = {}
+        return {}
 
     packs = open_or_make(keys, cache, about.settings, make, study=study)
     return open_store(keys, dict.fromkeys(keys, path), packs, cache, deltas=False)

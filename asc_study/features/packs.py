@@ -47,12 +47,14 @@ class Pack:
 class Found:
     """What the cache holds of the wanted features, and the listings of packs that hold other than was written.
 
-    ``in_use`` says, as long as it exists, that they are used.
+    ``broken`` are those that never can be made, ``failed`` those that could not be this time, with why. ``in_use``
+    says, as long as it exists, that they are used.
     """
 
     arrays: dict[Path, npt.NDArray[Any]] = field(default_factory=dict)
     places: dict[str, tuple[Path, int]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
     damaged: list[Path] = field(default_factory=list)
     in_use: object = None
 

@@ -9,8 +9,9 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -185,44 +186,56 @@ def extract(
     """
     if not sounds:
         raise InputError("features need at least one clip, got none: check the data set's split files")
-    sound_of_key: dict[str, Sound] = {}
-    keys = []
-    for sound in sounds:
-        keys.append(entry_key(sound.digest, settings, sound.treatment))
-        sound_of_key.setdefault(keys[-1], sound)
-    failed: dict[str, str] = {}
-    shape = settings.n_mels, 0, 0
-
-    def make(missing: Sequence[str]) -> None:
-        nonlocal shape
-        looked_at = sounds[:1] if leave_out_broken else sounds
-        shape = _feature_shape([sound.path for sound in looked_at], settings, channels)
-        about = About(settings.canonical_json(), data, label)
-        packs = plan_packs({key: sound_of_key[key] for key in missing}, cache)
-        calls = [(pack, settings, shape, leave_out_broken, about) for pack in packs]
-        with progress_bar(len(missing), label, "clip", shown=progress) as bar:
-            for clips, failures in run_parallel(build_pack, calls, jobs=jobs):
-                bar.update(clips)
-                failed.update(failures)
-
-    found = open_or_make(keys, cache, settings.canonical_json(), make, study=study, failed=failed)
-    if failed:
-        _leave_out(found, failed, np.zeros((1, *shape), settings.dtype))
-    paths = {key: sound.path for key, sound in sound_of_key.items()}
+    keys = [entry_key(sound.digest, settings, sound.treatment) for sound in sounds]
+    of_key = dict(zip(reversed(keys), reversed(sounds), strict=True))  # of equal sounds the first one
+    about = About(settings.canonical_json(), data, label)
+    work = _Extraction(of_key, sounds, settings, channels, leave_out_broken, about)
+    make = partial(work.compute, cache=cache, jobs=jobs, progress=progress)
+    found = open_or_make(keys, cache, about.settings, make, study=study)
+    if found.failed:
+        _leave_out(found, np.zeros((1, *work.shape()), settings.dtype))
+    paths = {key: sound.path for key, sound in of_key.items()}
     store = open_store(keys, paths, found, cache, deltas=settings.deltas)
     # What the store held already was not read now, so its sound is checked by what was made of it.
     require_sound(sounds[0].path, (settings.sample_rate, store.shape[2]), (settings.sample_rate, channels))
     return store
 
 
+@dataclass(frozen=True)
+class _Extraction:
+    """How features that the cache lacks are computed: see `extract`; ``of_key`` are the sounds by their keys."""
+
+    of_key: Mapping[str, Sound]
+    sounds: Sequence[Sound]
+    settings: LogMelSettings
+    channels: int | None
+    leave_out_broken: bool
+    about: About
+
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of most features, of the first one where broken ones are left out, as the sounds' headers say."""
+        looked_at = self.sounds[:1] if self.leave_out_broken else self.sounds
+        return _feature_shape([sound.path for sound in looked_at], self.settings, self.channels)
+
+    def compute(self, missing: Sequence[str], *, cache: Path, jobs: int, progress: bool) -> dict[str, str]:
+        """Write packs of the missing features; returns why some could not be made this time, by their keys."""
+        shape, failed = self.shape(), {}
+        packs = plan_packs({key: self.of_key[key] for key in missing}, cache)
+        calls = [(pack, self.settings, shape, self.leave_out_broken, self.about) for pack in packs]
+        with progress_bar(len(missing), self.about.label, "clip", shown=progress) as bar:
+            for clips, failures in run_parallel(build_pack, calls, jobs=jobs):
+                bar.update(clips)
+                failed.update(failures)
+        return failed
+
+
 def open_or_make(
     keys: Sequence[str],
     cache: Path,
     settings: str,
-    make: Callable[[Sequence[str]], None],
+    make: Callable[[Sequence[str]], Mapping[str, str]],
     *,
     study: str = "",
-    failed: Collection[str] = (),
 ) -> Found:
     """Find entries of a cache by their keys; those that it lacks are made first, by one process at a time.
 
@@ -235,15 +248,14 @@ def open_or_make(
     settings
         What they are made by (`About.settings`): it counts as used as long as what is returned, or its store, exists.
     make
-        Called with the missing keys, each once, to write packs of them.
+        Called with the missing keys, each once, to write packs of them; returns why some could not be made, by key.
     study
         Who uses them.
-    failed
-        Those that could not be made, once `make` was called.
     """
     wanted = dict.fromkeys(keys)
     in_use = hold_use(locks_of(cache), settings)  # from before they are found
     found = find(cache, wanted, study)
+    failed: Mapping[str, str] = {}
     if len(found.places) < len(wanted):
         cache.mkdir(parents=True, exist_ok=True)
         with file_lock(f"features {cache.name}", folder=locks_of(cache)):
@@ -251,20 +263,20 @@ def open_or_make(
             found = find(cache, wanted, study)  # another process may have computed them while this one waited
             remove_damaged(found, cache)
             if missing := [key for key in wanted if key not in found.places]:
-                make(missing)
+                failed = make(missing)
         found = find(cache, wanted, study)
         if len(found.places) + len(failed) < len(wanted):
             remake_index(cache)
             found = find(cache, wanted, study)
-    return replace(found, in_use=in_use)
+    return replace(found, failed=failed, in_use=in_use)
 
 
-def _leave_out(found: Found, failed: Mapping[str, str], zeros: npt.NDArray[Any]) -> None:
+def _leave_out(found: Found, zeros: npt.NDArray[Any]) -> None:
     """Note sounds that could not be made this time; their features are zeros, as of those that never can."""
     nowhere = Path()
     found.arrays[nowhere] = zeros
-    found.places.update(dict.fromkeys(failed, (nowhere, 0)))
-    found.broken.update(failed)
+    found.places.update(dict.fromkeys(found.failed, (nowhere, 0)))
+    found.broken.update(found.failed)
 
 
 def open_store(

@@ -10,7 +10,7 @@ from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.progress import Say, tell_nobody, time_left
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.data.identified import IdentifiedDataset
-from asc_study.deploy.networks import quantise_candidates
+from asc_study.deploy.networks import SystemsWork, quantise_candidates
 from asc_study.deploy.stage import SystemOutcome, make_systems
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.marks import Mark
@@ -254,9 +254,10 @@ def _combine(
 ) -> list[EnsembleOutcome | SystemOutcome]:
     """Make the chosen ensembles and systems of the runs that are done."""
     finished = {(run.spec.row, run.spec.seed): run.run_id for run in plan.runs if run.status == "done"}
-    finished |= quantise_candidates(tracker, chosen.systems, study.seeds, finished, data, jobs=jobs, say=say)
+    work = SystemsWork(tracker, study.name, chosen.systems, study.seeds, finished, data, jobs, say)
+    finished |= quantise_candidates(work)
     made = make_ensembles(tracker, study.name, study.ensembles, chosen.ensembles, study.seeds, finished, say)
-    systems = make_systems(tracker, study.name, chosen.systems, study.seeds, made.finished, data, jobs=jobs, say=say)
+    systems = make_systems(replace(work, finished=made.finished))
     return [*made.outcomes, *systems]
 
 

@@ -94,8 +94,8 @@ def teacher_table(
         If the teacher was trained on other splits than the student, was deleted, or has no model.
     """
     from asc_study.evaluation.predictions import predictions_table
-    from asc_study.systems.score import config_of
     from asc_study.systems.score_fused import fused_table, networks_of
+    from asc_study.systems.score_network import config_of
 
     record = reader.run(run_id)
     if record is None:

@@ -10,31 +10,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asc_study.acoustics.recordings import is_lossy, sound_info
 from asc_study.base.contract import Artifact, Tag, evaluation_path, predictions_path
-from asc_study.base.errors import InputError, shown
+from asc_study.base.errors import InputError
 from asc_study.base.files import is_recording, shown_path
 from asc_study.base.paths import cache_dir
 from asc_study.base.progress import Say
 from asc_study.base.taxonomy import CLASSES
 from asc_study.base.text_table import text_table
 from asc_study.data.evaluation import device_ids
-from asc_study.data.formats import DATA_FORMATS
 from asc_study.data.identity import audio_digests
-from asc_study.evaluation.predictions import predictions_table, write_predictions
+from asc_study.evaluation.predictions import write_predictions
 from asc_study.features.audio import Recording
-from asc_study.features.embeddings import embedding_store, read_embeddings
-from asc_study.features.store import FeatureStore, extract
-from asc_study.settings.migrations import read_config
-from asc_study.settings.run_config import RunConfig
-from asc_study.store.queries import Reader
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_each
 from asc_study.store.tracking import Tracker
 from asc_study.systems.score_fused import fused_table, networks_of
-from asc_study.training.runtime import start_keras
+from asc_study.systems.score_network import Listener
 from asc_study.workers.pool import require_jobs
 
 if TYPE_CHECKING:
-    import keras
     import pandas as pd
 
 
@@ -109,8 +102,7 @@ def score_runs(
     digests = audio_digests(files, cache=cache_dir(), progress=True)
     digest = hashlib.sha256("\n".join([*clips["clip_id"], *digests]).encode()).hexdigest()
     recordings = [Recording(path, own) for path, own in zip(files, digests, strict=True)]
-    stores: dict[str, FeatureStore] = {}
-    is_started = False
+    listener = Listener(tracker, clips, lambda rate, channels: recordings, jobs=jobs, embeddings=embeddings)
     about = {Tag.EVALUATION_DIGEST: digest, Tag.EVALUATION: ", ".join(path.absolute().name for path in paths)[:500]}
     tables: dict[str, pd.DataFrame] = {}
     for record in networks.values():
@@ -118,24 +110,9 @@ def score_runs(
             say(f"{record.label}: has scored these {len(clips)} clips before")
             tracker.set_tags(record.run_id, about)
             tables[record.run_id] = tracker.predictions(record.run_id)["evaluation"]
-            continue
-        config = config_of(tracker, record)
-        if not is_started:  # one process has one number of threads; between runs it moves the last bits only
-            start_keras(config.training.threads)
-            is_started = True
-        model = tracker.load_keras_model(record.run_id)
-        if config.features.embeddings is not None:
-            store = embeddings_of(tracker, record, config, clips, embeddings)
         else:
-            rate = sample_rate_of(record, model.input_shape[-1] // config.features.maps)
-            key = f"{config.features.model_dump_json()} {rate} {model.input_shape[-1]}"
-            if key not in stores:
-                stores[key] = extract(
-                    recordings, config.features.at(rate), cache_dir() / "features", jobs=jobs, progress=True
-                )
-            store = stores[key]
-        tables[record.run_id] = predict_clips(record, config, model, clips, store)
-        _keep(tracker, record, tables[record.run_id], about, say)
+            tables[record.run_id] = listener.predict(record)
+            _keep(tracker, record, tables[record.run_id], about, say)
     scored = []
     for record in records:
         table = fused_table(tracker, record, clips, tables)
@@ -191,78 +168,3 @@ def _of_folder(folder: Path) -> list[Path]:
             f"a folder to score must hold audio/*.wav or *.wav, found none under {folder}: name the data set"
         )
     return sorted(found, key=lambda file: [part.zfill(12) for part in re.split(r"(\d+)", file.stem)])
-
-
-def config_of(tracker: Reader, record: RunRecord) -> RunConfig:
-    """The settings that a run was trained with."""
-    return read_config(tracker.text_artifact(record.run_id, Artifact.CONFIG), where=record.label)
-
-
-def sample_rate_of(record: RunRecord, channels: int) -> int:
-    """In Hz, as recorded with the run; runs of schema 1 did not, and knew the formats of the two TAU data sets only."""
-    recorded = record.tags.get(Tag.SAMPLE_RATE, "")
-    if recorded.isdecimal():
-        return int(recorded)
-    for known in DATA_FORMATS.values():
-        if known.channels == channels:
-            return known.sample_rate
-    raise InputError(f"{record.label!r} does not say what sample rate it was trained at: train it again")
-
-
-def embeddings_of(
-    tracker: Reader, record: RunRecord, config: RunConfig, clips: "pd.DataFrame", path: Path | None = None
-) -> FeatureStore:
-    """The embeddings of clips that a run is to be given, in their order.
-
-    Parameters
-    ----------
-    tracker, record, config
-        The store, a run on embeddings and its settings.
-    clips
-        The clip table.
-    path
-        The file that has them; by default the one that the run was trained on.
-
-    Raises
-    ------
-    InputError
-        If the file lacks a clip, or its embeddings were computed by something else than those of the run.
-    """
-    file = path or Path(config.features.embeddings or "")
-    found = read_embeddings(file, progress=True).identity()
-    logged = tracker.json_artifact(record.run_id, Artifact.IDENTITY).get("config", {}).get("features", {})
-    trained = logged.get("embeddings", {})
-    for part in ("name", "version"):
-        if trained.get(part, found[part]) != found[part]:
-            raise InputError(
-                f"{record.label!r} was trained on embeddings of {part} {shown(trained[part])}, got "
-                f"{shown(found[part])} in {shown_path(file)}: name a file of the same by --embeddings"
-            )
-    return embedding_store(file, clips["clip_id"].tolist(), cache_dir() / "features", progress=True)
-
-
-def predict_clips(
-    record: RunRecord,
-    config: RunConfig,
-    model: "keras.Model",
-    clips: "pd.DataFrame",
-    store: FeatureStore,
-) -> "pd.DataFrame":
-    """The predictions table of clips, whose features are in a store in their order; raises `InputError`."""
-    import numpy as np
-
-    from asc_study.training.batches import EvaluationBatches
-
-    batches = EvaluationBatches(store, np.arange(len(clips)), batch_size=config.training.batch_size)
-    if batches.input_shape[-1] != model.input_shape[-1]:
-        raise InputError(
-            f"{record.label!r} takes {model.input_shape[-1] // config.features.maps} audio channels, the clips have "
-            f"{batches.input_shape[-1] // config.features.maps}: score clips like those that it was trained on"
-        )
-    takes = model.input_shape[1:]
-    if len(takes) != 3 or any(size not in (None, own) for size, own in zip(takes, batches.input_shape, strict=True)):
-        raise InputError(
-            f"{record.label!r} takes features of {takes}, its settings make {batches.input_shape} of these clips: its "
-            f"{Artifact.CONFIG} is that of another model, or the clips are of another length"
-        )
-    return predictions_table(clips, model.predict(batches, verbose=0), config.task)

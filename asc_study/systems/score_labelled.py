@@ -1,8 +1,10 @@
 """Runs on labelled test clips of another data set than theirs, so that stages trained on two of them can be fused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import soundfile
 
@@ -16,14 +18,12 @@ from asc_study.data.identified import IdentifiedDataset, identify
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.features.audio import Recording
 from asc_study.features.front_end import resample, with_channels
-from asc_study.features.store import FeatureStore, extract
 from asc_study.store.records import RunRecord
 from asc_study.store.references import find_each
 from asc_study.store.tracking import Tracker
 from asc_study.systems.derived import Derived, Identity, Logged, existing, find_derived, log_derived
-from asc_study.systems.score import config_of, embeddings_of, predict_clips, sample_rate_of
 from asc_study.systems.score_fused import fused_table, networks_of
-from asc_study.training.runtime import start_keras
+from asc_study.systems.score_network import Listener
 from asc_study.workers.pool import require_jobs
 
 if TYPE_CHECKING:
@@ -86,71 +86,50 @@ def score_labelled(
         raise InputError(
             f"{folder} has no labelled test clips to score on: name another data set, or leave --split out"
         )
+    listener = Listener(tracker, clips, partial(_heard_as, clips, data), jobs=jobs, embeddings=embeddings)
     tables: dict[str, pd.DataFrame] = {}
     scored = []
     for record in records:
-        task = record.tags[Tag.TASK]
-        if task not in data.dataset.format.tasks:
-            raise InputError(
-                f"{record.label!r} is of the task {task}, of which {folder} has no labels: name other data"
-            )
-        settings = {"scored": record.signature, "dataset": data.digest, "split": "test"}
-        identity = Identity(Kind.IMPORTED, settings)
-        study = record.tags[Tag.STUDY]
-        if done := find_derived(tracker, study, identity):
+        run = _derived(record, data, folder)
+        if done := find_derived(tracker, run.study, run.identity):
             say(f"{record.label}: has scored these {len(clips)} clips before")
             scored.append((record, existing(done)))
             continue
         for network in networks_of(tracker, record):
             if network.run_id not in tables:
-                tables[network.run_id] = _predict(tracker, network, data, clips, jobs, embeddings)
-        name = f"{record.tags[Tag.ROW]}-on-{data.dataset.root.name}"
-        run = Derived(
-            identity=identity,
-            study=study,
-            name=f"{name}@{record.seed}" if record.seed else name,
-            task=task,
-            system=f"{record.tags[Tag.ROW]} on {data.dataset.root.name}",
-            members=[record],
-            tables={"test": fused_table(tracker, record, clips, tables)},
-            tags={Tag.DATASET: data.dataset.root.name, Tag.DATASET_DIGEST: data.digest},
-        )
-        logged = log_derived(tracker, run)
+                tables[network.run_id] = listener.predict(network)
+        logged = log_derived(tracker, replace(run, tables={"test": fused_table(tracker, record, clips, tables)}))
         say(f"{record.label} on {data.dataset.root.name}: {accuracies(logged.metrics)}")
         scored.append((record, logged))
     return scored
 
 
-def _predict(
-    tracker: Tracker,
-    network: RunRecord,
-    data: IdentifiedDataset,
-    clips: "pd.DataFrame",
-    jobs: int,
-    embeddings: Path | None,
-) -> "pd.DataFrame":
-    config = config_of(tracker, network)
-    start_keras(config.training.threads)
-    model = tracker.load_keras_model(network.run_id)
-    if config.features.embeddings is not None:
-        store = embeddings_of(tracker, network, config, clips, embeddings)
-        return predict_clips(network, config, model, clips, store)
-    channels = model.input_shape[-1] // config.features.maps
-    rate = sample_rate_of(network, channels)
-    native = (data.dataset.sample_rate, data.dataset.channels) == (rate, channels)
-    store = _features(clips, data, config.features.at(rate), channels, native, jobs)
-    return predict_clips(network, config, model, clips, store)
+def _derived(record: RunRecord, data: IdentifiedDataset, folder: Path) -> Derived:
+    """What is logged of a run on the data set in a folder, without its predictions; raises `InputError`."""
+    task, root = record.tags[Tag.TASK], data.dataset.root.name
+    if task not in data.dataset.format.tasks:
+        raise InputError(f"{record.label!r} is of the task {task}, of which {folder} has no labels: name other data")
+    name = f"{record.tags[Tag.ROW]}-on-{root}"
+    return Derived(
+        identity=Identity(Kind.IMPORTED, {"scored": record.signature, "dataset": data.digest, "split": "test"}),
+        study=record.tags[Tag.STUDY],
+        name=f"{name}@{record.seed}" if record.seed else name,
+        task=task,
+        system=f"{record.tags[Tag.ROW]} on {root}",
+        members=[record],
+        tables={},
+        tags={Tag.DATASET: root, Tag.DATASET_DIGEST: data.digest},
+    )
 
 
-def _features(
-    clips: "pd.DataFrame", data: IdentifiedDataset, settings: Any, channels: int, native: bool, jobs: int
-) -> FeatureStore:
+def _heard_as(clips: "pd.DataFrame", data: IdentifiedDataset, sample_rate: int, channels: int) -> list[Recording]:
+    """The recordings of clips in the rate (Hz) and channels that a network hears, converted where theirs are others."""
     named = [(Path(path), data.audio_digests[row]) for row, path in zip(clips.index, clips["path"], strict=True)]
-    with progress_bar(0 if native else len(named), "converting", "clip", shown=not native, delay_seconds=2) as bar:
-        sounds = []
+    if (data.dataset.sample_rate, data.dataset.channels) == (sample_rate, channels):
+        return [Recording(path, digest) for path, digest in named]
+    converted = []
+    with progress_bar(len(named), "converting", "clip", delay_seconds=2) as bar:
         for path, digest in named:
-            sounds.append(
-                Recording(path, digest) if native else _converted(path, digest, settings.sample_rate, channels)
-            )
+            converted.append(_converted(path, digest, sample_rate, channels))
             bar.update()
-    return extract(sounds, settings, cache_dir() / "features", channels=channels, jobs=jobs, progress=True)
+    return converted
