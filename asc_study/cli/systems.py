@@ -1,9 +1,11 @@
 """Commands that make systems of systems, and compare them: ensemble, fuse, compare."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from asc_study.base.contract import Tag
 from asc_study.base.errors import InputError
@@ -102,8 +104,10 @@ def ensemble(
 
 
 @click.command(context_settings=_LEFT_OVER)
-@click.option("--fine", required=True, multiple=True, metavar="RUN", help=f"System to fuse, repeatable. {_RUN_HELP}.")
+@click.option("--fine", multiple=True, metavar="RUN", help=f"System to fuse, repeatable. {_RUN_HELP}.")
 @click.option("--coarse", multiple=True, metavar="RUN", help="Three-class system: two-stage fusion. Repeatable.")
+@click.option("--general", metavar="RUN", help="By device: what hears each clip whose device has no run of its own.")
+@click.option("--device", "devices", multiple=True, metavar="DEVICE=RUN", help="By device: what hears it. Repeatable.")
 @_fusion_option
 @click.option(
     "--join",
@@ -119,6 +123,8 @@ def ensemble(
 def fuse(
     fine: tuple[str, ...],
     coarse: tuple[str, ...],
+    general: str | None,
+    devices: tuple[str, ...],
     fusion: str,
     join: str,
     exponent: str,
@@ -128,19 +134,26 @@ def fuse(
 ) -> None:
     """Fuse systems: those of --fine alone, or in two stages with the three-class systems of --coarse.
 
+    With --general and --device it is a system by device instead: each clip is heard by the run of its device.
+
     What learns (weighted, logistic, learned, --exponent fit) is fitted on validation; without validation predictions
     it is cross-fitted over locations of test.
 
     \b
     Example:
       asc-study fuse --fine demo/fcnn-plain --fine demo/fcnn-mixup --coarse demo/three-class
+      asc-study fuse --general dcase2025/general@0 --device a=dcase2025/of-a@0 --name by-device
     """
     _require_no_more("--fine", "--coarse")
     from asc_study.systems.fusion_log import default_name, log_fusion, render, to_dict
-    from asc_study.systems.fusions import fuse_runs
+    from asc_study.systems.fusions import fuse_runs, route_runs
 
+    by_device = _is_by_device(fine, general, devices)
     tracker = existing_store()
-    fused = fuse_runs(tracker, fine, coarse, fusion=fusion, join=join, exponent=exponent)
+    if by_device:
+        fused = route_runs(tracker, general or "", devices)
+    else:
+        fused = fuse_runs(tracker, fine, coarse, fusion=fusion, join=join, exponent=exponent)
     name = name or default_name(fused)
     logged = log_fusion(tracker, study or fused.fine[0].record.tags[Tag.STUDY], name, fused)
     if as_json:
@@ -149,6 +162,24 @@ def fuse(
         return
     click.echo(render(fused, logged.name))
     print_run(logged)
+
+
+def _is_by_device(fine: Sequence[str], general: str | None, devices: Sequence[str]) -> bool:
+    """Whether the options of `fuse` ask for a system by device; raises `InputError` if they do not go together."""
+    if not general and not devices:
+        if not fine:
+            raise click.MissingParameter(param_type="option", param_hint="'--fine'")
+        return False
+    if not general or not devices:
+        got = "--general alone" if general else "--device alone"
+        raise InputError(f"a system by device needs --general and at least one --device, got {got}: add the other")
+    context = click.get_current_context()
+    others = ("fine", "coarse", "fusion", "join", "exponent")
+    if given := [name for name in others if context.get_parameter_source(name) != ParameterSource.DEFAULT]:
+        raise InputError(
+            f"runs are fused or by device, got --general beside --{given[0]}: leave one out, and fuse the result"
+        )
+    return True
 
 
 @click.command()

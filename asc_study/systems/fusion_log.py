@@ -58,6 +58,8 @@ def _with_result(fusion: Fusion, name: str) -> dict[str, Mapping[str, float]]:
 def default_name(fusion: Fusion) -> str:
     """A name that says what was fused and how, without what is the default."""
     options, default = fusion.options, FusionOptions()
+    if options.devices:
+        return "by-device"
     if not fusion.coarse:
         return f"{options.fusion}-of-{len(fusion.fine)}"
     parts = [f"two-stage-{len(fusion.fine)}+{len(fusion.coarse)}"]

@@ -7,8 +7,10 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from asc_study.base.contract import Kind
-from asc_study.base.errors import InputError
+from asc_study.base.errors import InputError, shown
 from asc_study.base.metric_table import DEFAULT_OBJECTIVE, full_name
+from asc_study.base.schema import did_you_mean
+from asc_study.base.taxonomy import known_devices
 from asc_study.ensemble.by_device import BY_DEVICE, RouteRule
 from asc_study.ensemble.crossfit import Basis, Fused, fuse_splits
 from asc_study.ensemble.fuse import find_fusion, fusion_settings
@@ -111,6 +113,48 @@ def fuse_runs(
     members, _ = load_members(tracker, [record for records in found for record in records])
     count = sum(map(len, found[: len(fine)]))
     return fuse(members[:count], members[count:], options)
+
+
+def route_runs(tracker: Tracker, general: str, devices: Sequence[str]) -> Fusion:
+    """Make a system by device of runs by name; the options are those of the command line.
+
+    Parameters
+    ----------
+    tracker
+        The store.
+    general
+        The run that hears devices without one of their own.
+    devices
+        ``DEVICE=RUN`` each.
+
+    Raises
+    ------
+    InputError
+        If a name stands for nothing or for several runs, a device is unknown or named twice, or the runs do not go
+        together.
+    """
+    runs: dict[str, str] = {}
+    for text in devices:
+        device, _, run = text.partition("=")
+        if not device or not run or device in runs:
+            raise InputError(f"--device must be DEVICE=RUN, once for each device, got {shown(text)}: a=STUDY/ROW@SEED")
+        runs[device] = run
+    names = list(dict.fromkeys([general, *runs.values()]))
+    found = find_each(tracker, names)
+    for name, records in zip(names, found, strict=True):
+        if len(records) > 1:
+            raise InputError(
+                f"a device is heard by one run, got {len(records)} of {shown(name)}: name one seed, {name}@0, or an "
+                "ensemble of them"
+            )
+    members, _ = load_members(tracker, [record for records in found for record in records])
+    for device, run in runs.items():  # of which data sets devices are known, the runs have told now
+        if device not in known_devices():
+            raise InputError(f"unknown device {shown(device)}: {did_you_mean(device, [*known_devices()])}")
+        if run == general:
+            raise InputError(f"--device {device} is heard by {shown(run)} anyway, as --general: leave it out")
+    routes = {device: names.index(run) for device, run in sorted(runs.items())}
+    return fuse(members, [], FusionOptions(BY_DEVICE, devices=routes))
 
 
 def parse_join(text: str) -> Literal["product", "learned"]:

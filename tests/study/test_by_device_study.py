@@ -143,6 +143,32 @@ def test_its_bundle_hears_by_device(routed: Tracker, simulated: Path, asc):
     )  # fmt: skip
 
 
+def test_it_is_made_of_runs_on_the_command_line_too(routed: Tracker, asc):
+    parts = ("--general", "routed/general@0", "--device", "a=routed/of-a@0", "--device", "b=routed/of-b@0")
+    code, out, _ = asc("fuse", *parts, "--name", "by-device", "--json")
+    (of_study,) = find_runs(routed, "routed/by-device")
+    made = json.loads(out)
+    assert (code, made["run_id"], made["existed"]) == (0, of_study.run_id, True)  # the same as that of the study file
+    code, out, _ = asc("fuse", *parts[:4], "--device", "s1=routed/of-a@0", "--study", "other", "--json")
+    (other,) = find_runs(routed, "other/by-device")
+    assert (code, json.loads(out)["run_id"]) == (0, other.run_id)
+    assert len(json.loads(other.tags["asc.routes"])["devices"]) == 2
+    for options, told in {
+        (*parts, "--fine", "routed/of-a"): "runs are fused or by device, got --general beside --fine",
+        (*parts, "--join", "product"): "runs are fused or by device, got --general beside --join",
+        parts[:2]: "needs --general and at least one --device, got --general alone",
+        parts[2:]: "needs --general and at least one --device, got --device alone",
+        (*parts[:2], "--device", "routed/of-a"): "--device must be DEVICE=RUN",
+        (*parts[:4], *parts[2:4]): "once for each device, got 'a=routed/of-a@0'",
+        (*parts[:2], "--device", "x=routed/of-a"): "unknown device 'x'",
+        (*parts[:2], "--device", "a=routed/general@0"): "--device a is heard by 'routed/general@0' anyway",
+        (*parts[:2], "--device", "a=routed/general"): "each run can be named once, got 'general seed 0' twice",
+    }.items():
+        code, _, err = asc("fuse", *options)
+        assert (code, err.count("\n")) == (2, 1)
+        assert told in err
+
+
 def test_a_bundle_counts_what_runs_for_a_clip(routed: Tracker):
     manifest = json.loads(Path("bundles/routed/small/manifest.json").read_text())
     sizes = [member["bytes"] for member in manifest["members"]]
