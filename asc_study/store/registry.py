@@ -114,7 +114,7 @@ def register_system(
     import pandas as pd
     from mlflow.exceptions import MlflowException
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, DataType
 
     inputs = Schema(
@@ -122,8 +122,10 @@ def register_system(
             ColSpec(DataType.binary, "wav", required=False),
             ColSpec(Array(DataType.double), "samples", required=False),
             ColSpec(DataType.long, "sample_rate", required=False),
+            ColSpec(DataType.string, "device", required=False),
         ]
     )
+    parameters = ParamSchema([ParamSpec("device", DataType.string, "")])
     outputs = Schema([ColSpec(DataType.string, "scene"), *(ColSpec(DataType.double, scene) for scene in classes)])
     status = tracker.status(run_id)
     mlflow.start_run(run_id=run_id)
@@ -134,7 +136,7 @@ def register_system(
                 name=Artifact.SYSTEM,
                 python_model=str(code),
                 artifacts={"bundle": str(bundle)},
-                signature=ModelSignature(inputs, outputs),
+                signature=ModelSignature(inputs, outputs, parameters),
                 input_example=pd.DataFrame({"wav": [example]}),
                 pip_requirements=list(requirements),
                 registered_model_name=name,
