@@ -28,7 +28,7 @@ from asc_study.study.plan import Plan, describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.spec import Outcome, RunSpec
 from asc_study.study.summary import compare_rows, describe_study
-from asc_study.study.sync import sync_study
+from asc_study.study.sync import LATER, sync_study
 from asc_study.study.teachers import heard_before, waves
 from asc_study.study.train_run import execute_run, left_untrained
 from asc_study.systems.marking import Marker
@@ -40,9 +40,6 @@ from asc_study.workers.pool import require_jobs, run_parallel
 
 #: Runs that failed before and are named.
 _NAMED: Final = 5
-
-#: What delivers a result that waits.
-_LATER: Final = "start the study again, or `asc-study sync`, when the store answers"
 
 #: How a row that was run or made now ended.
 StudyOutcome = Outcome | EnsembleOutcome | SystemOutcome | BaselineOutcome
@@ -271,6 +268,6 @@ def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) 
     if outcome.status == "interrupted":
         return f"{head}: INTERRUPTED: {outcome.reason}: the same command goes on from its last epoch"
     if outcome.status == "undelivered":
-        return f"{head}: UNDELIVERED: {outcome.reason}: it is trained, its result waits on this disk: {_LATER}"
+        return f"{head}: UNDELIVERED: {outcome.reason}: it is trained, its result waits on this disk: {LATER}"
     line = f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"
     return f"{line}  {mark.name.upper()}: {mark.reason}" if mark else line
