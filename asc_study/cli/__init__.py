@@ -32,6 +32,9 @@ from asc_study.cli.systems import compare, ensemble, fuse
 #: nearly all stay, and to look is a sixth of a launch that has nothing to train. A training looks by itself at its end.
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 5_000
 
+#: What to do after a command was ended.
+_GOES_ON: Final = "the same command takes it up again"
+
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
@@ -54,8 +57,9 @@ def main() -> None:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would end in a traceback of some exit hook
-        ended, status = ("terminated", 143) if terminated else ("interrupted", 130)
-        _fail(f"{ended}: the same command takes it up again", status)
+        if terminated:
+            _fail(f"terminated: {_GOES_ON}", 143)
+        _fail(f"interrupted: {_GOES_ON}", 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
