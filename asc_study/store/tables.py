@@ -23,6 +23,9 @@ FORMS: Final = {"3.15": "6f8d9c3b2a1e", "3.16": "b7e2c1a4d9f3", "3.17": "dc11669
 #: Variables of MLflow by which an experiment belongs to a workspace, and its name is not enough to find it.
 _WORKSPACES: Final = ("MLFLOW_ENABLE_WORKSPACES", "MLFLOW_WORKSPACE", "MLFLOW_WORKSPACE_STORE_URI")
 
+#: How long a locked file is waited for before MLflow is asked, which waits and then says so.
+_LOCKED_SECONDS: Final = 5
+
 _ACTIVE_EXPERIMENT: Final = "lifecycle_stage = 'active' AND workspace = 'default'"
 _RUN: Final = "run_uuid, experiment_id, status, start_time, artifact_uri, lifecycle_stage"
 
@@ -63,7 +66,7 @@ class Tables:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one state of the file."""
         try:
-            with closing(sqlite3.connect(self._database, timeout=60, isolation_level=None)) as connection:
+            with closing(sqlite3.connect(self._database, timeout=_LOCKED_SECONDS, isolation_level=None)) as connection:
                 connection.execute("BEGIN")
                 yield connection
         except sqlite3.Error as error:
