@@ -114,7 +114,7 @@ def main() -> None:
     }
     pools = {count: ThreadPoolExecutor(count) for count in (2, 4, 8, 16) if count <= (os.cpu_count() or 1)}
     for count, pool in pools.items():
-        contenders[f"ours, one pass, {count} threads"] = in_threads(pool, 4 * count), 4 * count
+        contenders[f"ours, one pass, {count} threads"] = in_threads(pool, 16 * count), 16 * count
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for make, _ in contenders.values():
         make(0)

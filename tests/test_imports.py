@@ -54,6 +54,12 @@ LIGHT: Final = {
     "asc_study.models": {"h5py", "jax", "keras", "librosa", "mlflow", "pandas", "tensorflow"},
     "asc_study.models.catalogue": {"h5py", "jax", "keras", "mlflow", "pandas", "scipy", "tensorflow"},
     "asc_study.study.plan": {"jax", "keras", "librosa", "numba", "scipy.signal", "sklearn", "tensorflow"},
+    "asc_study.study.run_study": {
+        "alembic", "h5py", "jax", "keras", "librosa", "mlflow", "numba", "optuna", "plotly", "pyarrow.parquet", "scipy",
+        "sklearn", "sqlalchemy", "tensorflow",
+    },
+    "asc_study.study.leaderboard": {"alembic", "keras", "librosa", "mlflow", "numba", "plotly", "scipy", "sqlalchemy"},
+    "asc_study.features.store": {"keras", "librosa", "mlflow", "numba", "pandas", "scipy", "sklearn", "tensorflow"},
     "asc_study.study.status": {"jax", "keras", "librosa", "numba", "scipy", "sklearn", "tensorflow"},
     "asc_study.augmentation": {
         "keras", "librosa", "mlflow", "numba", "pandas", "pyroomacoustics", "scipy", "tensorflow",

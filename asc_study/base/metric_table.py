@@ -16,6 +16,7 @@ before this scheme hold other names: `today` gives those of now.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal
 
 from asc_study.base.errors import InputError, shown
@@ -125,6 +126,7 @@ _FORMERLY: Final = {
 }
 
 
+@lru_cache(maxsize=4096)  # 1,000 runs have 100,000 metrics
 def today(name: str) -> str:
     """The present name of a metric that an earlier version logged: ``test/device_acc_a`` for ``device/acc_a``."""
     for former, present in _FORMERLY.items():

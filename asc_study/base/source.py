@@ -27,6 +27,17 @@ class _Module:
     file: Path
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    #: Id of a statement of ``definitions`` and package -> what `_Collector` takes of it: parts share much code.
+    read: dict[tuple[int, str], "_Statement"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """The text of a statement without what has no effect, the names that it reads, and what it imports itself."""
+
+    text: str
+    names: tuple[str, ...]
+    imports: dict[str, tuple[str, str | None]]
 
 
 def source_digest(*objects: Any) -> str:
@@ -51,6 +62,16 @@ def source_digest(*objects: Any) -> str:
             continue
         _Collector(found.__module__, file, collected).take_root(found.__module__, found.__qualname__.partition(".")[0])
     return hashlib.sha256("\n".join(sorted(collected)).encode()).hexdigest()
+
+
+def package_digest() -> str:
+    """SHA-256 of all of our own code as it is on this disk: of what is made again when any of it changes."""
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()} {file.stat().st_size}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 class _Collector:
@@ -89,15 +110,23 @@ class _Collector:
             self.take(f"{module_name}.{name}", None)
 
     def _add(self, module: _Module, statement: ast.stmt) -> None:
+        key = id(statement), self._package
+        if key not in module.read:
+            module.read[key] = self._read(module, statement)
+        found = module.read[key]
+        self._collected.add(found.text)
+        for name in found.names:
+            if name in found.imports:
+                self.take(*found.imports[name])
+            elif name in module.definitions or name in module.imports:
+                self.take(module.name, name)
+
+    def _read(self, module: _Module, statement: ast.stmt) -> _Statement:
         plain = _Plain().visit(ast.parse(ast.unparse(statement)))
         local = dict(_imported(plain, module))
-        self._collected.add(_text(_Placeless(self._package).visit(plain)))
-        for node in ast.walk(plain):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                if node.id in local:
-                    self.take(*local[node.id])
-                elif node.id in module.definitions or node.id in module.imports:
-                    self.take(module.name, node.id)
+        text = _text(_Placeless(self._package).visit(plain))
+        loaded = (node for node in ast.walk(plain) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+        return _Statement(text, tuple(dict.fromkeys(node.id for node in loaded)), local)
 
     def _find(self, name: str) -> _Module | None:
         """The module of that name if it belongs to the package, parsed."""

@@ -32,6 +32,9 @@ from asc_study.cli.systems import compare, ensemble, fuse
 #: nearly all stay, and to look is a sixth of a launch that has nothing to train. A training looks by itself at its end.
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 5_000
 
+#: What to do after a command was ended.
+_GOES_ON: Final = "the same command takes it up again"
+
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
@@ -40,6 +43,7 @@ def main() -> None:
         if not argument.isascii() and argument.encode(errors="surrogateescape").decode(errors="replace") != argument:
             _fail(f"arguments must be UTF-8 text, got {argument.encode(errors='surrogateescape')!r}: rename it", 2)
     OWN_PARTS.tell = lambda line: click.echo(line, err=True)
+    terminated = _hear_termination()
     try:
         status = cli.main(prog_name="asc-study", standalone_mode=False)
     except InputError as error:
@@ -53,7 +57,9 @@ def main() -> None:
         _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would end in a traceback of some exit hook
-        _fail("interrupted: the same command takes it up again", 130)
+        if terminated:
+            _fail(f"terminated: {_GOES_ON}", 143)
+        _fail(f"interrupted: {_GOES_ON}", 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
@@ -67,6 +73,23 @@ def main() -> None:
     finally:
         OWN_PARTS.tell = None
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _hear_termination() -> list[int]:
+    """End by SIGTERM as by Ctrl-C from now on; the list that is returned has the signal in it once it has come.
+
+    Batch systems, containers and service managers send it before they kill: what trains leaves its runs to others.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough: what follows is cleaning up
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # not if who started it wants it ignored
+        signal.signal(signal.SIGTERM, interrupt)
+    return received
 
 
 def _fail(message: str, status: int) -> None:

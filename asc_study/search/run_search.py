@@ -36,7 +36,7 @@ from asc_study.store.views import publish, trials_view
 from asc_study.study.launch import Launch, launch, prepare_features
 from asc_study.study.preflight import check_fit
 from asc_study.study.summary import experiment_note, links
-from asc_study.study.sync import sync_study
+from asc_study.study.sync import LATER, sync_study
 from asc_study.training.run_data import split_clips
 from asc_study.workers.backends import HERE, Workers
 from asc_study.workers.pool import require_jobs
@@ -274,6 +274,8 @@ def _run_trials(job: Job, tracker: Tracker, study: "optuna.Study", jobs: int, sa
             run_elsewhere(job, study, tracker, jobs, tell, say, backend=workers.backend)
         else:
             run_workers(job, study, tracker, jobs, tell, say)
+        if waiting := sync_study(tracker, search.name, say):
+            raise SearchEnded(f"{waiting} runs wait on this disk: {LATER}")
     finally:
         with trials_lock(study):  # what workers that were ended could not tell is told here
             settle_trials(study)
@@ -292,7 +294,7 @@ def _outcome_line(search: Search, outcome: TrialOutcome) -> str:
     head = f"trial {outcome.number} ({name_point(outcome.point)})"
     if outcome.state == "complete":
         values = zip(search.objectives, outcome.values, strict=True)
-        return (
-            f"{head}: " + "  ".join(f"{one.name} {value:.4g}" for one, value in values) + f"  ({outcome.seconds:.0f} s)"
-        )
+        told = "  ".join(f"{one.name} {value:.4g}" for one, value in values)
+        waits = f"  UNDELIVERED: {outcome.reason}: its result waits on this disk" if outcome.reason else ""
+        return f"{head}: {told}  ({outcome.seconds:.0f} s){waits}"
     return f"{head}: {outcome.state}" + (f": {outcome.reason}" if outcome.reason else f"  ({outcome.seconds:.0f} s)")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, holdout_path, predictions_path
@@ -25,9 +26,9 @@ from asc_study.settings.migrations import written_config
 from asc_study.settings.run_config import RunConfig, flatten
 from asc_study.store.addresses import scrubbed
 from asc_study.store.claims import signs_of_life
-from asc_study.store.delivery import EpochDelivery
+from asc_study.store.delivery import EpochDelivery, deliver_result
 from asc_study.store.failures import is_outer, patiently
-from asc_study.store.spool import Head, Spool
+from asc_study.store.spool import Head, Result, Spool, now_ms
 from asc_study.store.tracking import Tracker
 from asc_study.study.epoch_log import EpochLog
 from asc_study.study.launch import Launch
@@ -42,7 +43,15 @@ State = Literal["complete", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """How a trial ended; ``values`` has one value an objective if it is complete."""
+    """How a trial ended.
+
+    Attributes
+    ----------
+    values
+        One an objective if it is complete.
+    reason
+        Why it failed; of a complete one why its result waits on this disk, empty if it does not.
+    """
 
     number: int
     state: State
@@ -95,7 +104,7 @@ class TrialRun:
         self._start = time.perf_counter()
         self._epochs = self._trained_epochs = self._clips = 0
         self._folds: dict[str, Fold] = {}
-        self._run_id = ""
+        self._run_id = self._undelivered = ""
         self.point: Mapping[str, Any] = {}
         if trial is not None:
             claim_trial(trial, setting.worker)
@@ -129,15 +138,17 @@ class TrialRun:
                 try:
                     with EpochLog(tracker, spool, waits=False) as epochs:
                         self._folds = self._train(config, epochs)
+                    metrics = self._metrics()
+                    values = self._values(metrics)
+                    self._write_result(spool, config, metrics)
                 except BaseException:
                     with suppress(Exception):  # what ended the training is what is to be told
-                        self._deliver(spool)
+                        self._deliver_epochs(spool)
                     raise
-                patiently(tracker.uri, self._deliver, spool)
-                metrics = self._metrics()
-                values = self._values(metrics)
-                self._log_artifacts(config)
-            patiently(tracker.uri, self._end, "FINISHED", "complete")
+                self._undelivered = self._hand_in(spool)
+            if not self._undelivered:
+                patiently(tracker.uri, tracker.finish, self._run_id)
+                spool.remove()
         except TrialPruned:
             self._try_to_end("KILLED", "pruned")
             raise
@@ -157,16 +168,30 @@ class TrialRun:
     def outcome(self, state: State, values: Sequence[float] = (), reason: str = "") -> TrialOutcome:
         """How the trial ended, for people."""
         seconds = time.perf_counter() - self._start
-        return TrialOutcome(self._trial.number, state, seconds, self.point, tuple(values), reason)
+        return TrialOutcome(self._trial.number, state, seconds, self.point, tuple(values), reason or self._undelivered)
 
     def disown(self, reason: str) -> None:
         """Mark the MLflow run as failed: Optuna has the trial so, whatever came of it here."""
         self._setting.tracker.set_tags(self._run_id, {Tag.STATE: "failed"})
         self._setting.tracker.finish(self._run_id, "FAILED", failure=reason)
 
-    def _deliver(self, spool: Spool) -> None:
+    def _deliver_epochs(self, spool: Spool) -> None:
         EpochDelivery(self._setting.tracker, spool)()
         spool.remove()
+
+    def _hand_in(self, spool: Spool) -> str:
+        """Deliver the result; where the store does not take it, it waits in the spool, and this returns why."""
+        tracker = self._setting.tracker
+        try:
+            deliver_result(tracker, spool, partial(patiently, tracker.uri))
+        except Exception as error:
+            if is_outer(error):
+                return scrubbed(failure_reason(error), tracker.uri)
+            raise
+        except KeyboardInterrupt:
+            spool.remove()  # the point is tried again
+            raise
+        return ""
 
     def _train(self, config: RunConfig, log: EpochLog) -> dict[str, Fold]:
         """Train the folds side by side, an epoch of each in turn: the pruner judges the mean of all."""
@@ -234,15 +259,16 @@ class TrialRun:
                 raise TrainingFailure(f"{objective.metric} must be a number, got {value}: lower training.lr_max")
         return tuple(metrics[objective.metric] for objective in self._setting.search.objectives)
 
-    def _log_artifacts(self, config: RunConfig) -> None:
+    def _write_result(self, spool: Spool, config: RunConfig, metrics: Mapping[str, float]) -> None:
         from asc_study.evaluation.predictions import write_predictions
 
-        with self._setting.tracker.artifacts(self._run_id) as folder:
+        with spool.writing_result() as made:
             for name, fold in self._folds.items():
                 path = holdout_path(name) if name else predictions_path("validation")
-                write_predictions(fold.predictions, folder / path)
+                write_predictions(fold.predictions, made.artifacts / path)
             text = written_config(config, trial=self._trial.number, point=self.point)
-            write_file(folder / Artifact.CONFIG, text)
+            write_file(made.artifacts / Artifact.CONFIG, text)
+            made.write(Result(metrics, now_ms(), {Tag.STATE: "complete"}))
 
     def _end(self, status: str, state: str, failure: str = "") -> None:
         if not self._run_id:  # the run itself could not be created

@@ -1,5 +1,6 @@
 """What runs kept as files: predictions tables, models and whatever else, wherever they lie. Changes nothing."""
 
+import filecmp
 import json
 import os
 import tempfile
@@ -7,18 +8,22 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 from asc_study.base.contract import Artifact, Tag, evaluation_path, predictions_path
 from asc_study.base.errors import InputError
 from asc_study.base.files import read_input_text, require_writable, shown_path
 from asc_study.base.temporary import momentary_folder
 from asc_study.store.addresses import scrubbed
-from asc_study.store.opening import open_client
+from asc_study.store.failures import said_by_mlflow
+from asc_study.store.opening import open_client, prepare_mlflow
 from asc_study.store.records import RunRecord
+from asc_study.store.tables import Unreadable, open_tables
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
+    from mlflow import MlflowClient
 
 #: The file that MLflow keeps a Keras model in, among those of a logged model.
 MODEL_FILE: Final = "data/model.keras"
@@ -40,7 +45,16 @@ class ArtifactReader:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.client = open_client(uri)
+        prepare_mlflow()
+        #: The tables of a SQLite file that MLflow is not needed for; None: it is.
+        self.tables = open_tables(uri)
+        if self.tables is None:
+            self.client  # noqa: B018 (opens the store: what is wrong with it is said now)
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """What MLflow asks and tells the store with; opened when it is first needed."""
+        return open_client(self.uri)
 
     def has_predictions(self, run_id: str) -> bool:
         """Whether a run has any predictions table."""
@@ -83,15 +97,15 @@ class ArtifactReader:
         InputError
             If the run has none, or it cannot be read.
         """
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
-        from mlflow.utils.uri import append_to_uri_path
-
         from asc_study.evaluation.predictions import read_predictions
 
         folder, path = record.artifact_uri, predictions_path(split)
         if (files := _local(folder)) and (files / path).is_file():
             return read_predictions(files / path, split)
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+        from mlflow.utils.uri import append_to_uri_path
+
         address = append_to_uri_path(folder, path)  # known: a server need not be asked for it once a run
         with momentary_folder() as copies:
             try:
@@ -134,8 +148,6 @@ class ArtifactReader:
         InputError
             If the run has no such artifact.
         """
-        from mlflow.exceptions import MlflowException
-
         try:
             if files := self._files_of(run_id):
                 os.stat(files / path)
@@ -143,8 +155,10 @@ class ArtifactReader:
             folder = Path(self._copies.name) / run_id
             folder.mkdir(exist_ok=True)
             return Path(self.client.download_artifacts(run_id, path, str(folder)))
-        except (MlflowException, OSError) as error:
-            raise _no_artifact(self.uri, run_id, path, error) from None
+        except Exception as error:
+            if isinstance(error, OSError) or said_by_mlflow(error):
+                raise _no_artifact(self.uri, run_id, path, error) from None
+            raise
 
     def require_artifacts(self, run_id: str) -> None:
         """Find out before the work whether files of a run can be written, where they lie on this machine.
@@ -163,7 +177,33 @@ class ArtifactReader:
 
     def _files_of(self, run_id: str) -> Path | None:
         """Where the artifacts of a run lie, if that is on this machine."""
+        if self.tables:
+            with suppress(Unreadable):
+                if record := self.tables.run(run_id):
+                    return _local(record.artifact_uri)
         return _local(str(self.client.get_run(run_id).info.artifact_uri))
+
+    def ends_with(self, run_id: str, path: str, ending: str) -> bool:
+        """Whether an artifact of a run is there and ends with a text; false if a server has it."""
+        wanted = ending.encode()
+        if self.tables is None or not (files := self._files_of(run_id)):
+            return False
+        try:
+            with (files / path).open("rb") as file:
+                file.seek(-len(wanted), os.SEEK_END)
+                return file.read() == wanted
+        except OSError:  # it is not there, or shorter
+            return False
+
+    def holds(self, run_id: str, folder: Path) -> bool:
+        """Whether all files of a folder are artifacts of a run already, byte for byte; false if a server has them."""
+        if self.tables is None or not (files := self._files_of(run_id)):
+            return False
+        made = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+        try:
+            return all(filecmp.cmp(folder / path, files / path, shallow=False) for path in made)
+        except OSError:  # one is not there, or cannot be read
+            return False
 
     def text_artifact(self, run_id: str, path: str) -> str:
         """The text of an artifact, at most 64 MB of UTF-8.
@@ -198,7 +238,7 @@ def _no_artifact(uri: str, run_id: str, path: str, error: Exception) -> InputErr
 
 
 def _local(uri: str) -> Path | None:
-    """The folder of an artifact location; None if it is not on this machine."""
-    from mlflow.utils.file_utils import local_file_uri_to_path
-
-    return Path(local_file_uri_to_path(uri)) if uri.startswith(("/", "file:")) else None
+    """The folder of an artifact location, as MLflow reads it; None if it is not on this machine."""
+    if uri.startswith("file:"):
+        return Path(unquote(urlsplit(uri).path))
+    return Path(unquote(uri)) if uri.startswith("/") else None

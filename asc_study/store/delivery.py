@@ -4,12 +4,15 @@ A store that was asked and did not answer may have what it was sent. So it is as
 again, and what is sent twice all the same has the same name, step, time and value, which MLflow keeps once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from asc_study.base.contract import MlflowTag, Tag
-from asc_study.store.leases import Lease
+from asc_study.base.contract import Tag
 from asc_study.store.spool import Result, Spool
 from asc_study.store.tracking import Tracker
+
+#: Calls what writes into a run with what it is given, if the run may be written into.
+Write = Callable[..., Any]
 
 
 class EpochDelivery:
@@ -41,8 +44,8 @@ class EpochDelivery:
         self._last = max((one.step for one in new), default=last)
 
 
-def deliver_result(tracker: Tracker, spool: Spool, lease: Lease) -> Result:
-    """Deliver all of a trained run, as long as the lease is held; the run goes on, and the spool is left.
+def deliver_result(tracker: Tracker, spool: Spool, write: Write) -> Result:
+    """Deliver all of a trained run by ``write``, a lease's for example; the run goes on, and the spool is left.
 
     It can be called again after it was cut off anywhere: what is there already stays as it is.
     """
@@ -50,12 +53,13 @@ def deliver_result(tracker: Tracker, spool: Spool, lease: Lease) -> Result:
     result = folder.read()
     if result is None:
         raise ValueError(f"run {run_id} has no result to deliver")
-    lease.write(EpochDelivery(tracker, spool))
-    lease.write(tracker.client.log_artifacts, run_id, str(folder.artifacts))
-    lease.write(tracker.log_datasets, run_id, **result.datasets)
-    lease.write(tracker.set_tags, run_id, {MlflowTag.NOTE: result.note})
-    model_id = lease.write(tracker.log_model, run_id, folder.model)
-    lease.write(tracker.log_metrics, run_id, result.metrics, model_id=model_id, time_ms=result.time_ms)
+    write(EpochDelivery(tracker, spool))
+    write(tracker.client.log_artifacts, run_id, str(folder.artifacts))
+    if result.datasets:
+        write(tracker.log_datasets, run_id, **result.datasets)
+    write(tracker.set_tags, run_id, dict(result.tags))
+    model_id = write(tracker.log_model, run_id, folder.model) if folder.model.exists() else None
+    write(tracker.log_metrics, run_id, result.metrics, model_id=model_id, time_ms=result.time_ms)
     return result
 
 

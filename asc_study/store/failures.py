@@ -102,10 +102,15 @@ def _may_pass(error: BaseException | None) -> bool:
     return error is not None and _may_pass(error.__cause__)
 
 
+def said_by_mlflow(error: BaseException | None) -> bool:
+    """Whether an error is one of MLflow's own; asks without importing it."""
+    mlflow = sys.modules.get("mlflow.exceptions")
+    return bool(mlflow and isinstance(error, mlflow.MlflowException))
+
+
 def _status(error: Any) -> int | None:
     """The HTTP status of an error of MLflow, which has one without a server too; None of another error."""
-    mlflow = sys.modules.get("mlflow.exceptions")
-    return int(error.get_http_status_code()) if mlflow and isinstance(error, mlflow.MlflowException) else None
+    return int(error.get_http_status_code()) if said_by_mlflow(error) else None
 
 
 def _is_sql(error: Any) -> bool:

@@ -25,6 +25,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+def prepare_mlflow() -> None:
+    """Set what MLflow reads of the environment when it is imported, wherever that happens first."""
+    os.environ.pop("MLFLOW_RUN_ID", None)  # `mlflow run` hands its own run to the child, which has runs of its own
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # MLflow would ask a server that is gone for minutes without a word: who waits here says so.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+
 def open_client(uri: str) -> "MlflowClient":
     """An MLflow client of a store that answers; a SQLite file that is not there yet is created.
 
@@ -33,13 +44,7 @@ def open_client(uri: str) -> "MlflowClient":
     InputError
         If the store cannot be opened.
     """
-    os.environ.pop("MLFLOW_RUN_ID", None)  # `mlflow run` hands its own run to the child, which has runs of its own
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # MLflow would ask a server that is gone for minutes without a word: who waits here says so.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    prepare_mlflow()
     require_plain_path(uri)
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
     if uri.startswith(("http://", "https://")):

@@ -1,25 +1,23 @@
 """Reading a tracking store: its studies, its runs and what they logged. Changes nothing.
 
 The default store is ``sqlite:///mlflow.db`` in the working directory with its artifacts beside it;
-``MLFLOW_TRACKING_URI`` wins. Heavy: imports MLflow when a store is opened, not before.
+``MLFLOW_TRACKING_URI`` wins. Imports MLflow when a store needs it: a SQLite file of a known form is read without.
 """
 
 import gc
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from asc_study.base.contract import Kind, Tag
 from asc_study.base.errors import InputError
 from asc_study.store.addresses import SQLITE, address_line, tracking_uri
 from asc_study.store.artifacts import ArtifactReader
-from asc_study.store.records import RunRecord, record_of
+from asc_study.store.records import Experiment, RunRecord, record_of
 from asc_study.store.relocation import moved_from, tell_moved
-
-if TYPE_CHECKING:
-    from mlflow.entities import Experiment
+from asc_study.store.tables import Unreadable
 
 #: Runs asked for in one request.
 _PAGE: Final = 1000
@@ -57,7 +55,7 @@ class Reader(ArtifactReader):
     def _heed_move(self, database: Path, old: Path) -> None:
         tell_moved(database, old)
 
-    def find_experiment(self, study: str) -> "Experiment | None":
+    def find_experiment(self, study: str) -> Experiment | None:
         """The experiment of a study; None if there is none.
 
         Raises
@@ -65,7 +63,7 @@ class Reader(ArtifactReader):
         InputError
             If the experiment was deleted.
         """
-        experiment = self.client.get_experiment_by_name(study)
+        experiment = self._experiment_of_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             raise InputError(
                 address_line(
@@ -75,6 +73,20 @@ class Reader(ArtifactReader):
                 )
             )
         return experiment
+
+    def _experiment_of_name(self, name: str) -> Experiment | None:
+        if self.tables:
+            with suppress(Unreadable):
+                return self.tables.experiment(name)
+        return _experiment_of(self.client.get_experiment_by_name(name))
+
+    def experiment_tags(self, experiment_id: str) -> Mapping[str, str]:
+        """The tags of an experiment."""
+        if self.tables:
+            with suppress(Unreadable):
+                if found := self.tables.experiment_of(experiment_id):
+                    return found.tags
+        return dict(self.client.get_experiment(experiment_id).tags)
 
     def identity(self, study: str) -> str:
         """What names the locks of a study: a UUID in its experiment, so that no spelling of the address matters.
@@ -114,8 +126,14 @@ class Reader(ArtifactReader):
         experiment = self.find_experiment(study)
         if experiment is None:
             return []
-        wanted = {f"tags.`{Tag.KIND}`": kind, f"tags.`{Tag.SIGNATURE}`": signature, "attributes.status": status}
-        asked = " AND ".join(f"{name} = '{value}'" for name, value in wanted.items() if value is not None)
+        given = {Tag.KIND: kind, Tag.SIGNATURE: signature}
+        tags = {name: value for name, value in given.items() if value is not None}
+        if self.tables:
+            with suppress(Unreadable), _uncollected():
+                return self.tables.runs(experiment.experiment_id, tags=tags, status=status)
+        wanted = {f"tags.`{name}`": value for name, value in tags.items()}
+        wanted |= {} if status is None else {"attributes.status": status}
+        asked = " AND ".join(f"{name} = '{value}'" for name, value in wanted.items())
         found, token = [], None
         with _uncollected():
             while True:
@@ -132,6 +150,10 @@ class Reader(ArtifactReader):
 
     def trained_before(self, architecture: str, *, most: int = 200) -> list[RunRecord]:
         """The newest finished trainings of an architecture, in all studies of the store."""
+        if self.tables:
+            tags, params = {Tag.KIND: Kind.TRAIN}, {"architecture": architecture}
+            with suppress(Unreadable), _uncollected():
+                return self.tables.runs(None, tags=tags, status="FINISHED", params=params, most=most)
         found = self.client.search_runs(
             [experiment.experiment_id for experiment in self.client.search_experiments()],
             filter_string=f"tags.`{Tag.KIND}` = '{Kind.TRAIN}' and params.architecture = '{architecture}' "
@@ -145,6 +167,9 @@ class Reader(ArtifactReader):
 
         What else a store says is raised: a run that it cannot read at the moment is not gone.
         """
+        if self.tables:
+            with suppress(Unreadable):
+                return self.tables.run(run_id)
         from mlflow.exceptions import MlflowException
 
         try:
@@ -175,7 +200,18 @@ class Reader(ArtifactReader):
 
     def status(self, run_id: str) -> str:
         """The MLflow status of a run as it is now."""
+        if self.tables:
+            with suppress(Unreadable):
+                if record := self.tables.run(run_id):
+                    return record.status
         return str(self.client.get_run(run_id).info.status)
+
+
+def _experiment_of(found: Any) -> Experiment | None:
+    """What MLflow tells of an experiment."""
+    if found is None:
+        return None
+    return Experiment(str(found.experiment_id), found.name, found.lifecycle_stage, dict(found.tags))
 
 
 @contextmanager

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Experiment:
+    """What the platform reads back of an experiment; ``lifecycle_stage`` is MLflow's (active, deleted)."""
+
+    experiment_id: str
+    name: str
+    lifecycle_stage: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """What the platform reads back of a run; ``status`` is MLflow's (RUNNING, FINISHED, FAILED, KILLED)."""
 
@@ -76,15 +86,39 @@ class RunRecord:
 
 def record_of(run: "Run") -> RunRecord:
     """What MLflow tells of a run; from then on the words of its data set are known."""
-    if told := run.data.tags.get(Tag.TAXONOMY):
+    return make_record(
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        status=run.info.status,
+        tags=run.data.tags,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        start_ms=run.info.start_time,
+        artifact_uri=run.info.artifact_uri,
+    )
+
+
+def make_record(
+    *,
+    run_id: str,
+    experiment_id: str | int,
+    status: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+    start_ms: int,
+    artifact_uri: str | None,
+) -> RunRecord:
+    """A run as MLflow keeps it, with the present names of its metrics; the words of its data set are known then."""
+    if told := tags.get(Tag.TAXONOMY):
         know_told(told)
     return RunRecord(
-        run_id=run.info.run_id,
-        experiment_id=str(run.info.experiment_id),
-        status=run.info.status,
-        tags=dict(run.data.tags),
-        params=dict(run.data.params),
-        metrics={today(name): value for name, value in run.data.metrics.items()},
-        start_seconds=run.info.start_time / 1000,
-        artifact_uri=run.info.artifact_uri or "",
+        run_id=run_id,
+        experiment_id=str(experiment_id),
+        status=status,
+        tags=dict(tags),
+        params=dict(params),
+        metrics={today(name): value for name, value in metrics.items()},
+        start_seconds=start_ms / 1000,
+        artifact_uri=artifact_uri or "",
     )

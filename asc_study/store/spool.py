@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -70,23 +70,23 @@ class Result:
     ----------
     metrics
         Name -> value, of the chosen epoch.
-    note
-        The run's description.
-    datasets
-        The arguments of `Tracker.log_datasets`.
     time_ms
         When the training was over.
+    tags
+        What the run is told by tags, its description for example.
+    datasets
+        The arguments of `Tracker.log_datasets`; none of a trial of a search, which has no model either.
     """
 
     metrics: Mapping[str, float]
-    note: str
-    datasets: Mapping[str, Any]
     time_ms: int
+    tags: Mapping[str, str]
+    datasets: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ResultFolder:
-    """The folder of a result: its files, its model as MLflow keeps it, and what else the store is told."""
+    """The folder of a result: its files, its model, if it has one, as MLflow keeps it, and what else is told."""
 
     path: Path
 

@@ -9,7 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +21,7 @@ from asc_study.store.failures import patiently
 from asc_study.store.queries import Reader
 from asc_study.store.relocation import ARTIFACTS, moved
 from asc_study.store.spool import Step, now_ms
+from asc_study.store.tables import Unreadable
 
 if TYPE_CHECKING:
     import keras
@@ -81,10 +82,10 @@ class Tracker(Reader):
         InputError
             If the experiment was deleted, or cannot be created.
         """
-        from mlflow.exceptions import MlflowException
-
         experiment = self.find_experiment(study)
         if experiment is None:
+            from mlflow.exceptions import MlflowException
+
             # Without a location MLflow would put artifacts in the working directory, not beside the database.
             location = (self.database.parent.resolve() / ARTIFACTS / study).as_uri() if self.database else None
             try:
@@ -127,7 +128,12 @@ class Tracker(Reader):
         return str(run.info.run_id)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run."""
+        """Set tags of a run; those that it has are not written again."""
+        if self.tables:
+            with suppress(Unreadable):
+                known = self.tables.run(run_id)
+                if known and tags.items() <= known.tags.items():
+                    return
         from mlflow.entities import RunTag
 
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -198,10 +204,14 @@ class Tracker(Reader):
 
     @contextmanager
     def artifacts(self, run_id: str) -> Iterator[Path]:
-        """A folder whose content becomes artifacts of the run when the block ends without an error."""
+        """A folder whose content becomes artifacts of the run when the block ends without an error.
+
+        What the run has already, byte for byte, is not written again.
+        """
         with momentary_folder() as folder:
             yield folder
-            patiently(self.uri, self.client.log_artifacts, run_id, str(folder))
+            if not self.holds(run_id, folder):
+                patiently(self.uri, self.client.log_artifacts, run_id, str(folder))
 
     def log_model(self, run_id: str, folder: Path) -> str:
         """Log a model that `save_keras_model` wrote as the LoggedModel ``model`` of a run; returns the model's id.

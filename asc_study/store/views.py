@@ -180,7 +180,7 @@ def publish(tracker: Reader, experiment_id: str, views: Iterable[View], note: st
     """Give an experiment its views and its description; returns one line if the store refuses, else an empty text."""
     tags = {MlflowTag.EXPERIMENT_KIND: "custom_model_development", MlflowTag.NOTE: note}
     try:
-        known = tracker.client.get_experiment(experiment_id).tags
+        known = tracker.experiment_tags(experiment_id)
         tags |= {MlflowTag.VIEW + view.key: _written(view, known.get(MlflowTag.VIEW + view.key, "")) for view in views}
         for name, text in tags.items():
             if known.get(name) != text:

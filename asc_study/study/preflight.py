@@ -7,6 +7,7 @@ import pandas as pd
 
 from asc_study.acoustics.recordings import usual_info
 from asc_study.augmentation import compose
+from asc_study.base.compiled import loops_left_out
 from asc_study.base.errors import InputError
 from asc_study.base.progress import Say, tell_nobody
 from asc_study.base.taxonomy import label_column
@@ -195,5 +196,6 @@ def augmented_shape(config: RunConfig, shape: tuple[int, int, int]) -> tuple[int
     pipeline = compose(config.batch_augmentation)
     one_hot = np.eye(len(config.classes), dtype=np.float32)[[0] * pipeline.clips_per_sample]
     batch = np.zeros((len(one_hot), *shape), np.float32)
-    bands, frames, channels = pipeline(batch, one_hot, np.random.default_rng(0))[0].shape[1:]
+    with loops_left_out():
+        bands, frames, channels = pipeline(batch, one_hot, np.random.default_rng(0))[0].shape[1:]
     return bands, frames, channels

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asc_study.acoustics.recordings import sound_info
-from asc_study.base.contract import Artifact, Kind, Tag, predictions_path
+from asc_study.base.contract import Artifact, Kind, MlflowTag, Tag, predictions_path
 from asc_study.base.files import write_file
 from asc_study.base.provenance import MIXED, environment, fact_tags
 from asc_study.settings.migrations import written_config
@@ -83,7 +83,7 @@ def write_result(
         save_keras_model(result.model, made.model)
         root = launch.data.dataset.root
         datasets = {"name": root.name, "digest": launch.data.digest, "clips": clips, "source": str(root)}
-        made.write(Result(metrics, _note(spec, metrics), datasets, now_ms()))
+        made.write(Result(metrics, now_ms(), {MlflowTag.NOTE: _note(spec, metrics)}, datasets))
 
 
 def cost_metrics(model: "keras.Model", input_shape: tuple[int, int, int]) -> dict[str, float]:

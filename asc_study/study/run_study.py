@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from asc_study.base.contract import Kind, MlflowTag, Tag
 from asc_study.base.progress import Say, tell_nobody, time_left
 from asc_study.base.provenance import fingerprint, short_digest
 from asc_study.data.identified import IdentifiedDataset
-from asc_study.deploy.networks import SystemsWork, quantise_candidates
-from asc_study.deploy.stage import SystemOutcome, make_systems
 from asc_study.evaluation.accuracy_table import accuracies
 from asc_study.evaluation.marks import Mark
 from asc_study.figures.loading import pages_load_plotlyjs
@@ -27,8 +25,8 @@ from asc_study.study.launch import Launch, launch, prepare_features
 from asc_study.study.plan import Plan, describe_plan, make_plan
 from asc_study.study.preflight import check_fit
 from asc_study.study.spec import Outcome, RunSpec
-from asc_study.study.summary import compare_rows, describe_study
-from asc_study.study.sync import sync_study
+from asc_study.study.summary import compare_rows, describe_study, publish_study
+from asc_study.study.sync import LATER, sync_study
 from asc_study.study.teachers import heard_before, waves
 from asc_study.study.train_run import execute_run, left_untrained
 from asc_study.systems.marking import Marker
@@ -38,14 +36,14 @@ from asc_study.workers.backends import HERE, Workers
 from asc_study.workers.calls import Backend, Lost
 from asc_study.workers.pool import require_jobs, run_parallel
 
+if TYPE_CHECKING:
+    from asc_study.deploy.stage import SystemOutcome
+
 #: Runs that failed before and are named.
 _NAMED: Final = 5
 
-#: What delivers a result that waits.
-_LATER: Final = "start the study again, or `asc-study sync`, when the store answers"
-
 #: How a row that was run or made now ended.
-StudyOutcome = Outcome | EnsembleOutcome | SystemOutcome | BaselineOutcome
+StudyOutcome: TypeAlias = "Outcome | EnsembleOutcome | SystemOutcome | BaselineOutcome"
 
 #: How an outcome ends that makes the launch end with exit code 1.
 UNFINISHED: Final = ("failed", "interrupted", "undelivered")
@@ -121,8 +119,10 @@ def run_study(
         workers=workers,
     )
     with launched as shared, pages_load_plotlyjs(study.figures):
-        if note := describe_study(study, tracker, shared):
-            say(note)
+        describe_study(study, tracker, shared)
+        told = publish_study(study, tracker, shared) if pending or outcomes else ""
+        if told:
+            say(told)
         prepare_features((spec.config for spec in pending), data, jobs, say)
         outcomes += make_baselines(tracker, chosen, data, jobs, say)
         marker = Marker(tracker, study.name)
@@ -130,7 +130,10 @@ def run_study(
         if chosen.ensembles or chosen.systems:
             outcomes += _combine(study, chosen, plan_now(), tracker, data, jobs, say)
         marker.mark_all()
-        compare_rows(study, tracker, shared, failed=any(outcome.status in UNFINISHED for outcome in outcomes))
+        failed = any(outcome.status in UNFINISHED for outcome in outcomes)
+        late = compare_rows(study, tracker, shared, idle=not outcomes, failed=failed)
+        if late and not told:
+            say(late)
     return outcomes
 
 
@@ -251,8 +254,12 @@ def _lost(call: Lost) -> Outcome:
 
 def _combine(
     study: Study, chosen: Study, plan: Plan, tracker: Tracker, data: IdentifiedDataset, jobs: int, say: Say
-) -> list[EnsembleOutcome | SystemOutcome]:
+) -> "list[EnsembleOutcome | SystemOutcome]":
     """Make the chosen ensembles and systems of the runs that are done."""
+    # Half a second of imports, which studies of rows alone do without.
+    from asc_study.deploy.networks import SystemsWork, quantise_candidates
+    from asc_study.deploy.stage import make_systems
+
     finished = {(run.spec.row, run.spec.seed): run.run_id for run in plan.runs if run.status == "done"}
     work = SystemsWork(tracker, study.name, chosen.systems, study.seeds, finished, data, jobs, say)
     finished |= quantise_candidates(work)
@@ -272,6 +279,6 @@ def _outcome_line(outcome: Outcome, number: int, total: int, mark: Mark | None) 
     if outcome.status == "interrupted":
         return f"{head}: INTERRUPTED: {outcome.reason}: the same command goes on from its last epoch"
     if outcome.status == "undelivered":
-        return f"{head}: UNDELIVERED: {outcome.reason}: it is trained, its result waits on this disk: {_LATER}"
+        return f"{head}: UNDELIVERED: {outcome.reason}: it is trained, its result waits on this disk: {LATER}"
     line = f"{head}: {accuracies(outcome.metrics or {}) or 'trained, no test split'}  ({outcome.seconds:.0f} s)"
     return f"{line}  {mark.name.upper()}: {mark.reason}" if mark else line

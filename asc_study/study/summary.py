@@ -1,5 +1,7 @@
 """The run that stands for a study as a whole, and what MLflow's page says of the study: made anew by each launch."""
 
+import hashlib
+import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +13,8 @@ import pandas as pd
 from asc_study.base.contract import Artifact, Kind, MlflowTag
 from asc_study.base.files import write_file
 from asc_study.base.metric_table import subsets_of, unseen_among
+from asc_study.base.source import package_digest
+from asc_study.base.taxonomy import known_taxonomies
 from asc_study.settings.published import parse_published
 from asc_study.settings.study_file import Study
 from asc_study.store.addresses import address_line
@@ -43,8 +47,8 @@ _MOST_TOLD: Final = 15
 _REPORT: Final = "Report: "
 
 
-def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
-    """Log what the study is and publish its views; returns a line if the store does not take them."""
+def describe_study(study: Study, tracker: Tracker, launch: Launch) -> None:
+    """Log what the study is."""
     with tracker.artifacts(launch.summary_run_id) as folder:
         write_file(folder / Artifact.STUDY, study.source)
         table = {
@@ -58,11 +62,10 @@ def describe_study(study: Study, tracker: Tracker, launch: Launch) -> str:
         write_file(folder / Artifact.ROWS, json.dumps(table))
         if study.published:
             write_file(folder / Artifact.PUBLISHED, study.published)
-    return _publish(study, tracker, launch, "")
 
 
-def _publish(study: Study, tracker: Tracker, launch: Launch, found: str) -> str:
-    """Publish views and the description, with what was found so far."""
+def publish_study(study: Study, tracker: Tracker, launch: Launch, found: str = "") -> str:
+    """Publish views and the description, with what was found so far; a line if the store does not take them."""
     experiment_id = tracker.experiment_id(study.name)
     # The task of most rows comes first: its views have the plain names.
     views = study_views(task for task, _ in Counter(row.config.task for row in study.rows).most_common())
@@ -120,7 +123,7 @@ def log_report(tracker: Tracker, study: str, page: str) -> str:
     try:
         with tracker.artifacts(run.run_id) as folder:
             write_file(folder / Artifact.REPORT, page)
-        known = tracker.client.get_experiment(run.experiment_id).tags.get(MlflowTag.NOTE, "")
+        known = tracker.experiment_tags(run.experiment_id).get(MlflowTag.NOTE, "")
         lines = [line for line in known.splitlines() if not line.startswith(_REPORT)]
         address = f"{run_link(run.experiment_id, run.run_id)}/artifacts/{Artifact.REPORT}"
         note = "\n".join([*lines, f"{_REPORT}[{Artifact.REPORT}]({address})"])
@@ -138,34 +141,55 @@ def links(experiment_id: str, views: Sequence[View], summary_run_id: str = "") -
     return " · ".join(shown)
 
 
-def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, failed: bool) -> None:
-    """Give the study's run the leaderboard as it is now: a table, figures, and in words who gains on unseen devices."""
-    from asc_study.figures.page import page
-    from asc_study.figures.study import study_figures
+def compare_rows(study: Study, tracker: Tracker, launch: Launch, *, idle: bool, failed: bool) -> str:
+    """Give the study's run the leaderboard as it is now: a table, figures, and in words who gains on unseen devices.
 
+    Of a launch that had nothing to do (``idle``) nothing is written that is there already. Returns a line if the store
+    does not take the description.
+    """
     published = parse_published(study.published, "published figures") if study.published else None
     definition = define(study, launch.data.digest)
     board = leaderboard(tracker, study.name, definition=definition, order=study.names, published=published)
     run_id = launch.summary_run_id
-    tracker.finish(run_id, "FAILED" if failed else "FINISHED")
+    status = "FAILED" if failed else "FINISHED"
+    if not idle or tracker.status(run_id) != status:
+        tracker.finish(run_id, status)
     if not board["seeds"].any():
-        return
+        return publish_study(study, tracker, launch) if idle else ""
     with tracker.artifacts(run_id) as folder:
         write_file(folder / Artifact.LEADERBOARD, render(board, study.name, "csv") + "\n")
         text = render(board, study.name)
         write_file(folder / Artifact.LEADERBOARD_TEXT, text + "\n")
         shown = board[~board["folded"]].copy()  # of many columns: a view of them is fragmented
         baselines = shown["row"].isin([row.name for row in study.baselines])
-        figures = study_figures(shown.assign(row=unique_names(shown), baseline=baselines))
-        html = page(f"Study {study.name}", study.description, figures, study.figures)
-        (folder / Artifact.FIGURES).mkdir()
-        write_file(folder / Artifact.SUMMARY, html)
+        drawn = shown.assign(row=unique_names(shown), baseline=baselines)
+        ending = f"<!-- of {_made_of(study, drawn)} -->\n"
+        if not tracker.ends_with(run_id, Artifact.SUMMARY, ending):  # to draw takes longer than all before it
+            (folder / Artifact.FIGURES).mkdir()
+            write_file(folder / Artifact.SUMMARY, _page(study, drawn) + ending)
     found = changes_on_unseen(shown)
-    _publish(study, tracker, launch, found)
+    told = publish_study(study, tracker, launch, found)
     looks = links(tracker.experiment_id(study.name), (DEVICES, CHARTS))
     lead = f"All rows of *{study.name}* beside each other: {looks}, and `{Artifact.SUMMARY}` among the artifacts."
     note = "\n\n".join([lead, *([found] if found else []), f"```\n{text}\n```"])
     tracker.set_tags(run_id, {MlflowTag.NOTE: note[:_LONGEST_NOTE]})
+    return told
+
+
+def _page(study: Study, board: pd.DataFrame) -> str:
+    """The figures of a leaderboard as a page; `_made_of` covers all that it depends on."""
+    from asc_study.figures.page import page
+    from asc_study.figures.study import study_figures
+
+    return page(f"Study {study.name}", study.description, study_figures(board), study.figures)
+
+
+def _made_of(study: Study, board: pd.DataFrame) -> str:
+    """The digest of what a page of figures is made of: the table, words of study and data, our code, the libraries."""
+    versions = [importlib.metadata.version(name) for name in ("numpy", "pandas", "plotly")]
+    words = [study.name, study.description, study.figures, str(known_taxonomies())]
+    told = [*versions, *words, package_digest(), *map(str, board.dtypes), board.to_csv()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def changes_on_unseen(board: pd.DataFrame) -> str:

@@ -20,6 +20,9 @@ from asc_study.store.tracking import Tracker
 
 Status = Literal["delivered", "epochs", "dropped", "busy", "waiting"]
 
+#: What to do about results that wait on this disk.
+LATER: Final = "give the command again, or `asc-study sync`, when the store answers"
+
 #: Why what waits for a run is dropped.
 TAKEN_OVER: Final = "another process has taken the run over"
 
@@ -72,11 +75,14 @@ def sync(tracker: Tracker, study: str = "") -> Iterator[Synced]:
             yield Synced(head.study, head.label, spool.run_id, "waiting", reason)
 
 
-def sync_study(tracker: Tracker, study: str, say: Say) -> None:
-    """Deliver what waits for a study or search that is launched now, and tell what came of it."""
+def sync_study(tracker: Tracker, study: str, say: Say) -> int:
+    """Deliver what waits for a study or search on this disk, tell what came of it, and count what waits on."""
+    waiting = 0
     for settled in sync(tracker, study):
         if settled.status != "busy":
             say(settled.line())
+        waiting += settled.status == "waiting"
+    return waiting
 
 
 def _settle(tracker: Tracker, spool: Spool, head: Head) -> Synced:
@@ -115,7 +121,7 @@ def _deliver(tracker: Tracker, spool: Spool, head: Head, record: RunRecord) -> S
         lease = Lease(tracker)
         spool.open(replace(head, owners=(lease.owner,)))
         lease.take(spool.run_id, {})
-        result = deliver_result(tracker, spool, lease)
+        result = deliver_result(tracker, spool, lease.write)
         lease.write(tracker.finish, spool.run_id, time_ms=result.time_ms)
     else:
         EpochDelivery(tracker, spool)()

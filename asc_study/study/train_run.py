@@ -114,7 +114,7 @@ class _Execution:
             with signs_of_life(tracker, spool.run_id, launch.process_id, self._lease.renew):
                 if spool.result.read() is None:
                     self._train(spool)
-                result = deliver_result(tracker, spool, self._lease)
+                result = deliver_result(tracker, spool, self._lease.write)
             # After the last sign of life, which would make the run RUNNING again.
             self._lease.write(tracker.finish, spool.run_id, time_ms=result.time_ms)
         except KeyboardInterrupt:

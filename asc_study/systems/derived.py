@@ -269,7 +269,7 @@ def _log_page(tracker: Tracker, run: Derived, run_id: str, metrics: Mapping[str,
         clips = {split: len(table) for split, table in run.tables.items()}
         tracker.log_datasets(run_id, tags.get(Tag.DATASET, ""), digest, clips)
     experiment_id = tracker.experiment_id(run.study)
-    known = tracker.client.get_experiment(experiment_id).tags
+    known = tracker.experiment_tags(experiment_id)
     if MlflowTag.EXPERIMENT_KIND not in known:  # no study of this name has made its page
         publish(
             tracker, experiment_id, study_views([run.task]), f"**{run.study}**: systems that were imported or combined."

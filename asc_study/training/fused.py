@@ -3,8 +3,9 @@
 Step by step, every augmentation passes over all clips of a batch again; here a band of a clip stays in the processor's
 cache from its stored bits to the sample. The values are those of the steps to the last bit: the same random values are
 drawn in the same order, and the arithmetic is the same. It serves pipelines of built-in augmentations; others go step
-by step (`asc_study.training.batches`). A whole batch is one call without the interpreter's lock, into memory that the
-system has given before, so that threads wait neither for the interpreter nor for pages.
+by step (`asc_study.training.batches`). A whole batch is drawn in one call and made in another, both without the
+interpreter's lock, into memory that the system has given before, so that threads wait neither for the interpreter nor
+for pages.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from asc_study.augmentation import Pipeline
 from asc_study.augmentation.batch import BatchAugmentation, FloatArray
-from asc_study.augmentation.batch.channel_confusion import ChannelConfusion
+from asc_study.augmentation.batch.channel_confusion import ChannelConfusion, require_pairs
 from asc_study.augmentation.batch.mixup import Mixup
 from asc_study.augmentation.batch.random_crop import RandomCrop
 from asc_study.augmentation.batch.spec_augment import SpecAugment
@@ -130,25 +131,20 @@ class FusedAugmentation:
         passes, samples = clips
         bands, frames, channels = self._clip_shape
         columns = 0 if self._masks is None else channels if self._masks.per_channel else 1
+        widest = self._masks.widest(bands, frames) if self._masks else (0, 0)
+        last_start = self._crop.last_start(frames) if self._crop else 0
+        if self._swap:
+            require_pairs(channels)
         drawn = Drawn(
             np.empty((4, passes, samples, columns), np.int64),
             np.zeros(clips, np.int64),
             np.zeros(clips, np.int64),
             np.empty(samples, np.float32),
         )
-        for start in range(0, samples, at_a_time):
-            now = slice(start, min(start + at_a_time, samples))
-            count = now.stop - now.start
-            shape = passes * count, bands, frames, channels
-            if self._masks is not None:
-                for place, values in enumerate(self._masks.draw(shape, rng)):
-                    drawn.masks[place, :, now] = values.reshape(passes, count, columns)
-            if self._swap is not None:
-                drawn.swapped[:, now] = self._swap.draw(shape, rng).reshape(passes, count)
-            if self._crop is not None:
-                drawn.starts[:, now] = self._crop.draw(shape, rng).reshape(passes, count)
-            if self._mixup is not None:
-                drawn.shares[now] = self._mixup.draw(shape, rng)
+        compiled(_draw)(
+            rng, at_a_time, (bands, frames), widest, self._swap.probability if self._swap else -1.0, last_start,
+            self._mixup.alpha if self._mixup else 0.0, drawn.masks, drawn.swapped, drawn.starts, drawn.shares,
+        )  # fmt: skip
         return drawn
 
 
@@ -172,6 +168,54 @@ def require_fusable(pipeline: Pipeline, *, deltas: bool) -> None:
             f"training.batches: device makes batches of features with deltas and of {names}, got {got}: set "
             "training.batches to host"
         )
+
+
+def _draw(
+    rng: np.random.Generator,
+    at_a_time: int,
+    sizes: tuple[int, int],
+    widest: tuple[int, int],
+    swap: float,
+    last_start: int,
+    alpha: float,
+    masks: IntArray,
+    swapped: IntArray,
+    starts: IntArray,
+    shares: FloatArray,
+) -> None:
+    """Draw what the steps draw, in their order, for some samples after the others.
+
+    A ``swap`` below 0 and an ``alpha`` of 0 say that there is no such step. NumPy's generator draws the same here, but
+    for a number from 0 to 0, for which it takes nothing from the stream elsewhere.
+    """
+    _, passes, samples, columns = masks.shape
+    for first in range(0, samples, at_a_time):
+        last = min(first + at_a_time, samples)
+        for axis in range(2):
+            low, high = masks[2 * axis], masks[2 * axis + 1]
+            for number in range(passes):
+                for sample in range(first, last):
+                    for column in range(columns):
+                        width = rng.integers(0, widest[axis] + 1) if widest[axis] else 0
+                        high[number, sample, column] = width
+            for number in range(passes):
+                for sample in range(first, last):
+                    for column in range(columns):
+                        room = sizes[axis] - high[number, sample, column]
+                        begin = rng.integers(0, room + 1) if room else 0
+                        low[number, sample, column] = begin
+                        high[number, sample, column] += begin
+        if swap >= 0:
+            for number in range(passes):
+                for sample in range(first, last):
+                    swapped[number, sample] = rng.random() < swap
+        if last_start:
+            for number in range(passes):
+                for sample in range(first, last):
+                    starts[number, sample] = rng.integers(0, last_start + 1)
+        if alpha:
+            for sample in range(first, last):
+                shares[sample] = rng.beta(alpha, alpha)
 
 
 @lru_cache

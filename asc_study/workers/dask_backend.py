@@ -144,7 +144,12 @@ class _Tasks:
 
 
 def _workers(client: Any) -> dict[str, Any]:
-    return dict(client.scheduler_info(n_workers=-1)["workers"])
+    """Address -> what the scheduler tells of each worker now.
+
+    Not `Client.scheduler_info`: what the client asks for its own ends, which is of no workers, may take the place of
+    the answer before it is returned, and all would seem to be dead.
+    """
+    return dict(client.sync(client.scheduler.identity, n_workers=-1)["workers"])
 
 
 #: The process that a Dask worker runs its calls in.

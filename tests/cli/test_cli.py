@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,6 +163,33 @@ def test_a_second_ctrl_c_finds_nobody_who_prints_a_traceback(monkeypatch, capsys
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
     assert capsys.readouterr().err == "asc-study: interrupted: the same command takes it up again\n"
+
+
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL), signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGTERM, before[0])
+    signal.signal(signal.SIGINT, before[1])
+
+
+def test_a_termination_ends_as_ctrl_c_does(usual_signals: None, monkeypatch, capsys):
+    tidied = []
+
+    def terminated(**options):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGTERM)  # a second one does not disturb the cleaning up
+            tidied.append(True)
+            raise click.Abort from None
+
+    monkeypatch.setattr("asc_study.cli.cli.main", terminated)
+    monkeypatch.setattr(sys, "argv", ["asc-study", "plan"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, tidied) == (143, [True])
+    assert capsys.readouterr().err == "asc-study: terminated: the same command takes it up again\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EACCES, 2)])

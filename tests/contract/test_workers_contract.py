@@ -1,6 +1,7 @@
 """Every worker back end keeps the contract."""
 
 import importlib.util
+import threading
 from functools import partial
 
 import pytest
@@ -45,3 +46,26 @@ def test_what_cannot_be_opened_is_one_line(name: str, options: WorkerOptions, me
 
 def test_what_is_built_in_is_announced_like_other_parts() -> None:
     assert list(WORKER_BACKENDS) == ["local", "ray", "dask"]
+
+
+@pytest.mark.slow
+def test_no_worker_of_dask_is_missed_while_its_client_looks_at_the_cluster() -> None:
+    """A client looks by itself, every few seconds, at the cluster without its workers: that is no death."""
+    distributed = pytest.importorskip("distributed")
+    from asc_study.workers.dask_backend import _workers
+
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.is_set():
+                client.sync(client._update_scheduler_info)
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            assert {len(_workers(client)) for _ in range(200)} == {1}
+        finally:
+            over.set()
+            looking.join()

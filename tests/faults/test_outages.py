@@ -66,7 +66,7 @@ def require_undelivered(launches: Launches) -> None:
     assert (
         "one seed 0: UNDELIVERED: ConnectionError: refused: it is trained, its result waits on this " in launches.said
     )
-    assert "start the study again, or `asc-study sync`, when the store answers" in launches.said
+    assert "give the command again, or `asc-study sync`, when the store answers" in launches.said
 
 
 def test_epochs_of_an_outage_are_delivered_with_their_own_times(

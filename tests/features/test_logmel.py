@@ -4,7 +4,8 @@ import pytest
 
 from asc_study.base.compiled import compiled
 from asc_study.base.errors import InputError
-from asc_study.features.logmel import LogMelSettings, log_mel
+from asc_study.features.front_end import PLAIN_LOOPS, Loops, log_mel_features
+from asc_study.features.logmel import LogMelSettings, _fill_power, _fill_windowed, band_centres, log_mel, mel_filters
 
 
 def librosa_log_mel(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -141,3 +142,32 @@ def test_loops_work_where_no_folder_can_keep_their_code(monkeypatch: pytest.Monk
     values = np.arange(5)
     compiled(total)(values)
     assert values.tolist() == [0, 1, 3, 6, 10]
+
+
+@pytest.mark.filterwarnings("ignore:Empty filters detected")
+@pytest.mark.parametrize("n_mels", [16, 128, 256])
+@pytest.mark.parametrize(("rate", "n_fft", "fmin", "fmax"), [(44_100, 2048, 0, None), (32_000, 4096, 50.5, 15_000)])
+def test_mel_filters_are_those_of_librosa_to_the_last_bit(n_mels: int, rate: int, n_fft: int, fmin: float, fmax):
+    settings = LogMelSettings(rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+    given = {"fmin": fmin, "fmax": settings.highest_hz, "htk": True}
+    theirs = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels, norm=None, **given)
+    ours = mel_filters(settings)
+    assert (ours.dtype, ours.tobytes()) == (theirs.dtype, theirs.tobytes())
+    np.testing.assert_array_equal(band_centres(settings), librosa.mel_frequencies(n_mels + 2, **given)[1:-1])
+
+
+def test_filters_that_no_bin_falls_into_are_told_as_librosa_tells_them() -> None:
+    with pytest.warns(UserWarning, match="Empty filters detected in mel frequency basis"):
+        mel_filters(LogMelSettings(44_100, n_fft=512, n_mels=256))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("hop_length", [512, 1024])
+def test_a_few_clips_get_the_values_of_many_to_the_last_bit(hop_length: int, dtype: type) -> None:
+    """The loops of the first clips of a process are plain: the result must not depend on how many there are."""
+    settings = LogMelSettings(44_100, hop_length=hop_length)
+    waveform = np.random.default_rng(5).standard_normal((44_100, 2)).astype(dtype)
+    loops = Loops(compiled(_fill_windowed), compiled(_fill_power))
+    filters = mel_filters(settings)
+    few, many = (log_mel_features(waveform, settings, filters, chosen) for chosen in (PLAIN_LOOPS, loops))
+    assert few.tobytes() == many.tobytes()

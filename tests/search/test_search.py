@@ -17,10 +17,11 @@ import optuna
 import pytest
 import yaml
 
+from asc_study.base.contract import holdout_path
 from asc_study.base.errors import InputError, TrainingFailure
 from asc_study.data.identified import identify
 from asc_study.evaluation.metrics import evaluate
-from asc_study.evaluation.predictions import predictions_table
+from asc_study.evaluation.predictions import predictions_table, read_predictions
 from asc_study.search.base import base_point
 from asc_study.search.claims import fail_trial
 from asc_study.search.file import Search, load_search
@@ -30,9 +31,11 @@ from asc_study.search.storage import open_storage, storage_url
 from asc_study.settings.study_file import load_study
 from asc_study.store import failures
 from asc_study.store.records import RunRecord
+from asc_study.store.spool import spools
 from asc_study.store.tracking import Tracker
 from asc_study.study.launch import Launch
 from asc_study.study.spec import RunSpec
+from asc_study.study.sync import LATER
 from asc_study.training.run_data import split_clips
 
 pytestmark = pytest.mark.usefixtures("tracker")  # an empty store, which MLflow takes a second to create
@@ -403,24 +406,65 @@ def test_a_storage_that_is_lost_in_the_middle_is_one_line(simulated: Path, jobs:
         search(simulated, 2, jobs=jobs)
 
 
-def test_a_store_that_fails_costs_no_point(simulated: Path, monkeypatch: pytest.MonkeyPatch):
-    """Neither MLflow nor Optuna holds a failure: the point is tried again when the store works again."""
+@pytest.mark.parametrize("is_back", [False, True], ids=["away to the end", "back for the next trial"])
+def test_a_trial_whose_store_is_away_is_trained_once(simulated: Path, monkeypatch: pytest.MonkeyPatch, is_back: bool):
+    """Optuna has its values; what MLflow is told of it waits on this disk, and is delivered when the store answers."""
     monkeypatch.setattr(failures, "PATIENCE_SECONDS", 0.0)
-    logged, calls = Tracker.log_steps, []
+    logged, calls, trained = Tracker.log_metrics, [], []
+    began = FakeTraining.__init__
 
-    def refuse(self: Tracker, *given: object, **named: int) -> None:
-        calls.append(given)
-        if len(calls) > 2:  # of the base and of the first trial
+    def refuse(self: Tracker, run_id: str, *given: object, **named: int) -> None:
+        if self.client.get_run(run_id).data.tags["asc.kind"] == "trial":
+            calls.append(run_id)
+            if len(calls) == 2 or (len(calls) > 2 and not is_back):
+                raise ConnectionError("the store is gone")
+        logged(self, run_id, *given, **named)
+
+    def begin(self: FakeTraining, spec: RunSpec, *given: object) -> None:
+        trained.append(spec.row)
+        began(self, spec, *given)
+
+    monkeypatch.setattr(FakeTraining, "__init__", begin)
+    said: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracker, "log_metrics", refuse)
+        ended = search(simulated, 3, said=said).ended
+    assert ended == ("" if is_back else f"2 runs wait on this disk: {LATER}")
+    waits = "UNDELIVERED: ConnectionError: the store is gone: its result waits on this disk"
+    assert sum(waits in line for line in said) == (1 if is_back else 2), said
+    tracker = Tracker()
+    assert [trial.state.name for trial in trials_of()] == 3 * ["COMPLETE"]
+    if not is_back:
+        assert sum(run.status == "FINISHED" for run in runs_of(tracker, "trial")) == 1
+        assert search(simulated, 3, said=said).counts["complete"] == 3
+    delivered = "what waited on this disk is delivered, the run is finished"
+    assert sum(delivered in line for line in said) == (1 if is_back else 2), said
+    assert trained == [f"{name} without s3" for name in ("base", "trial 0", "trial 1", "trial 2")]
+    for run, trial in zip(runs_of(tracker, "trial"), trials_of(), strict=True):
+        assert (run.status, run.tags["asc.state"]) == ("FINISHED", "complete")
+        assert len(tracker.client.get_metric_history(run.run_id, "epoch/train_loss")) == 2
+        (value,) = tracker.client.get_metric_history(run.run_id, "holdout/acc_s3")
+        assert value.value == trial.value
+        assert not read_predictions(tracker.artifact(run.run_id, holdout_path("s3")), "validation").empty
+    assert not spools()
+
+
+def test_a_point_that_was_not_trained_is_tried_when_the_store_is_back(simulated: Path, monkeypatch: pytest.MonkeyPatch):
+    """Neither MLflow nor Optuna holds a failure."""
+    monkeypatch.setattr(failures, "PATIENCE_SECONDS", 0.0)
+    created = Tracker.create_run
+
+    def refuse(self: Tracker, study: str, name: str, *given: object, **named: object) -> str:
+        if name == "trial 1":
             raise ConnectionError("the store is gone")
-        logged(self, *given, **named)
+        return created(self, study, name, *given, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Tracker, "log_steps", refuse)
+        patched.setattr(Tracker, "create_run", refuse)
         with pytest.raises(ConnectionError, match="the store is gone"):
             search(simulated, 3)
     assert Counter(trial.state.name for trial in trials_of()) == {"COMPLETE": 1, "FAIL": 1, "WAITING": 1}
-    tracker, points = Tracker(), {trial.params[ALPHA] for trial in trials_of()}
-    assert sorted(run.status for run in runs_of(tracker, "trial")) == ["FINISHED", "KILLED"]
+    points = {trial.params[ALPHA] for trial in trials_of()}
     assert len(points) == 2
     result = search(simulated, 3)
     assert (result.counts["complete"], result.counts["cut_off"]) == (3, 1)
@@ -443,8 +487,7 @@ def test_what_failed_a_trial_is_told_whatever_its_store_says(simulated: Path, mo
     monkeypatch.setattr(failures, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(FakeTraining, "train_epoch", fail_in_the_second_epoch)
     said: list[str] = []
-    with pytest.raises(ConnectionError):  # of the next trial
-        search(simulated, 2, said=said)
+    assert search(simulated, 2, said=said).ended.startswith("3 runs wait on this disk")
     assert any("failed: the loss became nan in epoch 2: lower training.lr_max" in line for line in said), said
 
 

@@ -21,7 +21,7 @@ def test_a_spool_is_what_was_written(isolated: Path) -> None:
     for step in steps:
         spool.add(step)
     spool.add(Step(2, 3000, {"epoch/train_loss": 7.0}))  # trained again
-    result = Result({"test/acc_all": 1 / 3}, "note", {"name": "sim", "clips": {"test": 2}}, 4000)
+    result = Result({"test/acc_all": 1 / 3}, 4000, {"note": "of it"}, {"name": "sim", "clips": {"test": 2}})
     with spool.writing_result() as made:
         (made.artifacts / "file").touch()
         made.write(result)

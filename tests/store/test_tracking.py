@@ -60,6 +60,7 @@ def test_runs_are_asked_for_by_what_tells_them(tracker: Tracker):
         for kind in ("train", "quantised"):
             run_id = tracker.create_run("s", name, {"asc.kind": kind, "asc.signature": name}, {})
     tracker.finish(run_id)
+    tracker.tables = None  # as of a server
     asked = []
     search = tracker.client.search_runs
     tracker.client.search_runs = lambda *a, **given: asked.append(found := search(*a, **given)) or found
@@ -76,6 +77,7 @@ def test_unknown_study_has_no_runs_and_creates_nothing(tracker: Tracker):
 
 def test_many_runs_are_read_in_pages(tracker: Tracker, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("asc_study.store.queries._PAGE", 2)
+    tracker.tables = None  # as of a server
     for i in range(3):
         tracker.create_run("s", f"r{i}", {"asc.kind": "train"}, {})
     assert len(tracker.runs("s")) == 3
@@ -135,6 +137,7 @@ def test_a_run_that_the_store_cannot_read_at_the_moment_is_not_gone(tracker: Tra
     member = log_run("plain", {"test": make_table(0)})
     run_id = tracker.create_run("s", "both", {"asc.kind": "ensemble", "asc.members": json.dumps([member])}, {})
     made = tracker.run(run_id)
+    tracker.tables = None  # as of a server
     assert stale_reasons(tracker, [made]) == {}
     for error in (MlflowException("later", TEMPORARILY_UNAVAILABLE), MlflowException("no rights", PERMISSION_DENIED)):
         with monkeypatch.context() as patched:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +222,63 @@ def test_a_second_launch_does_nothing_and_a_changed_study_is_new(launched: Launc
     changed = load_study(Path("tiny.yaml"), overrides=["training.momentum=0.8"])
     counts = make_plan(changed, data.digest, tracker).counts
     assert (counts["new"], counts["orphaned"]) == (3, 3)
+
+
+#: Commands that train nothing, and what none of them may import: each takes a second or more.
+NOTHING_TO_TRAIN = {
+    "run": ("run", "tiny.yaml", "--only", "plain", "--only", "mixed", "--data"),
+    "plan": ("plan", "tiny.yaml", "--data"),
+    "leaderboard": ("leaderboard", "tiny.yaml"),
+    "status": ("status", "tiny"),
+}
+TAKES_LONG = {"alembic", "h5py", "keras", "librosa", "mlflow", "numba", "plotly", "sklearn", "sqlalchemy", "tensorflow"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOTHING_TO_TRAIN)
+def test_a_command_that_trains_nothing_imports_little(launched: Launched, simulated: Path, name: str):
+    words = NOTHING_TO_TRAIN[name]
+    words = (*words, str(simulated)) if words[-1] == "--data" else words
+    code = (
+        "import sys; from asc_study.cli import main\n"
+        "try: main()\n"
+        f"finally: print('imported', sorted({TAKES_LONG} & set(sys.modules)))"
+    )
+    started = [sys.executable, "-c", code, *words]
+    run = launched.tracker.runs("tiny", kind="study")[0].run_id
+    page = launched.tracker.artifact(run, "figures/summary.html")
+    if name == "run":  # the first one writes its command, and that no row of it failed
+        subprocess.run(started, check=True, stdout=subprocess.DEVNULL)
+    before, made = launched.tracker.run(run), page.stat().st_mtime_ns
+    ended = subprocess.run(started, check=True, stdout=subprocess.PIPE, text=True)
+    assert ended.stdout.splitlines()[-1] == "imported []"
+    assert launched.tracker.run(run) == before
+    assert page.stat().st_mtime_ns == made
+
+
+@pytest.mark.slow
+def test_figures_are_drawn_again_when_their_page_or_what_it_is_made_of_changed(launched: Launched, monkeypatch):
+    study, tracker, drawn = launched.study, launched.tracker, []
+    page = tracker.artifact(tracker.runs("tiny", kind="study")[0].run_id, "figures/summary.html")
+
+    def launches(of: Study = study) -> int:
+        drawn.clear()
+        run_study(of, launched.data)
+        return len(drawn)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("asc_study.study.summary._page", lambda *_: drawn.append(1) or "page\n")
+        launches()
+        assert launches() == 0
+        page.write_text("page\n")
+        assert launches() == 1
+        page.unlink()
+        assert (launches(), launches()) == (1, 0)
+        assert launches(replace(study, description="other words")) == 1
+        patched.setattr("asc_study.study.summary.package_digest", lambda: "other code")
+        assert launches() == 1
+    run_study(study, launched.data)
+    assert "<figure>" in page.read_text()
 
 
 @pytest.mark.slow

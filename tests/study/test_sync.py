@@ -41,7 +41,7 @@ def trained(waiting: Spool) -> Spool:
         write_file(made.model / "MLmodel", "flavors: {}\n")
         write_file(made.model / "weights", b"w")
         data = {"name": "sim", "digest": "d" * 64, "clips": {"test": 3}, "source": "sim"}
-        made.write(Result({"test/acc_avg": 0.5}, "a note", data, 9000))
+        made.write(Result({"test/acc_avg": 0.5}, 9000, {"mlflow.note.content": "a note"}, data))
     return waiting
 
 

@@ -32,8 +32,13 @@ class ChannelConfusion(BatchAugmentation):
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """Whether the channels of each clip change places, for clips of a shape: (clips,)."""
         clips, _, _, channels = shape
-        if channels % 2:
-            raise InputError(
-                f"channel_confusion needs stereo clips, got {channels} feature channels: leave it out for mono clips"
-            )
+        require_pairs(channels)
         return rng.random(clips) < self.probability
+
+
+def require_pairs(channels: int) -> None:
+    """Raise `InputError` if channels are not left, right pairs."""
+    if channels % 2:
+        raise InputError(
+            f"channel_confusion needs stereo clips, got {channels} feature channels: leave it out for mono clips"
+        )

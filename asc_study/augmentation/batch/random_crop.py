@@ -36,11 +36,21 @@ class RandomCrop(BatchAugmentation):
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> IndexArray:
         """The first frame that is kept of each clip, for clips of a shape: (clips,)."""
         clips, _, available, _ = shape
+        return rng.integers(0, self.last_start(available), clips, endpoint=True)
+
+    def last_start(self, available: int) -> int:
+        """The last frame that can be the first one kept, of clips of so many frames.
+
+        Raises
+        ------
+        InputError
+            If clips have fewer frames than are kept.
+        """
         if self.frames > available:
             raise InputError(
                 f"random_crop.frames must be at most the {available} frames of a clip, got {self.frames}: lower it"
             )
-        return rng.integers(0, available - self.frames, clips, endpoint=True)
+        return available - self.frames
 
 
 def _move_to_front(rows: FloatArray, skipped: IndexArray, kept: int) -> None:

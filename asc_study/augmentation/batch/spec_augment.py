@@ -75,9 +75,21 @@ class SpecAugment(BatchAugmentation):
         """
         clips, bands, frames, channels = shape
         masks = (clips, channels if self.per_channel else 1)
-        widest_band = _widest("frequency_mask_bands", self.frequency_mask_bands, self.frequency_mask_ratio, bands)
-        widest_span = _widest("time_mask_frames", self.time_mask_frames, self.time_mask_ratio, frames)
+        widest_band, widest_span = self.widest(bands, frames)
         return *_spans(rng, masks, bands, widest_band), *_spans(rng, masks, frames, widest_span)
+
+    def widest(self, bands: int, frames: int) -> tuple[int, int]:
+        """The largest widths of a frequency mask and of a time mask, in bands and in frames.
+
+        Raises
+        ------
+        InputError
+            If a width is given that is larger than its axis.
+        """
+        return (
+            _widest("frequency_mask_bands", self.frequency_mask_bands, self.frequency_mask_ratio, bands),
+            _widest("time_mask_frames", self.time_mask_frames, self.time_mask_ratio, frames),
+        )
 
 
 def _widest(name: str, width: int | None, ratio: float | None, size: int) -> int:

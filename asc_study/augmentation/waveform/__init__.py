@@ -9,6 +9,7 @@ for each). Copies may exceed full scale: features are scaled clip by clip, so cl
 device makes. What clips by itself, the compander of `reverb_drc`, does.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,6 +160,47 @@ class ReferenceDeviceAugmentation(WaveformAugmentation):
                 f"{self.name} needs training clips of device {REFERENCE_DEVICE!r}, got none: leave {self.name} out"
             )
         return rows
+
+
+class ImpulseResponseAugmentation(ReferenceDeviceAugmentation):
+    """Base of those that convolve a clip with a random impulse response: of a folder of WAV files, or simulated."""
+
+    #: The setting that says how many responses are simulated.
+    simulated: ClassVar[str]
+
+    impulse_responses: str | None = Field(None, min_length=1)
+
+    def identity(self) -> dict[str, Any]:
+        """With the content of the impulse responses in place of their folder; how many are simulated if they are."""
+        settings = super().identity()
+        if self.impulse_responses is not None:
+            from asc_study.acoustics.impulse_responses import content_digest
+
+            settings["impulse_responses"] = content_digest(Path(self.impulse_responses))
+            del settings[self.simulated]
+        return settings
+
+    def simulate(self, sample_rate: int) -> tuple[npt.NDArray[np.float32], ...]:
+        """Simulated responses, (samples,) each, for clips of that rate in Hz."""
+        raise NotImplementedError
+
+    def prepare(self, sound: TrainingSound) -> Ingredients:
+        """Load or simulate the impulse responses, a tuple of (samples,) float32.
+
+        Raises
+        ------
+        InputError
+            If there are no clips of device a, or the folder holds no WAV file or one that is unreadable or silent.
+        """
+        from asc_study.acoustics.impulse_responses import load_impulse_responses
+
+        self.rows(sound)
+        if self.impulse_responses is None:
+            responses = self.simulate(sound.sample_rate)
+        else:
+            responses = load_impulse_responses(Path(self.impulse_responses), sound.sample_rate)
+        digests = [hashlib.sha256(response.tobytes()).digest() for response in responses]
+        return Ingredients(hashlib.sha256(b"".join(digests)).hexdigest(), responses)
 
 
 def require_range(what: str, low: float, high: float) -> None:
