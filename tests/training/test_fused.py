@@ -15,7 +15,7 @@ from asc_study.training.fused import fused
 
 CLIPS, BANDS, FRAMES, CLASSES = 13, 9, 30, 4
 
-MASKS = [None, {}, {"per_channel": False}, {"frequency_mask_bands": 9, "time_mask_frames": 22, "mask_value": -2.5}]
+MASKS = [None, {}, {"per_channel": False, "time_mask_ratio": 0}, {"frequency_mask_bands": 9, "time_mask_frames": 22, "mask_value": -2.5}]
 CROPS = [None, {"frames": 22}, {"frames": 7}]
 MIXUPS = [None, {"alpha": 0.4}]
 
@@ -36,7 +36,7 @@ def batches_of(store: FeatureStore, pipeline: Pipeline, batch_size: int = 5) -> 
     [
         pytest.param(*case, id=f"case{number}")
         for number, case in enumerate(
-            product(MASKS, CROPS, MIXUPS, [None, {}, {"probability": 1.0}], [np.float16, np.float32])
+            product(MASKS, CROPS, MIXUPS, [None, {}, {"probability": 0.0}], [np.float16, np.float32])
         )
     ],
 )
