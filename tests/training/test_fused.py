@@ -15,7 +15,12 @@ from asc_study.training.fused import fused
 
 CLIPS, BANDS, FRAMES, CLASSES = 13, 9, 30, 4
 
-MASKS = [None, {}, {"per_channel": False, "time_mask_ratio": 0}, {"frequency_mask_bands": 9, "time_mask_frames": 22, "mask_value": -2.5}]
+MASKS = [
+    None,
+    {},
+    {"per_channel": False, "time_mask_ratio": 0},
+    {"frequency_mask_bands": 9, "time_mask_frames": 22, "mask_value": -2.5},
+]
 CROPS = [None, {"frames": 22}, {"frames": 7}]
 MIXUPS = [None, {"alpha": 0.4}]
 
