@@ -145,6 +145,11 @@ def study_state(study: str, tracker: Reader) -> StudyState:
     records = tracker.runs(study)
     trained = [record for record in records if record.tags.get(Tag.KIND) == Kind.TRAIN]
     wanted = _launched(records, tracker) or _begun(trained)
+    if not wanted and any(record.tags.get(Tag.KIND) == Kind.SEARCH for record in records):
+        raise InputError(
+            f"status is of studies, got the search {study!r}: `asc-study search` with its file tells where it stands and "
+            "goes on, `mlflow ui` shows its trials"
+        )
     if not wanted:
         raise InputError(
             address_line(

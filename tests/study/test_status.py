@@ -168,6 +168,13 @@ def test_bad_input_is_one_line(asc, tracker, isolated, store, message):
     assert err.count("\n") == 1
 
 
+def test_a_search_is_told_to_be_one(asc, tracker):
+    tracker.create_run("masks", "masks", {"asc.kind": "search"}, {})
+    code, out, err = asc("status", "masks")
+    assert (code, out) == (2, "")
+    assert err.startswith("asc-study: status is of studies, got the search 'masks': `asc-study search` with its file")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(40.4, "40 s"), (89, "89 s"), (110, "2 min"), (3600, "60 min"), (11160, "3.1 h")]
 )
