@@ -147,8 +147,8 @@ def study_state(study: str, tracker: Reader) -> StudyState:
     wanted = _launched(records, tracker) or _begun(trained)
     if not wanted and any(record.tags.get(Tag.KIND) == Kind.SEARCH for record in records):
         raise InputError(
-            f"status is of studies, got the search {study!r}: `asc-study search` with its file tells where it stands and "
-            "goes on, `mlflow ui` shows its trials"
+            f"status is of studies, got the search {study!r}: `asc-study search` with its file tells where it stands "
+            "and goes on; `asc-study dashboard` and `mlflow ui` show its trials"
         )
     if not wanted:
         raise InputError(
